@@ -1,0 +1,47 @@
+# The only door to the platform. `make help` lists what it can do.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help up test check down recover status doctor venv venv-dev verify
+
+VENV := .venv
+BIN := $(VENV)/bin
+PLAY := $(BIN)/ansible-playbook
+# Extra arguments for the playbooks: make up ARGS="-e bookstore_mesh_mode=sidecar"
+ARGS ?=
+STATE := $(or $(XDG_STATE_HOME),$(HOME)/.local/state)/bookstore-platform
+export BOOKSTORE_PROGRESS_FILE := $(STATE)/progress.json
+export BOOKSTORE_REPORT_DIR := $(STATE)/reports
+export PATH := $(abspath $(BIN)):$(PATH)
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+venv:
+	@tools/venv requirements/controller.txt
+
+venv-dev: venv
+	@tools/venv requirements/controller.txt requirements/dev.txt
+
+up: venv ## Bring the platform up, or back up; safe to repeat
+	@$(PLAY) bootstrap.yml $(ARGS)
+
+verify: venv ## Prove that the running platform works
+	@$(PLAY) verify.yml $(ARGS)
+
+recover: venv ## Repair a platform whose host, engine or nodes went down
+	@$(PLAY) recover.yml $(ARGS)
+
+down: venv ## Remove the cluster; data and caches stay (ARGS="-e scope=all -e confirm=yes" for all)
+	@$(PLAY) teardown.yml $(ARGS)
+
+status: venv ## Show nodes, workloads, memory and addresses
+	@$(BIN)/python tools/status
+
+doctor: venv ## Print the facts that a problem report needs
+	@$(BIN)/python tools/doctor
+
+check: venv-dev ## Static and unit tests; needs no cluster
+	@tools/check
+
+test: venv-dev ## Everything: static, unit, component, live; brings the platform up if it is down
+	@tools/test

@@ -1,0 +1,214 @@
+# Copyright: the Bookstore Platform authors
+# SPDX-License-Identifier: Apache-2.0
+"""A small view of the API server: objects as plain dictionaries, events, logs, exec, node statistics."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+Object = dict[str, Any]
+
+CONNECTION_SPEC: dict[str, dict[str, Any]] = {
+    "kubeconfig": {"type": "path", "required": True},
+    "context": {"type": "str"},
+    "request_timeout": {"type": "float", "default": 10.0},
+}
+
+# Kind to API prefix and plural. Written out, so that no discovery request is needed.
+KINDS: dict[str, tuple[str, str, bool]] = {
+    "Node": ("/api/v1", "nodes", False),
+    "Namespace": ("/api/v1", "namespaces", False),
+    "PersistentVolume": ("/api/v1", "persistentvolumes", False),
+    "Pod": ("/api/v1", "pods", True),
+    "Service": ("/api/v1", "services", True),
+    "ServiceAccount": ("/api/v1", "serviceaccounts", True),
+    "Secret": ("/api/v1", "secrets", True),
+    "ConfigMap": ("/api/v1", "configmaps", True),
+    "Event": ("/api/v1", "events", True),
+    "PersistentVolumeClaim": ("/api/v1", "persistentvolumeclaims", True),
+    "Deployment": ("/apis/apps/v1", "deployments", True),
+    "ReplicaSet": ("/apis/apps/v1", "replicasets", True),
+    "StatefulSet": ("/apis/apps/v1", "statefulsets", True),
+    "DaemonSet": ("/apis/apps/v1", "daemonsets", True),
+    "Job": ("/apis/batch/v1", "jobs", True),
+    "Ingress": ("/apis/networking.k8s.io/v1", "ingresses", True),
+    "NetworkPolicy": ("/apis/networking.k8s.io/v1", "networkpolicies", True),
+    "Gateway": ("/apis/gateway.networking.k8s.io/v1", "gateways", True),
+    "HTTPRoute": ("/apis/gateway.networking.k8s.io/v1", "httproutes", True),
+    "PeerAuthentication": ("/apis/security.istio.io/v1", "peerauthentications", True),
+}
+
+
+class ClusterError(Exception):
+    """The API server could not be reached, or refused; ``status`` is the HTTP status, 0 without an answer."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def path_of(kind: str, namespace: str | None = None, name: str | None = None) -> str:
+    """Return the API path of a collection or an object; ValueError for a kind that is not in KINDS."""
+    if kind not in KINDS:
+        raise ValueError(f"kind={kind} is not known; use one of {', '.join(sorted(KINDS))}")
+    prefix, plural, namespaced = KINDS[kind]
+    parts = [prefix]
+    if namespaced and namespace:
+        parts += ["namespaces", quote(namespace)]
+    elif namespaced and name:
+        raise ValueError(f"{kind} {name} needs a namespace")
+    parts.append(plural)
+    if name:
+        parts.append(quote(name))
+    return "/".join(parts)
+
+
+class Cluster:
+    """A connection. Methods raise ClusterError; a missing object is None, never an error."""
+
+    def __init__(self, kubeconfig: str, context: str | None = None, request_timeout: float = 10.0) -> None:
+        # Imported here, so that the pure parts of the collection do not need the client.
+        import kubernetes
+
+        if not Path(kubeconfig).is_file():
+            raise ClusterError(f"BK-201: kubeconfig={kubeconfig} does not exist; `make up` writes it")
+        configuration = kubernetes.client.Configuration()
+        try:
+            kubernetes.config.load_kube_config(kubeconfig, context=context, client_configuration=configuration)
+        except kubernetes.config.ConfigException as error:
+            raise ClusterError(f"BK-201: kubeconfig={kubeconfig} cannot be used: {error}; `make up` writes it anew") from error
+        # A waiter polls; the client's own retries would only hide how long an outage lasts.
+        configuration.retries = False
+        self._client = kubernetes.client.ApiClient(configuration)
+        self._timeout = request_timeout
+
+    @classmethod
+    def of(cls, params: dict[str, Any]) -> Cluster:
+        """Return the connection that a module's parameters (CONNECTION_SPEC) describe."""
+        return cls(params["kubeconfig"], params.get("context"), params.get("request_timeout") or 10.0)
+
+    def raw(self, path: str, method: str = "GET", body: Object | None = None, query: dict[str, str] | None = None) -> str:
+        """Return the text of an answer."""
+        import urllib3
+
+        url = f"{self._client.configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
+        headers = {"Accept": "application/json, */*", "Content-Type": "application/json"}
+        auth = self._client.configuration.auth_settings().get("BearerToken")
+        if auth:
+            headers["Authorization"] = auth["value"]
+        try:
+            answer = self._client.rest_client.pool_manager.request(
+                method, url, body=None if body is None else json.dumps(body), headers=headers,
+                timeout=urllib3.Timeout(total=self._timeout), retries=False,
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise ClusterError(f"BK-202: the API server {self._client.configuration.host} does not answer: {error}") from error
+        text: str = answer.data.decode("utf-8", "replace")
+        if answer.status >= 400:
+            raise ClusterError(f"BK-203: {method} {path} was refused with {answer.status}: {_message(text)}", answer.status)
+        return text
+
+    def get(self, kind: str, namespace: str | None, name: str) -> Object | None:
+        """Return one object, or None when it (or its kind) does not exist."""
+        try:
+            found: Object = json.loads(self.raw(path_of(kind, namespace, name)))
+        except ClusterError as error:
+            if error.status == 404:
+                return None
+            raise
+        return found
+
+    def list(self, kind: str, namespace: str | None = None, **query: str) -> list[Object]:
+        """Return all objects of a kind; none when the kind is not installed. ``query``: labelSelector, fieldSelector."""
+        try:
+            answer: Object = json.loads(self.raw(path_of(kind, namespace), query=query or None))
+        except ClusterError as error:
+            if error.status == 404:
+                return []
+            raise
+        items: list[Object] = answer.get("items") or []
+        for item in items:
+            item.setdefault("kind", kind)
+        return items
+
+    def create(self, kind: str, body: Object) -> Object:
+        """Create an object and return it."""
+        created: Object = json.loads(self.raw(path_of(kind, body["metadata"].get("namespace")), "POST", body))
+        return created
+
+    def delete(self, kind: str, namespace: str | None, name: str, grace_seconds: int | None = None) -> bool:
+        """Delete an object; return whether it existed."""
+        query = {} if grace_seconds is None else {"gracePeriodSeconds": str(grace_seconds)}
+        try:
+            self.raw(path_of(kind, namespace, name), "DELETE", query=query)
+        except ClusterError as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
+
+    def events(self, namespace: str, name: str, limit: int = 5) -> list[str]:
+        """Return the last events of the object ``name``, oldest first, as readable lines."""
+        items = self.list("Event", namespace, fieldSelector=f"involvedObject.name={name}")
+        items.sort(key=event_time)
+        return [f"{e.get('type', '')} {e.get('reason', '')}: {e.get('message', '')}".strip() for e in items[-limit:]]
+
+    def logs(self, namespace: str, pod: str, container: str, lines: int = 10, previous: bool = False) -> list[str]:
+        """Return the last log lines of a container; none when there is no log (yet)."""
+        query = {"container": container, "tailLines": str(lines), "previous": str(previous).lower()}
+        try:
+            return self.raw(f"{path_of('Pod', namespace, pod)}/log", query=query).splitlines()
+        except ClusterError as error:
+            if error.status in (400, 404):
+                return []
+            raise
+
+    def execute(self, namespace: str, pod: str, container: str, command: list[str], timeout: float) -> str:
+        """Run a command in a container and return its standard output; ClusterError when it fails or takes too long."""
+        import kubernetes
+        from kubernetes.stream import stream
+
+        core = kubernetes.client.CoreV1Api(kubernetes.client.ApiClient(self._client.configuration))
+        try:
+            session = stream(
+                core.connect_get_namespaced_pod_exec, pod, namespace, container=container, command=command,
+                stdin=False, stdout=True, stderr=True, tty=False, _preload_content=False, _request_timeout=timeout,
+            )
+            try:
+                session.run_forever(timeout=timeout)
+                out: str = session.read_stdout(timeout=1) if session.peek_stdout() else ""
+                err: str = session.read_stderr(timeout=1) if session.peek_stderr() else ""
+                if session.is_open():
+                    raise ClusterError(f"BK-204: the command in {namespace}/{pod} took longer than {timeout:.0f} s")
+                code = session.returncode
+            finally:
+                session.close()
+        except kubernetes.client.ApiException as error:
+            raise ClusterError(f"BK-204: no command can be run in {namespace}/{pod}: {error.reason}", error.status or 0) from error
+        if code:
+            raise ClusterError(f"BK-204: the command in {namespace}/{pod} ended with {code}: {(err or out).strip()[-400:]}")
+        return out
+
+    def node_summary(self, node: str) -> Object:
+        """Return the kubelet's statistics of a node (its /stats/summary)."""
+        summary: Object = json.loads(self.raw(f"/api/v1/nodes/{quote(node)}/proxy/stats/summary"))
+        return summary
+
+
+def event_time(event: Object) -> str:
+    """Return when an event last happened, comparable as text (RFC 3339)."""
+    series: Object = event.get("series") or {}
+    metadata: Object = event.get("metadata") or {}
+    return str(
+        event.get("lastTimestamp") or series.get("lastObservedTime") or event.get("eventTime") or metadata.get("creationTimestamp") or ""
+    )
+
+
+def _message(text: str) -> str:
+    try:
+        return str(json.loads(text).get("message", text))[:500]
+    except ValueError:
+        return text[:500]

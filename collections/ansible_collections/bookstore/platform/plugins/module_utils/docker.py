@@ -1,0 +1,47 @@
+"""Containers and networks of the engine, through its command line client."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Sequence
+from typing import Any
+
+
+class DockerError(Exception):
+    """A docker command failed; the message is its own."""
+
+
+def docker(*arguments: str, timeout: float = 300, stdin: str | None = None) -> str:
+    """Run one docker command and return its output; DockerError when it fails."""
+    try:
+        done = subprocess.run(
+            ["docker", *arguments], capture_output=True, text=True, timeout=timeout, check=False, input=stdin
+        )
+    except subprocess.TimeoutExpired as error:
+        raise DockerError(f"`docker {' '.join(arguments[:3])}` did not end within {timeout:g} s") from error
+    if done.returncode != 0:
+        raise DockerError(f"`docker {' '.join(arguments[:3])}` failed: {(done.stderr or done.stdout).strip()}")
+    return done.stdout
+
+
+def inspect(names: Sequence[str]) -> list[dict[str, Any]]:
+    """Describe containers; none asked for, none returned."""
+    if not names:
+        return []
+    found: list[dict[str, Any]] = json.loads(docker("container", "inspect", *names))
+    return found
+
+
+def containers(label: str) -> dict[str, dict[str, Any]]:
+    """Return name to description of all containers with a label, running or not."""
+    listed = docker("container", "ls", "--all", "--quiet", "--filter", f"label={label}").split()
+    return {entry["Name"].removeprefix("/"): entry for entry in inspect(listed)}
+
+
+def ensure_network(name: str, subnet: str) -> bool:
+    """Create a bridge network when it is absent; tell whether it was created."""
+    if name in docker("network", "ls", "--format", "{{.Name}}").split():
+        return False
+    docker("network", "create", "--driver", "bridge", "--subnet", subnet, name)
+    return True

@@ -1,0 +1,216 @@
+"""What must be true of a host before anything is created. Each fault carries its id and its remedy."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from pathlib import Path
+
+HOSTS_FILE = Path("/etc/hosts")
+
+
+def unknown_variables(given: Iterable[str], known: Iterable[str], facts: Iterable[str]) -> list[str]:
+    """Return a fault for each given bookstore_* variable that no inventory file declares (BK-111)."""
+    names = set(known) | set(facts)
+    faults = []
+    for name in sorted(set(given) - names):
+        close = get_close_matches(name, sorted(names), n=1)
+        hint = f"did you mean {close[0]}?" if close else "inventory/local/group_vars/all lists them"
+        faults.append(f"BK-111: no variable is named {name}; {hint}")
+    return faults
+
+
+def declared_variables(folder: Path) -> set[str]:
+    """Return the top-level names of all YAML files of a folder."""
+    names: set[str] = set()
+    for file in sorted(folder.glob("*.yml")):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            if line[:1].isalpha() and ":" in line:
+                names.add(line.split(":", 1)[0])
+    return names
+
+
+def broken_archives(folder: str) -> list[str]:
+    """Return a fault for each archive of ``folder`` that is not a docker or OCI archive (BK-112)."""
+    if not folder:
+        return []
+    path = Path(folder)
+    if not path.is_dir():
+        return [f"BK-112: bookstore_image_archives={folder} is not a folder; name one that holds <image>.tar files, or leave it empty"]
+    faults = []
+    for file in sorted(path.iterdir()):
+        if file.suffixes[-1:] != [".tar"] and "".join(file.suffixes[-2:]) not in (".tar.gz",) and file.suffix != ".tgz":
+            continue
+        try:
+            with tarfile.open(file) as archive:
+                names = {name.removeprefix("./") for name in archive.getnames()}
+            broken = not names & {"manifest.json", "index.json"} and "it holds neither manifest.json nor index.json"
+        except (tarfile.TarError, OSError, EOFError) as error:
+            broken = str(error)
+        if broken:
+            faults.append(f"BK-112: bookstore_image_archives: {file} is broken ({broken}); write it again with `docker save`, or remove it")
+    return faults
+
+
+def missing_packages(packages: Iterable[dict[str, object]], engine: bool, which: Callable[[str], str | None]) -> list[str]:
+    """Return the distribution packages whose program is not there and is needed."""
+    wanted = []
+    for entry in packages:
+        if engine and not entry["when_engine_answers"]:
+            continue
+        if which(str(entry["program"])) is None and entry["package"] not in wanted:
+            wanted.append(str(entry["package"]))
+    return wanted
+
+
+def find_program(name: str) -> str | None:
+    """Return the path of a program; administrators' folders count even when PATH lacks them."""
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/local/sbin")
+
+
+def low_sysctls(wanted: dict[str, int], root: Path = Path("/proc/sys")) -> dict[str, int]:
+    """Return the kernel settings that are below what is wanted."""
+    low = {}
+    for name, least in wanted.items():
+        path = root / name.replace(".", "/")
+        if path.is_file() and int(path.read_text().split()[0]) < least:
+            low[name] = least
+    return low
+
+
+def raise_sysctls(low: dict[str, int], conf: Path, root: Path = Path("/proc/sys")) -> None:
+    """Set kernel settings now and for later starts of the host."""
+    for name, value in low.items():
+        (root / name.replace(".", "/")).write_text(f"{value}\n", encoding="ascii")
+    conf.parent.mkdir(parents=True, exist_ok=True)
+    conf.write_text("".join(f"{name} = {value}\n" for name, value in sorted(low.items())), encoding="ascii")
+
+
+def memory_fault(meminfo: str, minimum_mib: int, cluster_up: bool) -> list[str]:
+    """Return a fault when too little memory is available (BK-103); a running cluster has taken its share."""
+    fields = {line.split(":")[0]: int(line.split()[1]) // 1024 for line in meminfo.splitlines() if ":" in line}
+    available = fields["MemTotal" if cluster_up else "MemAvailable"]
+    if available >= minimum_mib:
+        return []
+    return [f"BK-103: {available} MiB of memory are available, the platform needs {minimum_mib} MiB; "
+            "stop other programs or use a larger host (host_minimum_memory_mib)"]
+
+
+def disk_faults(paths: Iterable[str], minimum_gib: int) -> list[str]:
+    """Return a fault for each file system with too little free space (BK-104)."""
+    faults, seen = [], set()
+    for name in paths:
+        path = Path(name)
+        while not path.exists():
+            path = path.parent
+        device = path.stat().st_dev
+        free = shutil.disk_usage(path).free // 2**30
+        if device not in seen and free < minimum_gib:
+            faults.append(f"BK-104: {free} GiB are free for {name}, {minimum_gib} GiB are needed; "
+                          "free some, or point bookstore_cache_dir and bookstore_data_dir to a larger disk")
+        seen.add(device)
+    return faults
+
+
+def port_fault(port: int, owner: str) -> str:
+    """Return the fault of a port that something else holds (BK-105)."""
+    return (f"BK-105: port {port} on 127.0.0.1 is in use by {owner}; stop it, "
+            "or change the port in inventory/local/group_vars/all/network.yml")
+
+
+def port_owner(port: int) -> str | None:
+    """Return who listens on a TCP port of the loopback address, or None when it is free."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+            return None
+        except OSError:
+            pass
+    return _listening_process(port) or "another program"
+
+
+def _listening_process(port: int) -> str | None:
+    inodes = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text(encoding="ascii").splitlines()[1:]:
+            columns = line.split()
+            if columns[3] == "0A" and int(columns[1].rsplit(":", 1)[1], 16) == port:
+                inodes.add(f"socket:[{columns[9]}]")
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
+            continue
+        try:
+            for handle in (process / "fd").iterdir():
+                if os.readlink(handle) in inodes:
+                    command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+                    return f"process {process.name} ({command[:120]})"
+        except OSError:
+            continue
+    return None
+
+
+def unresolved(hostnames: Iterable[str], resolve: Callable[[str], str] = socket.gethostbyname) -> list[str]:
+    """Return the names that do not resolve to the loopback address."""
+    wrong = []
+    for name in hostnames:
+        try:
+            if resolve(name) != "127.0.0.1":
+                wrong.append(name)
+        except OSError:
+            wrong.append(name)
+    return wrong
+
+
+def hosts_line(names: Iterable[str]) -> str:
+    """Return the line of the hosts file for names of this host."""
+    return f"127.0.0.1 {' '.join(names)}"
+
+
+def names_fault(names: list[str]) -> str:
+    """Return the fault of names that do not resolve (BK-106)."""
+    return (f"BK-106: {', '.join(names)} must resolve to 127.0.0.1; add this line to {HOSTS_FILE}, "
+            f"or set bookstore_manage_hosts=true to have it written:\n{hosts_line(names)}")
+
+
+def overlapping_network(cidr: str, networks: Iterable[dict[str, object]], own: str) -> list[str]:
+    """Return a fault when another network of the engine overlaps the nodes' (BK-109)."""
+    wanted = ipaddress.ip_network(cidr)
+    for network in networks:
+        ipam = network.get("IPAM")
+        for config in (ipam.get("Config") or []) if isinstance(ipam, dict) else []:
+            subnet = ipaddress.ip_network(config["Subnet"])
+            if network["Name"] != own and subnet.version == wanted.version and subnet.overlaps(wanted):
+                return [f"BK-109: bookstore_node_cidr={cidr} overlaps the network {network['Name']} ({subnet}) of the engine; "
+                        "choose another range in inventory/local/group_vars/all/network.yml"]
+    return []
+
+
+def engine_networks() -> list[dict[str, object]]:
+    """Return the engine's networks as it describes them."""
+    names = subprocess.run(["docker", "network", "ls", "--format", "{{.Name}}"], capture_output=True, text=True, check=True)
+    text = subprocess.run(["docker", "network", "inspect", *names.stdout.split()], capture_output=True, text=True, check=True)
+    found: list[dict[str, object]] = json.loads(text.stdout)
+    return found
+
+
+def published_ports(cluster: str) -> set[int]:
+    """Return the host ports of the cluster's own containers, running or not."""
+    listed = subprocess.run(
+        ["docker", "ps", "--all", "--quiet", "--filter", f"name=^{cluster}-"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    if not listed:
+        return set()
+    text = subprocess.run(["docker", "inspect", *listed], capture_output=True, text=True, check=True).stdout
+    ports = set()
+    for container in json.loads(text):
+        for bindings in (container["HostConfig"]["PortBindings"] or {}).values():
+            ports |= {int(binding["HostPort"]) for binding in bindings or [] if binding["HostPort"].isdigit()}
+    return ports

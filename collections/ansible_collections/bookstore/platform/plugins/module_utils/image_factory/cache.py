@@ -1,0 +1,81 @@
+"""A cache of folders by the hash of their inputs, safe against interruption and parallel runs."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+# Part of every hash: raise it when a builder's output changes for the same inputs.
+FORMAT = 1
+
+
+def digest(value: Any) -> str:
+    """Return a short stable hash (16 hex digits) of a JSON-like value."""
+    text = json.dumps([FORMAT, value], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def files_digest(root: Path) -> dict[str, str]:
+    """Map each file below ``root`` (or ``root`` itself) to the hash of its mode and content."""
+    paths = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
+    result = {}
+    for path in paths:
+        if "__pycache__" in path.parts or path.suffix == ".pyc" or path.name.endswith("_test.go"):
+            continue
+        executable = os.access(path, os.X_OK)
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        result[path.name if path == root else str(path.relative_to(root))] = f"{content}{'x' if executable else ''}"
+    return result
+
+
+class Cache:
+    """Folders ``<root>/<kind>/<name>-<hash>``, each complete or absent."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, kind: str, name: str, key: str) -> Path:
+        """Return where an entry lives, whether it is there or not."""
+        return self.root / kind / f"{name}-{key}"
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Hold the lock of one entry; another run that builds it is waited for."""
+        folder = self.root / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / name, "w", encoding="utf-8") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+    def ensure(self, kind: str, name: str, key: str, build: Callable[[Path], None]) -> tuple[Path, bool]:
+        """Return the entry's folder and whether it was built now.
+
+        ``build`` fills a temporary folder that is renamed when complete, so an interrupted
+        build leaves no entry. Left-overs of killed builds are removed under the lock.
+        """
+        final = self.path(kind, name, key)
+        if final.is_dir():
+            return final, False
+        with self.lock(f"{kind}-{name}"):
+            if final.is_dir():
+                return final, False
+            final.parent.mkdir(parents=True, exist_ok=True)
+            for stale in final.parent.glob(f".{name}-building-*"):
+                shutil.rmtree(stale)
+            temporary = Path(tempfile.mkdtemp(prefix=f".{name}-building-", dir=final.parent))
+            try:
+                build(temporary)
+                temporary.chmod(0o755)
+                os.replace(temporary, final)
+            finally:
+                if temporary.exists():
+                    shutil.rmtree(temporary)
+        return final, True

@@ -1,0 +1,114 @@
+"""The container engine, through its command line client, and the nodes' registry."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+
+from . import commands
+from .errors import FactoryError
+
+# The classic builder is what every Debian release of the engine has.
+BUILD_ENV = {"DOCKER_BUILDKIT": "0", "DOCKER_CLI_HINTS": "false"}
+MANIFEST_TYPES = ", ".join((
+    "application/vnd.docker.distribution.manifest.v2+json",
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.oci.image.index.v1+json",
+))
+
+
+class Engine:
+    """Image operations of one engine. ``push_address`` is the registry as the engine reaches it."""
+
+    def __init__(self, repository: str, push_address: str) -> None:
+        self.repository = repository
+        self.push_address = push_address
+
+    def reference(self, name: str, tag: str) -> str:
+        """Return the name under which the nodes pull an image."""
+        return f"{self.repository}/{name}:{tag}"
+
+    def has(self, reference: str) -> bool:
+        """Tell whether the engine holds an image."""
+        return commands.capture(["docker", "image", "inspect", "--format", "{{.Id}}", reference])[0] == 0
+
+    def published(self, name: str, tag: str) -> bool:
+        """Tell whether the nodes' registry holds an image."""
+        request = urllib.request.Request(
+            f"http://{self.push_address}/v2/{name}/manifests/{tag}", method="HEAD", headers={"Accept": MANIFEST_TYPES}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return bool(answer.status == 200)
+        except urllib.error.HTTPError:
+            return False
+        except OSError as error:
+            raise FactoryError(f"the nodes' registry does not answer on {self.push_address}: {error}") from error
+
+    def build(self, reference: str, folder: Path, files: Mapping[str, Path], base: str | None, log: Path) -> None:
+        """Build a Containerfile whose context is ``folder`` plus ``files`` (path in the context -> source)."""
+        with tempfile.TemporaryDirectory(prefix="bookstore-image-") as temporary:
+            context = Path(temporary)
+            shutil.copytree(folder, context, dirs_exist_ok=True)
+            for name, source in files.items():
+                _link_tree(source, context / name)
+            command = ["docker", "build", "--network", "host", "--tag", reference, "--file", str(context / "Containerfile")]
+            if base is not None:
+                command += ["--build-arg", f"BASE={base}"]
+            commands.run(reference, [*command, str(context)], log, env=BUILD_ENV)
+
+    def import_rootfs(self, reference: str, tar: Path, log: Path) -> None:
+        """Make an image of one layer out of a root file system."""
+        commands.run(reference, ["docker", "import", str(tar), reference], log)
+
+    def load(self, reference: str, archive: Path, log: Path) -> None:
+        """Load the one image of an archive and name it ``reference``."""
+        code, output = commands.capture(["docker", "load", "--input", str(archive)], timeout=600)
+        loaded = [line.split(": ", 1)[1] for line in output.splitlines() if line.startswith("Loaded image")]
+        if code != 0 or len(loaded) != 1:
+            reason = output.splitlines()[-1] if output else "no output"
+            raise FactoryError(
+                f"bookstore_image_archives: {archive} is not an archive of exactly one image ({reason}); "
+                "write it again with `docker save NAME`, or remove it to use another source"
+            )
+        commands.run(reference, ["docker", "tag", loaded[0], reference], log)
+
+    def pull(self, upstream: str, reference: str, log: Path) -> None:
+        """Pull an upstream image and name it ``reference``."""
+        commands.run(reference, ["docker", "pull", upstream], log)
+        commands.run(reference, ["docker", "tag", upstream, reference], log)
+
+    def publish(self, reference: str, name: str, tag: str, log: Path) -> None:
+        """Push an image of the engine to the nodes' registry, which takes only the layers that it lacks."""
+        target = f"{self.push_address}/{name}:{tag}"
+        commands.run(reference, ["docker", "tag", reference, target], log)
+        commands.run(reference, ["docker", "push", "--quiet", target], log)
+        commands.run(reference, ["docker", "rmi", target], log)
+
+    @staticmethod
+    def registry_answers(upstream: str, seconds: float) -> bool:
+        """Tell whether the registry of an upstream image answers within ``seconds``."""
+        return commands.capture(["docker", "manifest", "inspect", upstream], timeout=seconds)[0] == 0
+
+
+def _link_tree(source: Path, target: Path) -> None:
+    """Copy a file or folder by hard links where the file system allows it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+
+    def link(origin: str, destination: str) -> str:
+        try:
+            os.link(origin, destination)
+        except OSError:
+            shutil.copy2(origin, destination)
+        return destination
+
+    if source.is_dir():
+        shutil.copytree(source, target, copy_function=link, symlinks=True, dirs_exist_ok=True)
+    else:
+        link(str(source), str(target))

@@ -1,0 +1,252 @@
+"""Builds a set of images and publishes them to the nodes' registry."""
+
+from __future__ import annotations
+
+import json
+import os
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import builders, cache
+from .engine import Engine
+from .errors import FactoryError
+from .progress import Progress
+from .recipes import Artifact, Catalogue, Image
+
+SOURCES = ("packages", "registry", "auto")
+REGISTRY_SECONDS = 5.0
+
+
+@dataclass
+class Result:
+    """``images`` maps a name to the reference that nodes pull, ``artifacts`` to a folder on the host."""
+
+    images: dict[str, str] = field(default_factory=dict)
+    artifacts: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    built: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    source: str = "packages"
+
+
+class Factory:
+    """One run over a catalogue of recipes."""
+
+    def __init__(
+        self, catalogue: Catalogue, context: builders.Context, engine: Engine, *,
+        source: str, archives: Path | None, jobs: int, progress_file: Path | None,
+    ) -> None:
+        self.catalogue = catalogue
+        self.context = context
+        self.engine = engine
+        self.source = source
+        self.archives = archives
+        self.jobs = jobs
+        self.progress_file = progress_file
+        self._keys: dict[str, str] = {}
+
+    def key(self, name: str) -> str:
+        """Return the hash of everything that decides an artifact's or image's content."""
+        if name not in self._keys:
+            if name in self.catalogue.artifacts:
+                value: Any = builders.inputs(self.catalogue.artifacts[name], self.context)
+            else:
+                value = self._image_inputs(self.catalogue.images[name])
+            self._keys[name] = cache.digest(value)
+        return self._keys[name]
+
+    def _image_inputs(self, image: Image) -> dict[str, Any]:
+        archive = self._archive(image)
+        if archive is not None:
+            return {"archive": cache.files_digest(archive)}
+        if self._pulls(image):
+            return {"upstream": self._upstream(image)}
+        needs = ([image.base] if image.base else []) + image.artifact_names
+        folder = {} if image.context is None else cache.files_digest(image.folder / image.context)
+        return {"context": folder, "uses": image.uses, "needs": {need: self.key(need) for need in needs}}
+
+    def _archive(self, image: Image) -> Path | None:
+        if self.archives is None:
+            return None
+        return next((self.archives / f"{image.name}{end}" for end in (".tar", ".tar.gz", ".tgz")
+                     if (self.archives / f"{image.name}{end}").is_file()), None)
+
+    def _pulls(self, image: Image) -> bool:
+        return self.source == "registry" and image.upstream is not None
+
+    def _upstream(self, image: Image) -> str:
+        assert image.upstream is not None
+        return image.upstream.format(**{f"{name}_version": value for name, value in self.context.versions.items()})
+
+    def plan(self, names: list[str]) -> tuple[list[str], dict[str, str]]:
+        """Return what has to exist, needs first, and the images that no source offers, with the reason."""
+        skipped = {}
+        wanted = []
+        for name in names:
+            image = self.catalogue.images.get(name)
+            if image is None or self._archive(image) or self._pulls(image) or image.context or image.rootfs:
+                wanted.append(name)
+            else:
+                skipped[name] = (
+                    f"image {name} cannot be built from package registries; put {name}.tar into the folder "
+                    "bookstore_image_archives, or set bookstore_image_source=registry where one is reachable"
+                )
+        # What is pulled or loaded needs neither base nor artifacts.
+        closed: list[str] = []
+        for name in wanted:
+            image = self.catalogue.images.get(name)
+            ready = image is not None and (self._archive(image) or self._pulls(image))
+            closed += [n for n in ([name] if ready else self.catalogue.closure([name])) if n not in closed]
+        return closed, skipped
+
+    def run(self, names: list[str], check: bool = False) -> Result:
+        """Make every named image or artifact available; with ``check`` only report what would be built."""
+        if self.source == "auto":
+            self.source = self.resolve_source(names)
+        order, skipped = self.plan(names)
+        result = Result(skipped=skipped, source=self.source)
+        missing = [name for name in order if not self._present(name)]
+        if check:
+            result.built = missing
+            return result
+        # What is only needed to build something that is there already is not built.
+        needed = self._needed(names, set(missing))
+        progress = Progress(self.progress_file, len(needed))
+        self._build_all([name for name in order if name in needed], progress)
+        result.built, result.seconds = sorted(needed), progress.done
+        for name in order:
+            if name in self.catalogue.images:
+                result.images[name] = self.engine.reference(name, self.key(name))
+            elif self._artifact_path(name).is_dir():
+                result.artifacts[name] = str(self._artifact_path(name))
+        return result
+
+    def resolve_source(self, names: list[str]) -> str:
+        """Return registry when the registry of the needed images answers, else packages."""
+        probe = next((self.catalogue.images[name] for name in names
+                      if name in self.catalogue.images and self.catalogue.images[name].upstream), None)
+        if probe is None or not self.engine.registry_answers(self._upstream(probe), REGISTRY_SECONDS):
+            return "packages"
+        return "registry"
+
+    def _needed(self, names: list[str], missing: set[str]) -> set[str]:
+        """Return the missing ones among ``names`` and, for each of those, what its build needs."""
+        needed: set[str] = set()
+
+        def visit(name: str) -> None:
+            if name not in missing or name in needed:
+                return
+            needed.add(name)
+            image = self.catalogue.images.get(name)
+            if image is not None and not self._archive(image) and not self._pulls(image):
+                for need in ([image.base] if image.base else []) + image.artifact_names:
+                    visit(need)
+
+        for name in names:
+            visit(name)
+        return needed
+
+    def _artifact_path(self, name: str) -> Path:
+        return self.context.cache.path("artifacts", name, self.key(name))
+
+    def _present(self, name: str) -> bool:
+        if name in self.catalogue.artifacts:
+            return self._artifact_path(name).is_dir()
+        image = self.catalogue.images[name]
+        if not image.publish:
+            return self.engine.has(self.engine.reference(name, self.key(name)))
+        return all(self.engine.published(name, tag) for tag in self._tags(image))
+
+    def _tags(self, image: Image) -> list[str]:
+        return [self.key(image.name), *(tag.format(**self.context.versions) for tag in image.tags)]
+
+    def _build_all(self, order: list[str], progress: Progress) -> None:
+        """Build ``order`` with ``jobs`` workers; each starts when its needs are there. The first error stops all."""
+        waiting = list(order)
+        running: dict[Future[None], str] = {}
+        unfinished = set(order)
+        failure: BaseException | None = None
+        with ThreadPoolExecutor(max_workers=self.jobs) as pool:
+            while waiting or running:
+                for name in list(waiting):
+                    if failure is None and len(running) < self.jobs and not self._open_needs(name, unfinished):
+                        waiting.remove(name)
+                        running[pool.submit(self._build, name, progress)] = name
+                if not running:
+                    break
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    unfinished.discard(running.pop(future))
+                    failure = failure or future.exception()
+                if failure is not None:
+                    waiting.clear()
+        if failure is not None:
+            raise failure
+
+    def _open_needs(self, name: str, unfinished: set[str]) -> bool:
+        image = self.catalogue.images.get(name)
+        if image is None or self._archive(image) or self._pulls(image):
+            return False
+        needs = ([image.base] if image.base else []) + image.artifact_names
+        return any(need in unfinished for need in needs)
+
+    def _build(self, name: str, progress: Progress) -> None:
+        log = self.context.log(name)
+        progress.start(name, log)
+        try:
+            if name in self.catalogue.artifacts:
+                self._build_artifact(self.catalogue.artifacts[name])
+            else:
+                with self.context.cache.lock(f"image-{name}"):
+                    self._build_image(self.catalogue.images[name], log)
+        finally:
+            progress.finish(name)
+
+    def _build_artifact(self, artifact: Artifact) -> None:
+        def build(target: Path) -> None:
+            builders.BUILDERS[artifact.builder](artifact, target, self.context)
+
+        self.context.cache.ensure("artifacts", artifact.name, self.key(artifact.name), build)
+
+    def _build_image(self, image: Image, log: Path) -> None:
+        reference = self.engine.reference(image.name, self.key(image.name))
+        if not self.engine.has(reference):
+            self._make(image, reference, log)
+        if image.publish:
+            for tag in self._tags(image):
+                if not self.engine.published(image.name, tag):
+                    self.engine.publish(reference, image.name, tag, log)
+
+    def _make(self, image: Image, reference: str, log: Path) -> None:
+        archive = self._archive(image)
+        if archive is not None:
+            self.engine.load(reference, archive, log)
+        elif self._pulls(image):
+            self.engine.pull(self._upstream(image), reference, log)
+        elif image.rootfs is not None:
+            self.engine.import_rootfs(reference, self._artifact_path(image.rootfs) / "rootfs.tar", log)
+        else:
+            assert image.context is not None
+            files = {}
+            for source, target in image.uses.items():
+                artifact, _, inner = source.partition("/")
+                files[target] = self._artifact_path(artifact) / inner if inner else self._artifact_path(artifact)
+            base = self.engine.reference(image.base, self.key(image.base)) if image.base else None
+            self.engine.build(reference, image.folder / image.context, files, base, log)
+
+
+def record(ledger: Path, result: Result) -> None:
+    """Add the images of a run to the ledger of all images that the factory made; verify compares against it."""
+    known: dict[str, str] = {}
+    if ledger.is_file():
+        known = json.loads(ledger.read_text(encoding="utf-8"))
+    updated = {**known, **{reference: result.source for reference in result.images.values()}}
+    if updated != known:
+        ledger.parent.mkdir(parents=True, exist_ok=True)
+        temporary = ledger.with_name(f".{ledger.name}.{os.getpid()}")
+        temporary.write_text(json.dumps(updated, indent=1, sort_keys=True), encoding="utf-8")
+        os.replace(temporary, ledger)
+
+

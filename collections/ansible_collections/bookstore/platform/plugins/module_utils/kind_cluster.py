@@ -1,0 +1,240 @@
+"""The kind cluster as a whole: create it, bring its nodes back, replace a lost worker.
+
+A cluster counts as created only when its control-plane container carries a marker file that is
+written after `kind create` ended well; what an interrupted creation left behind is removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .docker import DockerError, containers, docker, ensure_network
+
+MARKER = "/kind/bookstore-cluster"
+LABEL = "io.x-k8s.kind.cluster"
+ROLE_LABEL = "io.x-k8s.kind.role"
+# The token that kind itself configures; it is made valid for a few minutes when a worker joins.
+JOIN_TOKEN = "abcdef.0123456789abcdef"
+
+
+class ClusterError(Exception):
+    """The cluster cannot be brought to the wanted state."""
+
+
+@dataclass
+class Outcome:
+    """What was done."""
+
+    created: bool = False
+    removed: bool = False
+    started: list[str] = field(default_factory=list)
+    joined: list[str] = field(default_factory=list)
+    settings_differ: bool = False
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was done."""
+        return self.created or self.removed or bool(self.started) or bool(self.joined)
+
+
+@dataclass
+class Cluster:
+    """One kind cluster. ``config`` is kind's configuration as text, ``workers`` how many it must have."""
+
+    name: str
+    kind: str
+    image: str
+    config: str
+    workers: int
+    subnet: str
+    kubeconfig: Path
+    log: Path
+
+    def ensure(self, rebuild: bool, timeout: float, check: bool = False) -> Outcome:
+        """Create, start or complete the cluster; a healthy one is left alone."""
+        outcome = Outcome()
+        nodes = containers(f"{LABEL}={self.name}")
+        marker = self.marker(nodes)
+        if nodes and (rebuild or marker is None):
+            outcome.removed = True
+            if not check:
+                self.delete()
+            nodes = {}
+        if not nodes:
+            outcome.created = True
+            if not check:
+                self.create(timeout)
+            return outcome
+        outcome.settings_differ = marker != self.fingerprint()
+        outcome.started = [name for name, node in sorted(nodes.items()) if not node["State"]["Running"]]
+        outcome.joined = sorted(set(self.worker_names()) - set(nodes))
+        if check:
+            return outcome
+        for name in outcome.started:
+            docker("container", "start", name)
+        self.write_kubeconfig()
+        self.wait_for_api(timeout)
+        for name in outcome.joined:
+            self.join_worker(name, nodes, timeout)
+        return outcome
+
+    def fingerprint(self) -> str:
+        """Return the hash of the settings that only a new cluster can take over."""
+        return hashlib.sha256(f"{self.image}\n{self.config}".encode()).hexdigest()[:16]
+
+    def control_plane(self) -> str:
+        """Return the control-plane container's name."""
+        return f"{self.name}-control-plane"
+
+    def worker_names(self) -> list[str]:
+        """Return the workers' names, as kind gives them."""
+        return [f"{self.name}-worker{number if number > 1 else ''}" for number in range(1, self.workers + 1)]
+
+    def marker(self, nodes: dict[str, dict[str, Any]]) -> str | None:
+        """Return the fingerprint that the finished creation left, or None."""
+        if self.control_plane() not in nodes:
+            return None
+        try:
+            # `docker cp` reads stopped containers, too.
+            return subprocess.run(
+                ["sh", "-c", 'docker cp "$0:$1" - | tar -xO', self.control_plane(), MARKER],
+                capture_output=True, text=True, check=True,
+            ).stdout.strip() or None
+        except subprocess.CalledProcessError:
+            return None
+
+    def create(self, timeout: float) -> None:
+        """Create the cluster; a failure is undone by kind itself and reported with its last lines."""
+        ensure_network(self.name, self.subnet)
+        self.kubeconfig.parent.mkdir(parents=True, exist_ok=True)
+        command = [self.kind, "create", "cluster", "--name", self.name, "--image", self.image, "--config", "-",
+                   "--kubeconfig", str(self.kubeconfig), "--wait", "0s"]
+        self._kind(command, timeout, self.config)
+        # Static PVs need no provisioner; a default class without one would leave claims waiting.
+        self.kubectl("delete", "storageclass", "standard", "--ignore-not-found")
+        self.kubectl("apply", "-f", "-", stdin=json.dumps(self._created_config_map()))
+        docker("exec", self.control_plane(), "sh", "-c", f"echo {self.fingerprint()} > {MARKER}")
+
+    def _created_config_map(self) -> dict[str, Any]:
+        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "bookstore-cluster", "namespace": "kube-system"},
+                "data": {"fingerprint": self.fingerprint()}}
+
+    def delete(self) -> None:
+        """Remove the node containers; volumes on the host stay."""
+        self._kind([self.kind, "delete", "cluster", "--name", self.name, "--kubeconfig", str(self.kubeconfig)], 120, "")
+
+    def _kind(self, command: list[str], timeout: float, stdin: str) -> None:
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        env = {**os.environ, "KIND_EXPERIMENTAL_DOCKER_NETWORK": self.name}
+        with open(self.log, "a", encoding="utf-8") as output:
+            try:
+                code = subprocess.run(command, input=stdin, text=True, stdout=output, stderr=subprocess.STDOUT,
+                                      env=env, timeout=timeout, check=False).returncode
+            except subprocess.TimeoutExpired:
+                code = -1
+        if code != 0:
+            tail = "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
+            raise ClusterError(f"`{' '.join(command[:4])}` ended with exit code {code} (log: {self.log}):\n{tail}")
+
+    def write_kubeconfig(self) -> None:
+        """Write the kubeconfig when it is missing; the fixed port keeps it true across restarts."""
+        if not self.kubeconfig.is_file():
+            self.kubeconfig.parent.mkdir(parents=True, exist_ok=True)
+            self._kind([self.kind, "export", "kubeconfig", "--name", self.name, "--kubeconfig", str(self.kubeconfig)], 60, "")
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        """Run kubectl inside the control-plane container, with its administrator's rights."""
+        interactive = ["--interactive"] if stdin is not None else []
+        return docker("exec", *interactive, self.control_plane(), "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf",
+                      *arguments, stdin=stdin)
+
+    def wait_for_api(self, timeout: float) -> None:
+        """Wait until the API server says that it is ready."""
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                if self.kubectl("get", "--raw=/readyz").strip() == "ok":
+                    return
+                last = "not ok"
+            except DockerError as error:
+                last = str(error).splitlines()[-1]
+            if time.monotonic() > deadline:
+                raise ClusterError(
+                    f"BK-201: the API server of cluster {self.name} was not ready within {timeout:.0f} s ({last}); "
+                    "bootstrap.yml -e rebuild=true makes a new cluster and keeps the data"
+                )
+            time.sleep(0.5)
+
+    def join_worker(self, name: str, nodes: dict[str, dict[str, Any]], timeout: float) -> None:
+        """Replace a worker whose container is gone by a new one made like its sibling."""
+        siblings = [node for node in nodes.values() if node["Config"]["Labels"].get(ROLE_LABEL) == "worker"]
+        if not siblings:
+            raise ClusterError(f"BK-202: cluster {self.name} has lost all workers; run bootstrap.yml -e rebuild=true, which keeps the data")
+        with contextlib.suppress(DockerError):
+            docker("container", "rm", "--force", "--volumes", name)
+        self.kubectl("delete", "node", name, "--ignore-not-found", "--wait=false")
+        self._force_delete_pods(name)
+        docker(*run_arguments(siblings[0], name, self.name))
+        address = docker("container", "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", name).strip()
+        sibling = siblings[0]["Name"].removeprefix("/")
+        old_address = next(iter(siblings[0]["NetworkSettings"]["Networks"].values()))["IPAddress"]
+        config = docker("exec", sibling, "cat", "/kind/kubeadm.conf")
+        self._wait_for_systemd(name, timeout)
+        docker("exec", "--interactive", name, "sh", "-c", "umask 077; cat > /kind/kubeadm.conf",
+               stdin=join_config(config, sibling, name, old_address, address))
+        docker("exec", self.control_plane(), "kubeadm", "--kubeconfig=/etc/kubernetes/admin.conf", "token", "delete", JOIN_TOKEN)
+        docker("exec", self.control_plane(), "kubeadm", "--kubeconfig=/etc/kubernetes/admin.conf",
+               "token", "create", JOIN_TOKEN, "--ttl", "15m")
+        docker("exec", name, "kubeadm", "join", "--config", "/kind/kubeadm.conf", "--skip-phases=preflight", "--v=1", timeout=timeout)
+
+    def _force_delete_pods(self, node: str) -> None:
+        """Delete the pods of a node whose container is proven gone, so that stateful ones may start elsewhere."""
+        self.kubectl("delete", "pods", "--all-namespaces", f"--field-selector=spec.nodeName={node}", "--force", "--grace-period=0")
+
+    def _wait_for_systemd(self, name: str, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        while True:
+            with contextlib.suppress(DockerError):
+                docker("exec", name, "systemctl", "is-active", "containerd.service")
+                return
+            if time.monotonic() > deadline:
+                raise ClusterError(f"BK-203: node {name} did not start within {timeout:.0f} s; see `docker logs {name}`")
+            time.sleep(0.3)
+
+
+def run_arguments(sibling: dict[str, Any], name: str, cluster: str) -> list[str]:
+    """Return the `docker run` arguments for a worker like ``sibling`` (the options are those of kind's docker provider)."""
+    mounts = [f"{bind}" for bind in sibling["HostConfig"]["Binds"] or [] if not bind.startswith("/lib/modules:")]
+    arguments = [
+        "run", "--detach", "--tty", "--name", name, "--hostname", name, "--label", f"{ROLE_LABEL}=worker",
+        "--label", f"{LABEL}={cluster}", "--privileged", "--security-opt", "seccomp=unconfined",
+        "--security-opt", "apparmor=unconfined", "--tmpfs", "/tmp", "--tmpfs", "/run", "--volume", "/var",
+        "--volume", "/lib/modules:/lib/modules:ro", "--network", cluster, "--restart=on-failure:1", "--init=false",
+        "--cgroupns=private",
+    ]
+    for bind in mounts:
+        arguments += ["--volume", bind]
+    return [*arguments, sibling["Config"]["Image"]]
+
+
+def join_config(config: str, sibling: str, name: str, old_address: str, address: str) -> str:
+    """Return a worker's kubeadm configuration made from its sibling's; whole words only, one name may begin another."""
+    lines = []
+    for line in config.splitlines():
+        words = [{sibling: name, old_address: address}.get(word, word) for word in line.split(" ")]
+        text = " ".join(words)
+        lines.append(text.replace(f"/{sibling}\"", f"/{name}\"") if text.endswith(f"/{sibling}\"") else _provider(text, sibling, name))
+    return "\n".join(lines) + "\n"
+
+
+def _provider(line: str, sibling: str, name: str) -> str:
+    """Replace the node's name at the end of a provider id."""
+    return line[: -len(sibling)] + name if line.endswith(f"/{sibling}") else line

@@ -1,0 +1,138 @@
+#!/usr/bin/python
+# Copyright: the Bookstore Platform authors
+# SPDX-License-Identifier: Apache-2.0
+"""Create a kind cluster, bring it back, complete it, or remove it."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: kind_cluster
+short_description: Create a kind cluster, bring it back, complete it, or remove it
+version_added: 0.1.0
+description:
+  - A cluster whose creation was interrupted is removed and made again. Stopped nodes are started.
+    A worker whose container is gone is replaced. A healthy cluster is left alone.
+options:
+  name:
+    description: Name of the cluster and of its network.
+    type: str
+    required: true
+  state:
+    description: Whether the cluster exists.
+    type: str
+    choices: [present, absent]
+    default: present
+  kind:
+    description: The kind program.
+    type: path
+    required: true
+  image:
+    description: Node image, in the engine.
+    type: str
+  config:
+    description: kind's configuration, as text.
+    type: str
+  workers:
+    description: How many workers the cluster must have.
+    type: int
+    default: 2
+  subnet:
+    description: Address range of the nodes' network.
+    type: str
+  kubeconfig:
+    description: Where the kubeconfig is written.
+    type: path
+    required: true
+  log:
+    description: Log file of kind.
+    type: path
+    required: true
+  rebuild:
+    description: Remove the cluster first; data on the host is kept.
+    type: bool
+    default: false
+  timeout:
+    description: Bound of each wait, in seconds.
+    type: int
+    default: 300
+author: The Bookstore Platform authors (@bookstore)
+"""
+
+EXAMPLES = r"""
+- name: Make sure that the cluster runs
+  bookstore.platform.kind_cluster:
+    name: bookstore
+    kind: /usr/local/bin/kind
+    image: bookstore.local/node:1
+    config: "{{ lookup('template', 'kind.yml.j2') }}"
+    subnet: 172.30.0.0/16
+    kubeconfig: ~/.kube/bookstore
+    log: /tmp/kind.log
+"""
+
+RETURN = r"""
+created:
+  description: Whether the cluster was made.
+  type: bool
+  returned: success
+started:
+  description: Nodes that were started.
+  type: list
+  returned: success
+joined:
+  description: Workers that were replaced.
+  type: list
+  returned: success
+settings_differ:
+  description: Whether the running cluster was made with other settings; rebuild to apply them.
+  type: bool
+  returned: success
+"""
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.bookstore.platform.plugins.module_utils.docker import DockerError, containers
+from ansible_collections.bookstore.platform.plugins.module_utils.kind_cluster import LABEL, Cluster, ClusterError
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "kind": {"type": "path", "required": True},
+            "image": {"type": "str"},
+            "config": {"type": "str"},
+            "workers": {"type": "int", "default": 2},
+            "subnet": {"type": "str"},
+            "kubeconfig": {"type": "path", "required": True},
+            "log": {"type": "path", "required": True},
+            "rebuild": {"type": "bool", "default": False},
+            "timeout": {"type": "int", "default": 300},
+        },
+        required_if=[("state", "present", ("image", "config", "subnet"))],
+        supports_check_mode=True,
+    )
+    p = module.params
+    cluster = Cluster(p["name"], p["kind"], p["image"] or "", p["config"] or "", p["workers"], p["subnet"] or "",
+                      Path(p["kubeconfig"]), Path(p["log"]))
+    try:
+        if p["state"] == "absent":
+            changed = bool(containers(f"{LABEL}={p['name']}"))
+            if changed and not module.check_mode:
+                cluster.delete()
+            module.exit_json(changed=changed)
+        outcome = cluster.ensure(p["rebuild"], p["timeout"], check=module.check_mode)
+    except (ClusterError, DockerError, OSError) as error:
+        module.fail_json(msg=str(error))
+    if outcome.settings_differ:
+        module.warn(f"cluster {p['name']} was made with other settings; bootstrap.yml -e rebuild=true applies them and keeps the data")
+    module.exit_json(changed=outcome.changed, created=outcome.created, started=outcome.started, joined=outcome.joined,
+                     settings_differ=outcome.settings_differ)
+
+
+if __name__ == "__main__":
+    main()

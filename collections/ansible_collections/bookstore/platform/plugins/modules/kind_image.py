@@ -1,0 +1,165 @@
+#!/usr/bin/python
+# Copyright: the Bookstore Platform authors
+# SPDX-License-Identifier: Apache-2.0
+"""Build images and offer them to the cluster's nodes."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: kind_image
+short_description: Build container images and offer them to the nodes of a kind cluster
+version_added: 0.1.0
+description:
+  - Reads the recipes of all roles, builds what is wanted and not there yet, and publishes it to the
+    registry of the nodes, from which each node takes only what it lacks and runs.
+  - Two runs may work side by side; each entry is built once, the other run waits for it.
+options:
+  recipes:
+    description: Recipe files; a pattern such as C(roles/*/images/recipes.yml) stands for all that match.
+    type: list
+    elements: path
+    required: true
+  wanted:
+    description: Names of images or artifacts. What they need is built as well. Empty means all images.
+    type: list
+    elements: str
+    default: []
+  source:
+    description: V(packages) builds from package registries, V(registry) pulls upstream images, V(auto) asks the registry.
+    type: str
+    choices: [packages, registry, auto]
+    default: auto
+  archives:
+    description: Folder of OCI or docker archives named C(<image>.tar); one found there wins over O(source).
+    type: path
+  cache_dir:
+    description: Where artifacts, downloads and compilers are kept.
+    type: path
+    required: true
+  project_dir:
+    description: The checkout, to which the sources named in recipes are relative.
+    type: path
+    required: true
+  log_dir:
+    description: One log file for each component is written here.
+    type: path
+    required: true
+  versions:
+    description: The pinned versions; V(go) is the compiler's.
+    type: dict
+    required: true
+  repository:
+    description: Prefix of the image references that nodes pull.
+    type: str
+    default: bookstore.local
+  push_address:
+    description: Address of the nodes' registry as the engine reaches it.
+    type: str
+    required: true
+  jobs:
+    description: Builds that run side by side. Defaults to the number of processors.
+    type: int
+  progress_file:
+    description: JSON file that tells what is building, for the playbook's output.
+    type: path
+author: The Bookstore Platform authors (@bookstore)
+"""
+
+EXAMPLES = r"""
+- name: Build what the node containers need
+  bookstore.platform.kind_image:
+    recipes: ["roles/kind/images/recipes.yml"]
+    wanted: [node]
+    cache_dir: /var/cache/bookstore
+    project_dir: "{{ playbook_dir }}"
+    log_dir: /var/cache/bookstore/logs
+    versions: {go: 1.27.3}
+    push_address: 127.0.0.1:36500
+"""
+
+RETURN = r"""
+images:
+  description: Image name to the reference that nodes pull.
+  type: dict
+  returned: success
+artifacts:
+  description: Artifact name to its folder on the host.
+  type: dict
+  returned: success
+skipped_images:
+  description: Images that no source offers, each with what to provide.
+  type: dict
+  returned: success
+built:
+  description: What was built in this run.
+  type: list
+  returned: success
+seconds:
+  description: How long each build took, in seconds.
+  type: dict
+  returned: success
+source:
+  description: The source that was used, never V(auto).
+  type: str
+  returned: success
+"""
+
+import os
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.bookstore.platform.plugins.module_utils.image_factory import (
+    builders,
+    cache,
+    engine,
+    errors,
+    factory,
+    recipes,
+)
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "recipes": {"type": "list", "elements": "path", "required": True},
+            "wanted": {"type": "list", "elements": "str", "default": []},
+            "source": {"type": "str", "choices": list(factory.SOURCES), "default": "auto"},
+            "archives": {"type": "path"},
+            "cache_dir": {"type": "path", "required": True},
+            "project_dir": {"type": "path", "required": True},
+            "log_dir": {"type": "path", "required": True},
+            "versions": {"type": "dict", "required": True},
+            "repository": {"type": "str", "default": "bookstore.local"},
+            "push_address": {"type": "str", "required": True},
+            "jobs": {"type": "int"},
+            "progress_file": {"type": "path"},
+        },
+        supports_check_mode=True,
+    )
+    p = module.params
+    try:
+        catalogue = recipes.load(recipes.find(p["recipes"]))
+        context = builders.Context(
+            cache=cache.Cache(Path(p["cache_dir"])), project=Path(p["project_dir"]), logs=Path(p["log_dir"]),
+            versions={name: str(value) for name, value in p["versions"].items()},
+        )
+        run = factory.Factory(
+            catalogue, context, engine.Engine(p["repository"], p["push_address"]), source=p["source"],
+            archives=Path(p["archives"]) if p["archives"] else None, jobs=p["jobs"] or os.cpu_count() or 1,
+            progress_file=Path(p["progress_file"]) if p["progress_file"] else None,
+        )
+        result = run.run(p["wanted"] or list(catalogue.images), check=module.check_mode)
+        if not module.check_mode:
+            factory.record(Path(p["cache_dir"]) / "ledger.json", result)
+    except errors.FactoryError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(
+        changed=bool(result.built), images=result.images, artifacts=result.artifacts, skipped_images=result.skipped,
+        built=result.built, seconds=result.seconds, source=result.source,
+    )
+
+
+if __name__ == "__main__":
+    main()

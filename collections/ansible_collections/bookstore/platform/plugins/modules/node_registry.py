@@ -1,0 +1,151 @@
+#!/usr/bin/python
+# Copyright: the Bookstore Platform authors
+# SPDX-License-Identifier: Apache-2.0
+"""Run the registry that the nodes pull from."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: node_registry
+short_description: Run the registry that the nodes pull from
+version_added: 0.1.0
+description:
+  - A container on the nodes' network, which comes back with the engine, and on the host's loopback
+    address for pushing. It is replaced only when its image or port changes.
+options:
+  name:
+    description: Name of the container.
+    type: str
+    required: true
+  image:
+    description: Image of the registry, in the engine.
+    type: str
+    required: true
+  network:
+    description: Network of the nodes, created when absent.
+    type: str
+    required: true
+  subnet:
+    description: Address range of that network.
+    type: str
+    required: true
+  port:
+    description: Port on 127.0.0.1.
+    type: int
+    required: true
+  storage:
+    description: Folder on the host that keeps the images.
+    type: path
+    required: true
+  state:
+    description: Whether the container exists.
+    type: str
+    choices: [present, absent]
+    default: present
+author: The Bookstore Platform authors (@bookstore)
+"""
+
+EXAMPLES = r"""
+- name: Run the registry
+  bookstore.platform.node_registry:
+    name: bookstore-registry
+    image: bookstore.local/registry:1
+    network: bookstore
+    subnet: 172.30.0.0/16
+    port: 36500
+    storage: /var/cache/bookstore/registry
+"""
+
+RETURN = r"""
+seconds:
+  description: How long the registry took to answer.
+  type: float
+  returned: success
+"""
+
+import os
+import time
+import urllib.request
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.bookstore.platform.plugins.module_utils.docker import (
+    DockerError,
+    docker,
+    ensure_network,
+    inspect,
+)
+
+START_SECONDS = 30.0
+
+
+def answers(port: int) -> bool:
+    """Tell whether the registry answers on the loopback address."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def ensure(params: dict[str, object], check: bool) -> bool:
+    """Bring the container to the wanted state; tell whether something changed."""
+    name, image = str(params["name"]), str(params["image"])
+    exists = name in docker("container", "ls", "--all", "--format", "{{.Names}}").split()
+    if exists:
+        container = inspect([name])[0]
+        if container["Config"]["Image"] == image and container["State"]["Running"] and answers(int(str(params["port"]))):
+            return False
+    if check:
+        return True
+    if exists:
+        docker("container", "rm", "--force", name)
+    ensure_network(str(params["network"]), str(params["subnet"]))
+    storage = Path(str(params["storage"]))
+    storage.mkdir(parents=True, exist_ok=True)
+    user = f"{os.geteuid()}:{os.getegid()}"
+    docker(
+        "run", "--detach", "--name", name, "--network", str(params["network"]), "--network-alias", "bookstore-registry",
+        "--restart", "always", "--publish", f"127.0.0.1:{params['port']}:5000", "--user", user, "--read-only",
+        "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--memory", "256m",
+        "--volume", f"{storage}:/var/lib/registry", image,
+    )
+    return True
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "image": {"type": "str", "required": True},
+            "network": {"type": "str", "required": True},
+            "subnet": {"type": "str", "required": True},
+            "port": {"type": "int", "required": True},
+            "storage": {"type": "path", "required": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        },
+        supports_check_mode=True,
+    )
+    p = module.params
+    began = time.monotonic()
+    try:
+        if p["state"] == "absent":
+            exists = p["name"] in docker("container", "ls", "--all", "--format", "{{.Names}}").split()
+            if exists and not module.check_mode:
+                docker("container", "rm", "--force", p["name"])
+            module.exit_json(changed=exists)
+        changed = ensure(p, module.check_mode)
+        while not module.check_mode and not answers(p["port"]):
+            if time.monotonic() - began > START_SECONDS:
+                logs = docker("logs", "--tail", "5", p["name"])
+                module.fail_json(msg=f"the nodes' registry {p['name']} did not answer within {START_SECONDS:.0f} s: {logs}")
+            time.sleep(0.2)
+    except DockerError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=changed, seconds=round(time.monotonic() - began, 1))
+
+
+if __name__ == "__main__":
+    main()
