@@ -1,0 +1,177 @@
+# Copyright: the Bookstore Platform authors
+# SPDX-License-Identifier: Apache-2.0
+"""Carries out a plan of probes in the cluster and leaves nothing behind."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, probe_script, readiness, waiter
+from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, Object
+from ansible_collections.bookstore.platform.plugins.module_utils.mesh_plan import Plan, Probe
+
+# What a killed run left is removed by the next one; a run beside this one is not disturbed.
+STALE_SECONDS = 300
+READY_URL = ("127.0.0.1", 15021, "/healthz/ready")
+
+
+class ProbeError(Exception):
+    """The probes themselves could not run, so nothing is known about the mesh."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """``image`` holds python3 (``interpreter``); ``timeout`` bounds all probes together, in seconds."""
+
+    image: str
+    interpreter: str = "python3"
+    timeout: float = 90.0
+    outsider: str = "storefront"
+    exec_sources: list[str] = field(default_factory=list)
+    trust_domain: str = "cluster.local"
+    full: bool = True
+
+
+def probe_mesh(cluster: Cluster, matrix: list[Object], settings: Settings, clock: waiter.Clock = time) -> Object:
+    """Return {mode, edges, broken, shared_nodes, shared_pods, skipped, seconds}; edges as mesh_plan.judge()."""
+    start = clock.monotonic()
+    mode = mesh_plan.mesh_mode(cluster.list("Namespace"))
+    if mode == "none":
+        raise ProbeError("BK-221: no namespace takes part in a mesh (label istio-injection or istio.io/dataplane-mode); run `make up`")
+    scene = mesh_plan.Scene(cluster.list("Pod"), cluster.list("Service"), mode, settings.trust_domain)
+    exec_sources = [mesh_plan.Account.parse(text) for text in settings.exec_sources]
+    plan = mesh_plan.Planner(scene, exec_sources, settings.outsider).build(matrix, settings.full)
+    results = Runner(cluster, settings, mode, clock).run(plan)
+    edges = [mesh_plan.judge(call, probe, results.get(call.id), plan.destinations) for probe in plan.probes for call in probe.calls]
+    broken = [edge for edge in edges if not edge["ok"]]
+    nodes, pods = mesh_plan.shared(broken)
+    return {"mode": mode, "edges": edges, "broken": broken, "shared_nodes": nodes, "shared_pods": pods,
+            "skipped": plan.skipped, "seconds": round(clock.monotonic() - start, 1)}
+
+
+class Runner:
+    """One run; all probe pods start together."""
+
+    def __init__(self, cluster: Cluster, settings: Settings, mode: str, clock: waiter.Clock) -> None:
+        self.cluster = cluster
+        self.settings = settings
+        self.mode = mode
+        self.clock = clock
+        self.run_id = uuid.uuid4().hex[:8]
+        self.script = inspect.getsource(probe_script)
+        self._authority = ""
+
+    def run(self, plan: Plan) -> dict[str, Object]:
+        """Return the results by call id; ProbeError when a probe could not run."""
+        self._clean_stale()
+        pods = [p for p in plan.probes if not p.pod]
+        inside = [p for p in plan.probes if p.pod]
+        if any(call.protocol == "tls" for probe in plan.probes for call in probe.calls):
+            self._authority = self._mesh_authority(plan.probes)
+        try:
+            with ThreadPoolExecutor(max_workers=4) as pool:
+                execs = [pool.submit(self._execute, probe) for probe in inside]
+                for created in [pool.submit(self._create, f"mesh-probe-{self.run_id}-{i}", probe) for i, probe in enumerate(pods)]:
+                    created.result()
+                results = self._collect({f"mesh-probe-{self.run_id}-{i}": probe for i, probe in enumerate(pods)})
+                for future in execs:
+                    results.update(future.result())
+            return results
+        finally:
+            self._remove(self.cluster.list("Pod", labelSelector=f"{mesh_plan.PROBE_LABEL}={self.run_id}"))
+
+    def _request(self, probe: Probe) -> str:
+        request: dict[str, Any] = {"calls": [call.request(self._authority) for call in probe.calls]}
+        if probe.meshed and self.mode == "sidecar" and not probe.pod:
+            request.update(ready_url=READY_URL, ready_timeout=30)
+        return json.dumps(request)
+
+    def _mesh_authority(self, probes: list[Probe]) -> str:
+        """Return the mesh's root certificates, which istiod writes into every namespace."""
+        holder = self.cluster.get("ConfigMap", probes[0].namespace, "istio-ca-root-cert") or {}
+        text = str(holder.get("data", {}).get("root-cert.pem", ""))
+        if not text:
+            raise ProbeError(f"BK-222: ConfigMap {probes[0].namespace}/istio-ca-root-cert has no root-cert.pem; is istiod running?")
+        return text
+
+    def _create(self, name: str, probe: Probe) -> None:
+        body = mesh_plan.pod_manifest(
+            probe, name, self.run_id, self.settings.image, self.settings.interpreter, self.script, self._request(probe), self.mode
+        )
+        self.cluster.create("Pod", body)
+
+    def _execute(self, probe: Probe) -> dict[str, Object]:
+        command = [self.settings.interpreter, "-c", self.script, self._request(probe)]
+        text = self.cluster.execute(probe.namespace, probe.pod, probe.container, command, self.settings.timeout)
+        return self._parse(text.splitlines(), f"{probe.namespace}/{probe.pod}")
+
+    def _collect(self, probes: dict[str, Probe]) -> dict[str, Object]:
+        """Wait until all probe containers have ended, then read what they printed."""
+
+        def poll() -> list[Object]:
+            found = self.cluster.list("Pod", labelSelector=f"{mesh_plan.PROBE_LABEL}={self.run_id}")
+            for pod in found:
+                verdict = readiness.pod(pod)
+                if verdict.state is readiness.State.FAILED and not ended(pod):
+                    raise ProbeError(f"BK-223: probe {_name(pod)} cannot run: {verdict.reason}")
+            return found
+
+        def all_ended(found: list[Object]) -> bool:
+            return len(found) >= len(probes) and all(ended(pod) for pod in found)
+
+        outcome = waiter.wait_for(poll, all_ended, timeout=self.settings.timeout, interval=0.5, clock=self.clock)
+        if not outcome.done:
+            raise ProbeError(self._late(outcome.value))
+        results: dict[str, Object] = {}
+        for pod in outcome.value:
+            probe = probes[pod["metadata"]["name"]]
+            probe.node = pod["spec"].get("nodeName", "")
+            lines = self.cluster.logs(probe.namespace, pod["metadata"]["name"], "probe", lines=40)
+            results.update(self._parse(lines, _name(pod)))
+        return results
+
+    def _late(self, found: list[Object]) -> str:
+        late = [pod for pod in found if not ended(pod)]
+        lines = [f"BK-224: {len(late)} probe pods did not finish within timeout={self.settings.timeout:.0f} s:"]
+        for pod in late[:3]:
+            lines.append(f"{_name(pod)}: {readiness.pod(pod).reason}")
+            lines += [f"  event: {line}" for line in self.cluster.events(pod["metadata"]["namespace"], pod["metadata"]["name"])]
+        return "\n".join(lines)
+
+    @staticmethod
+    def _parse(lines: list[str], where: str) -> dict[str, Object]:
+        answer = next((line for line in reversed(lines) if line.startswith("{")), None)
+        if answer is None:
+            raise ProbeError(f"BK-225: probe {where} printed no result: {' '.join(lines)[-400:] or 'nothing at all'}")
+        parsed: Object = json.loads(answer)
+        if not parsed["ready"]:
+            raise ProbeError(f"BK-226: the mesh proxy of probe {where} did not become ready within 30 s; is istiod reachable?")
+        results: dict[str, Object] = parsed["results"]
+        return results
+
+    def _clean_stale(self) -> None:
+        old = []
+        for pod in self.cluster.list("Pod", labelSelector=mesh_plan.PROBE_LABEL):
+            if readiness.age_seconds(pod) > STALE_SECONDS:
+                old.append(pod)
+        self._remove(old)
+
+    def _remove(self, pods: list[Object]) -> None:
+        for pod in pods:
+            self.cluster.delete("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"], grace_seconds=0)
+
+
+def ended(pod: Object) -> bool:
+    """Return whether the container of a probe pod has ended."""
+    statuses = pod.get("status", {}).get("containerStatuses") or []
+    return any(s.get("name") == "probe" and (s.get("state") or {}).get("terminated") for s in statuses)
+
+
+def _name(pod: Object) -> str:
+    return f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
