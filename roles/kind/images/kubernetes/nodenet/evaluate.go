@@ -312,7 +312,7 @@ func baseRuleset(s Snapshot) Ruleset {
 			"forward-egress":  {Hook: filter(knftables.ForwardHook, "-10"), Rules: forward},
 			"forward-ingress": {Hook: filter(knftables.ForwardHook, "-9"), Rules: []string{established, "ip daddr vmap @" + ingressMap}},
 			"input-egress":    {Hook: filter(knftables.InputHook, "-10"), Rules: input},
-			"masquerade": {
+			"nat": {
 				Hook: &Hook{knftables.NATType, knftables.PostroutingHook, knftables.SNATPriority},
 				Rules: []string{fmt.Sprintf("ip saddr %s ip daddr != %s masquerade fully-random",
 					s.LocalCIDR, s.ClusterCIDR)},

@@ -79,7 +79,9 @@ class Cluster:
         try:
             kubernetes.config.load_kube_config(kubeconfig, context=context, client_configuration=configuration)
         except kubernetes.config.ConfigException as error:
-            raise ClusterError(f"BK-201: kubeconfig={kubeconfig} cannot be used: {error}; `make up` writes it anew") from error
+            raise ClusterError(
+                f"BK-201: kubeconfig={kubeconfig} cannot be used: {error}; `make up` writes it anew"
+            ) from error
         # A waiter polls; the client's own retries would only hide how long an outage lasts.
         configuration.retries = False
         self._client = kubernetes.client.ApiClient(configuration)
@@ -90,7 +92,9 @@ class Cluster:
         """Return the connection that a module's parameters (CONNECTION_SPEC) describe."""
         return cls(params["kubeconfig"], params.get("context"), params.get("request_timeout") or 10.0)
 
-    def raw(self, path: str, method: str = "GET", body: Object | None = None, query: dict[str, str] | None = None) -> str:
+    def raw(
+        self, path: str, method: str = "GET", body: Object | None = None, query: dict[str, str] | None = None
+    ) -> str:
         """Return the text of an answer."""
         import urllib3
 
@@ -101,14 +105,22 @@ class Cluster:
             headers["Authorization"] = auth["value"]
         try:
             answer = self._client.rest_client.pool_manager.request(
-                method, url, body=None if body is None else json.dumps(body), headers=headers,
-                timeout=urllib3.Timeout(total=self._timeout), retries=False,
+                method,
+                url,
+                body=None if body is None else json.dumps(body),
+                headers=headers,
+                timeout=urllib3.Timeout(total=self._timeout),
+                retries=False,
             )
         except urllib3.exceptions.HTTPError as error:
-            raise ClusterError(f"BK-202: the API server {self._client.configuration.host} does not answer: {error}") from error
+            raise ClusterError(
+                f"BK-202: the API server {self._client.configuration.host} does not answer: {error}"
+            ) from error
         text: str = answer.data.decode("utf-8", "replace")
         if answer.status >= 400:
-            raise ClusterError(f"BK-203: {method} {path} was refused with {answer.status}: {_message(text)}", answer.status)
+            raise ClusterError(
+                f"BK-203: {method} {path} was refused with {answer.status}: {_message(text)}", answer.status
+            )
         return text
 
     def get(self, kind: str, namespace: str | None, name: str) -> Object | None:
@@ -121,8 +133,8 @@ class Cluster:
             raise
         return found
 
-    def list(self, kind: str, namespace: str | None = None, **query: str) -> list[Object]:
-        """Return all objects of a kind; none when the kind is not installed. ``query``: labelSelector, fieldSelector."""
+    def objects(self, kind: str, namespace: str | None = None, **query: str) -> list[Object]:
+        """Return all objects of a kind, none when it is not installed. ``query``: labelSelector, fieldSelector."""
         try:
             answer: Object = json.loads(self.raw(path_of(kind, namespace), query=query or None))
         except ClusterError as error:
@@ -152,7 +164,7 @@ class Cluster:
 
     def events(self, namespace: str, name: str, limit: int = 5) -> list[str]:
         """Return the last events of the object ``name``, oldest first, as readable lines."""
-        items = self.list("Event", namespace, fieldSelector=f"involvedObject.name={name}")
+        items = self.objects("Event", namespace, fieldSelector=f"involvedObject.name={name}")
         items.sort(key=event_time)
         return [f"{e.get('type', '')} {e.get('reason', '')}: {e.get('message', '')}".strip() for e in items[-limit:]]
 
@@ -174,8 +186,17 @@ class Cluster:
         core = kubernetes.client.CoreV1Api(kubernetes.client.ApiClient(self._client.configuration))
         try:
             session = stream(
-                core.connect_get_namespaced_pod_exec, pod, namespace, container=container, command=command,
-                stdin=False, stdout=True, stderr=True, tty=False, _preload_content=False, _request_timeout=timeout,
+                core.connect_get_namespaced_pod_exec,
+                pod,
+                namespace,
+                container=container,
+                command=command,
+                stdin=False,
+                stdout=True,
+                stderr=True,
+                tty=False,
+                _preload_content=False,
+                _request_timeout=timeout,
             )
             try:
                 session.run_forever(timeout=timeout)
@@ -187,9 +208,13 @@ class Cluster:
             finally:
                 session.close()
         except kubernetes.client.ApiException as error:
-            raise ClusterError(f"BK-204: no command can be run in {namespace}/{pod}: {error.reason}", error.status or 0) from error
+            raise ClusterError(
+                f"BK-204: no command can be run in {namespace}/{pod}: {error.reason}", error.status or 0
+            ) from error
         if code:
-            raise ClusterError(f"BK-204: the command in {namespace}/{pod} ended with {code}: {(err or out).strip()[-400:]}")
+            raise ClusterError(
+                f"BK-204: the command in {namespace}/{pod} ended with {code}: {(err or out).strip()[-400:]}"
+            )
         return out
 
     def node_summary(self, node: str) -> Object:
@@ -203,7 +228,11 @@ def event_time(event: Object) -> str:
     series: Object = event.get("series") or {}
     metadata: Object = event.get("metadata") or {}
     return str(
-        event.get("lastTimestamp") or series.get("lastObservedTime") or event.get("eventTime") or metadata.get("creationTimestamp") or ""
+        event.get("lastTimestamp")
+        or series.get("lastObservedTime")
+        or event.get("eventTime")
+        or metadata.get("creationTimestamp")
+        or ""
     )
 
 

@@ -25,9 +25,18 @@ PROTOCOLS = {5432: "postgres", 6379: "redis", 9092: "kafka"}
 HTTP_PORTS = frozenset({8000, 8001, 8002, 8080, 8081, 8088, 9000, 9090, 9249, 15020, 20001})
 # Labels that belong to a pod's owner or its sidecar, not to the workload.
 FOREIGN_LABELS = frozenset(
-    {"pod-template-hash", "controller-revision-hash", "statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index",
-     "security.istio.io/tlsMode", "service.istio.io/canonical-name", "service.istio.io/canonical-revision", "istio.io/rev",
-     "sidecar.istio.io/inject", "istio.io/dataplane-mode"}
+    {
+        "pod-template-hash",
+        "controller-revision-hash",
+        "statefulset.kubernetes.io/pod-name",
+        "apps.kubernetes.io/pod-index",
+        "security.istio.io/tlsMode",
+        "service.istio.io/canonical-name",
+        "service.istio.io/canonical-revision",
+        "istio.io/rev",
+        "sidecar.istio.io/inject",
+        "istio.io/dataplane-mode",
+    }
 )
 DENIED = ("rbac_denied", "reset")
 EXPECTED: dict[str, tuple[str, ...]] = {
@@ -82,8 +91,14 @@ class Call:
 
     def request(self, ca: str) -> Object:
         """Return the call as probe_script reads it."""
-        body: Object = {"id": self.id, "host": self.host, "port": self.port, "protocol": self.protocol,
-                        "timeout": CALL_TIMEOUT, "patience": self.patience}
+        body: Object = {
+            "id": self.id,
+            "host": self.host,
+            "port": self.port,
+            "protocol": self.protocol,
+            "timeout": CALL_TIMEOUT,
+            "patience": self.patience,
+        }
         return {**body, "ca": ca} if self.protocol == "tls" else body
 
 
@@ -121,7 +136,11 @@ class Scene:
 
     def pods_of(self, namespace: str, workload: str) -> list[Object]:
         """Return the running pods of a workload; probes do not count."""
-        return [p for p in self._running(namespace) if p["metadata"].get("labels", {}).get("app.kubernetes.io/name") == workload]
+        return [
+            p
+            for p in self._running(namespace)
+            if p["metadata"].get("labels", {}).get("app.kubernetes.io/name") == workload
+        ]
 
     def pods_as(self, account: Account) -> list[Object]:
         """Return the running pods of a service account."""
@@ -129,9 +148,12 @@ class Scene:
 
     def _running(self, namespace: str) -> list[Object]:
         return [
-            p for p in self.pods
-            if p["metadata"]["namespace"] == namespace and p.get("status", {}).get("phase") == "Running"
-            and PROBE_LABEL not in (p["metadata"].get("labels") or {}) and not p["metadata"].get("deletionTimestamp")
+            p
+            for p in self.pods
+            if p["metadata"]["namespace"] == namespace
+            and p.get("status", {}).get("phase") == "Running"
+            and PROBE_LABEL not in (p["metadata"].get("labels") or {})
+            and not p["metadata"].get("deletionTimestamp")
         ]
 
     def service_port(self, namespace: str, workload: str, port: int) -> tuple[str, int] | None:
@@ -214,7 +236,9 @@ class Planner:
             return
         self.plan.destinations[target] = pods
         for account in sources:
-            self._add(self._insider(account), "allowed", str(account), target, address, protocol, patience=ALLOWED_PATIENCE)
+            self._add(
+                self._insider(account), "allowed", str(account), target, address, protocol, patience=ALLOWED_PATIENCE
+            )
         if full:
             self._forbidden(sources[0], target, address, protocol, pods[0])
             self._other_ports(sources[0], row, matrix)
@@ -236,17 +260,24 @@ class Planner:
     def _other_ports(self, source: Account, row: Object, matrix: list[Object]) -> None:
         """The same account on ports of the same workload that the matrix gives to others only."""
         for other in matrix:
-            if (other["namespace"], other["workload"]) != (row["namespace"], row["workload"]) or str(source) in other["sources"]:
+            if (other["namespace"], other["workload"]) != (row["namespace"], row["workload"]) or str(source) in other[
+                "sources"
+            ]:
                 continue
             for port in other["ports"]:
-                address, protocol = self.scene.service_port(row["namespace"], row["workload"], int(port)), protocol_of(int(port))
+                address, protocol = (
+                    self.scene.service_port(row["namespace"], row["workload"], int(port)),
+                    protocol_of(int(port)),
+                )
                 if address is not None and protocol is not None:
                     target = f"{row['namespace']}/{row['workload']}:{port}"
                     self._add(self._insider(source), "port", str(source), target, address, protocol)
 
     def _controls(self) -> None:
         server = ("kubernetes.default.svc.cluster.local", 443)
-        self._add(self._probe("default", "default", False, {}), "control", "namespace default", "API server", server, "tcp")
+        self._add(
+            self._probe("default", "default", False, {}), "control", "namespace default", "API server", server, "tcp"
+        )
         outside = self._probe(self.outsider, "default", False, {})
         self._add(outside, "dropped", f"namespace {self.outsider}", "API server", server, "tcp")
 
@@ -263,16 +294,28 @@ class Planner:
         return self._probes.setdefault(key, Probe(namespace, account, meshed, labels))
 
     def _add(
-        self, probe: Probe, kind: str, source: str, target: str, address: tuple[str, int], protocol: str, *,
-        patience: float = 0.0, identity: str = "",
+        self,
+        probe: Probe,
+        kind: str,
+        source: str,
+        target: str,
+        address: tuple[str, int],
+        protocol: str,
+        *,
+        patience: float = 0.0,
+        identity: str = "",
     ) -> None:
         if any((c.kind, c.destination) == (kind, target) for c in probe.calls):
             return
         self._count += 1
-        probe.calls.append(Call(f"c{self._count}", kind, source, target, address[0], address[1], protocol, patience, identity))
+        probe.calls.append(
+            Call(f"c{self._count}", kind, source, target, address[0], address[1], protocol, patience, identity)
+        )
 
 
-def pod_manifest(probe: Probe, name: str, run: str, image: str, interpreter: str, script: str, request: str, mode: str) -> Object:
+def pod_manifest(
+    probe: Probe, name: str, run: str, image: str, interpreter: str, script: str, request: str, mode: str
+) -> Object:
     """Return the manifest of a probe pod: short-lived, restricted, never Ready and so never in a Service."""
     labels = {**probe.labels, PROBE_LABEL: run}
     if mode == "ambient":
@@ -280,7 +323,8 @@ def pod_manifest(probe: Probe, name: str, run: str, image: str, interpreter: str
     else:
         labels["sidecar.istio.io/inject"] = "true" if probe.meshed else "false"
     return {
-        "apiVersion": "v1", "kind": "Pod",
+        "apiVersion": "v1",
+        "kind": "Pod",
         "metadata": {"name": name, "namespace": probe.namespace, "labels": labels},
         "spec": {
             "serviceAccountName": probe.account,
@@ -290,19 +334,38 @@ def pod_manifest(probe: Probe, name: str, run: str, image: str, interpreter: str
             "activeDeadlineSeconds": 180,
             "terminationGracePeriodSeconds": 0,
             "readinessGates": [{"conditionType": NEVER_READY}],
-            "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "runAsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [{
-                "name": "probe", "image": image, "imagePullPolicy": "IfNotPresent",
-                "command": [interpreter, "-c", script, request],
-                "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}},
-                "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"cpu": "500m", "memory": "96Mi"}},
-            }],
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 65532,
+                "runAsGroup": 65532,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [
+                {
+                    "name": "probe",
+                    "image": image,
+                    "imagePullPolicy": "IfNotPresent",
+                    "command": [interpreter, "-c", script, request],
+                    "securityContext": {
+                        "allowPrivilegeEscalation": False,
+                        "readOnlyRootFilesystem": True,
+                        "capabilities": {"drop": ["ALL"]},
+                    },
+                    "resources": {
+                        "requests": {"cpu": "10m", "memory": "32Mi"},
+                        "limits": {"cpu": "500m", "memory": "96Mi"},
+                    },
+                }
+            ],
         },
     }
 
 
 def judge(call: Call, probe: Probe, result: Object | None, destinations: dict[str, list[Object]]) -> Object:
-    """Return {kind, source, destination, expected, outcome, detail, seconds, ok, source_node, destination_nodes, pods}."""
+    """Return a tested edge.
+
+    {kind, source, destination, expected, outcome, detail, seconds, ok, source_node, destination_nodes, pods}
+    """
     seen = result or {"outcome": "error", "detail": "the probe gave no result", "seconds": 0.0}
     expected = list(EXPECTED[call.kind])
     ok = seen["outcome"] in expected
@@ -311,8 +374,15 @@ def judge(call: Call, probe: Probe, result: Object | None, destinations: dict[st
         ok, detail = False, f"found {detail}, expected {call.identity}"
     pods = destinations.get(call.destination, [])
     return {
-        "kind": call.kind, "source": call.source, "destination": call.destination, "expected": expected, "outcome": seen["outcome"],
-        "detail": detail, "seconds": seen["seconds"], "ok": ok, "source_node": probe.node,
+        "kind": call.kind,
+        "source": call.source,
+        "destination": call.destination,
+        "expected": expected,
+        "outcome": seen["outcome"],
+        "detail": detail,
+        "seconds": seen["seconds"],
+        "ok": ok,
+        "source_node": probe.node,
         "destination_nodes": sorted({p["spec"].get("nodeName", "") for p in pods}),
         "pods": sorted(f"{p['metadata']['namespace']}/{p['metadata']['name']}" for p in pods),
     }

@@ -41,18 +41,29 @@ class Settings:
 def probe_mesh(cluster: Cluster, matrix: list[Object], settings: Settings, clock: waiter.Clock = time) -> Object:
     """Return {mode, edges, broken, shared_nodes, shared_pods, skipped, seconds}; edges as mesh_plan.judge()."""
     start = clock.monotonic()
-    mode = mesh_plan.mesh_mode(cluster.list("Namespace"))
+    mode = mesh_plan.mesh_mode(cluster.objects("Namespace"))
     if mode == "none":
-        raise ProbeError("BK-221: no namespace takes part in a mesh (label istio-injection or istio.io/dataplane-mode); run `make up`")
-    scene = mesh_plan.Scene(cluster.list("Pod"), cluster.list("Service"), mode, settings.trust_domain)
+        raise ProbeError("BK-221: no namespace has a label istio-injection or istio.io/dataplane-mode; run `make up`")
+    scene = mesh_plan.Scene(cluster.objects("Pod"), cluster.objects("Service"), mode, settings.trust_domain)
     exec_sources = [mesh_plan.Account.parse(text) for text in settings.exec_sources]
     plan = mesh_plan.Planner(scene, exec_sources, settings.outsider).build(matrix, settings.full)
     results = Runner(cluster, settings, mode, clock).run(plan)
-    edges = [mesh_plan.judge(call, probe, results.get(call.id), plan.destinations) for probe in plan.probes for call in probe.calls]
+    edges = [
+        mesh_plan.judge(call, probe, results.get(call.id), plan.destinations)
+        for probe in plan.probes
+        for call in probe.calls
+    ]
     broken = [edge for edge in edges if not edge["ok"]]
     nodes, pods = mesh_plan.shared(broken)
-    return {"mode": mode, "edges": edges, "broken": broken, "shared_nodes": nodes, "shared_pods": pods,
-            "skipped": plan.skipped, "seconds": round(clock.monotonic() - start, 1)}
+    return {
+        "mode": mode,
+        "edges": edges,
+        "broken": broken,
+        "shared_nodes": nodes,
+        "shared_pods": pods,
+        "skipped": plan.skipped,
+        "seconds": round(clock.monotonic() - start, 1),
+    }
 
 
 class Runner:
@@ -77,14 +88,16 @@ class Runner:
         try:
             with ThreadPoolExecutor(max_workers=4) as pool:
                 execs = [pool.submit(self._execute, probe) for probe in inside]
-                for created in [pool.submit(self._create, f"mesh-probe-{self.run_id}-{i}", probe) for i, probe in enumerate(pods)]:
+                for created in [
+                    pool.submit(self._create, f"mesh-probe-{self.run_id}-{i}", probe) for i, probe in enumerate(pods)
+                ]:
                     created.result()
                 results = self._collect({f"mesh-probe-{self.run_id}-{i}": probe for i, probe in enumerate(pods)})
                 for future in execs:
                     results.update(future.result())
             return results
         finally:
-            self._remove(self.cluster.list("Pod", labelSelector=f"{mesh_plan.PROBE_LABEL}={self.run_id}"))
+            self._remove(self.cluster.objects("Pod", labelSelector=f"{mesh_plan.PROBE_LABEL}={self.run_id}"))
 
     def _request(self, probe: Probe) -> str:
         request: dict[str, Any] = {"calls": [call.request(self._authority) for call in probe.calls]}
@@ -97,12 +110,21 @@ class Runner:
         holder = self.cluster.get("ConfigMap", probes[0].namespace, "istio-ca-root-cert") or {}
         text = str(holder.get("data", {}).get("root-cert.pem", ""))
         if not text:
-            raise ProbeError(f"BK-222: ConfigMap {probes[0].namespace}/istio-ca-root-cert has no root-cert.pem; is istiod running?")
+            raise ProbeError(
+                f"BK-222: ConfigMap {probes[0].namespace}/istio-ca-root-cert has no root-cert.pem; is istiod running?"
+            )
         return text
 
     def _create(self, name: str, probe: Probe) -> None:
         body = mesh_plan.pod_manifest(
-            probe, name, self.run_id, self.settings.image, self.settings.interpreter, self.script, self._request(probe), self.mode
+            probe,
+            name,
+            self.run_id,
+            self.settings.image,
+            self.settings.interpreter,
+            self.script,
+            self._request(probe),
+            self.mode,
         )
         self.cluster.create("Pod", body)
 
@@ -115,7 +137,7 @@ class Runner:
         """Wait until all probe containers have ended, then read what they printed."""
 
         def poll() -> list[Object]:
-            found = self.cluster.list("Pod", labelSelector=f"{mesh_plan.PROBE_LABEL}={self.run_id}")
+            found = self.cluster.objects("Pod", labelSelector=f"{mesh_plan.PROBE_LABEL}={self.run_id}")
             for pod in found:
                 verdict = readiness.pod(pod)
                 if verdict.state is readiness.State.FAILED and not ended(pod):
@@ -141,7 +163,10 @@ class Runner:
         lines = [f"BK-224: {len(late)} probe pods did not finish within timeout={self.settings.timeout:.0f} s:"]
         for pod in late[:3]:
             lines.append(f"{_name(pod)}: {readiness.pod(pod).reason}")
-            lines += [f"  event: {line}" for line in self.cluster.events(pod["metadata"]["namespace"], pod["metadata"]["name"])]
+            lines += [
+                f"  event: {line}"
+                for line in self.cluster.events(pod["metadata"]["namespace"], pod["metadata"]["name"])
+            ]
         return "\n".join(lines)
 
     @staticmethod
@@ -151,13 +176,15 @@ class Runner:
             raise ProbeError(f"BK-225: probe {where} printed no result: {' '.join(lines)[-400:] or 'nothing at all'}")
         parsed: Object = json.loads(answer)
         if not parsed["ready"]:
-            raise ProbeError(f"BK-226: the mesh proxy of probe {where} did not become ready within 30 s; is istiod reachable?")
+            raise ProbeError(
+                f"BK-226: the mesh proxy of probe {where} did not become ready within 30 s; is istiod reachable?"
+            )
         results: dict[str, Object] = parsed["results"]
         return results
 
     def _clean_stale(self) -> None:
         old = []
-        for pod in self.cluster.list("Pod", labelSelector=mesh_plan.PROBE_LABEL):
+        for pod in self.cluster.objects("Pod", labelSelector=mesh_plan.PROBE_LABEL):
             if readiness.age_seconds(pod) > STALE_SECONDS:
                 old.append(pod)
         self._remove(old)

@@ -3,8 +3,8 @@
 """Runs inside a pod, as ``python3 -c <this file> <request>``; the standard library is all it may use.
 
 The request is a JSON object {calls, ready_url?, ready_timeout?}. Each call is {id, host, port,
-protocol (http, postgres, redis, kafka, tcp, tls), timeout, patience?, ca?}; patience is for how many seconds a call is repeated
-until it is answered. The answer is a JSON object {ready, results: {id: {outcome, detail, seconds}}}, on
+protocol (http, postgres, redis, kafka, tcp, tls), timeout, patience?, ca?}; patience: for how many seconds a
+call is repeated until it is answered. The answer is a JSON object {ready, results: {id: {outcome, detail, seconds}}}, on
 standard output.
 
 Outcomes: answered (the peer itself replied), rbac_denied (a proxy denied the caller), reset (a connection was made
@@ -104,11 +104,11 @@ READERS = {"http": read_http, "postgres": read_postgres, "redis": read_redis, "k
 
 def attempt(call: dict[str, Any]) -> Result:
     try:
-        address = socket.getaddrinfo(call["host"], call["port"], socket.AF_INET, socket.SOCK_STREAM)[0][4]
+        address = socket.getaddrinfo(call["host"], call["port"], socket.AF_INET, socket.SOCK_STREAM)[0][4][0]
     except socket.gaierror as error:
         return outcome("unresolved", error)
     try:
-        with socket.create_connection(address, timeout=call["timeout"]) as sock:
+        with socket.create_connection((str(address), call["port"]), timeout=call["timeout"]) as sock:
             if call["protocol"] == "tls":
                 return read_tls(sock, call)
             return READERS[call["protocol"]](sock, call["host"])
@@ -157,7 +157,7 @@ def main() -> None:
     results = {}
     if ready:
         with ThreadPoolExecutor(max_workers=max(1, len(request["calls"]))) as pool:
-            results = dict(zip([c["id"] for c in request["calls"]], pool.map(run, request["calls"])))
+            results = dict(zip([c["id"] for c in request["calls"]], pool.map(run, request["calls"]), strict=True))
     print(json.dumps({"ready": ready, "results": results}))
 
 

@@ -19,7 +19,14 @@ Object = dict[str, Any]
 RESTART_LIMIT = 3
 # Waiting reasons that only a changed manifest, image or Secret can cure.
 HOPELESS_WAITS = frozenset(
-    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError", "CreateContainerError"}
+    {
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "ErrImageNeverPull",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+    }
 )
 
 
@@ -91,9 +98,15 @@ def deployment(obj: Object) -> Verdict:
     progressing = condition(status, "Progressing")
     if progressing.get("reason") == "ProgressDeadlineExceeded":
         return failed(f"it made no progress: {progressing.get('message', '')}")
-    updated, available, total = _count(status, "updatedReplicas"), _count(status, "availableReplicas"), _count(status, "replicas")
+    updated, available, total = (
+        _count(status, "updatedReplicas"),
+        _count(status, "availableReplicas"),
+        _count(status, "replicas"),
+    )
     if updated < want or available < want or total > updated:
-        return waiting(f"{updated}/{want} updated, {available}/{want} available, {max(0, total - updated)} of an older revision")
+        return waiting(
+            f"{updated}/{want} updated, {available}/{want} available, {max(0, total - updated)} of an older revision"
+        )
     return READY
 
 
@@ -132,7 +145,9 @@ def job(obj: Object) -> Verdict:
         return failed(f"the job failed: {broken.get('reason', '')} {broken.get('message', '')}".strip())
     if condition(status, "Complete").get("status") == "True":
         return READY
-    return waiting(f"{_count(status, 'active')} active, {_count(status, 'succeeded')} succeeded, {_count(status, 'failed')} failed tries")
+    return waiting(
+        f"{_count(status, 'active')} active, {_count(status, 'succeeded')} succeeded, {_count(status, 'failed')} failed"
+    )
 
 
 NO_BASELINE: Mapping[str, int] = {}
@@ -183,7 +198,9 @@ def _pending_reason(status: Object, phase: str) -> str:
         if container.get("ready") or done:
             continue
         wait = (container.get("state", {}).get("waiting") or {}).get("reason")
-        open_ones.append(f"{container.get('name', '?')} ({wait or 'not ready'}, {container.get('restartCount', 0)} restarts)")
+        open_ones.append(
+            f"{container.get('name', '?')} ({wait or 'not ready'}, {container.get('restartCount', 0)} restarts)"
+        )
     return f"phase {phase}" + (f", containers not ready: {', '.join(open_ones)}" if open_ones else "")
 
 
@@ -211,7 +228,10 @@ def claim(obj: Object) -> Verdict:
 def gateway(obj: Object) -> Verdict:
     """Condition Programmed of the current generation, and every listener programmed."""
     status = obj.get("status", {})
-    for holder, what in [(status, "the gateway"), *((x, f"listener {x.get('name', '?')}") for x in status.get("listeners") or [])]:
+    for holder, what in [
+        (status, "the gateway"),
+        *((x, f"listener {x.get('name', '?')}") for x in status.get("listeners") or []),
+    ]:
         fault = _observed_true(obj, holder, "Programmed", what)
         if fault:
             return fault
@@ -270,14 +290,21 @@ POD_OWNERS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
 
 
 def judge(
-    obj: Object, pods: list[Object], restart_limit: int = RESTART_LIMIT, baselines: Mapping[str, Mapping[str, int]] | None = None
+    obj: Object,
+    pods: list[Object],
+    restart_limit: int = RESTART_LIMIT,
+    baselines: Mapping[str, Mapping[str, int]] | None = None,
 ) -> Verdict:
     """Return the verdict on an object, given the pods it owns (empty for kinds without pods).
 
     A not yet ready owner is failed as soon as one of its current pods is. ``baselines``: by pod name, see pod().
     """
     kind, known = str(obj.get("kind")), baselines or {}
-    verdict = pod(obj, restart_limit, known.get(obj["metadata"]["name"], NO_BASELINE)) if kind == "Pod" else PREDICATES[kind](obj)
+    verdict = (
+        pod(obj, restart_limit, known.get(obj["metadata"]["name"], NO_BASELINE))
+        if kind == "Pod"
+        else PREDICATES[kind](obj)
+    )
     if verdict.state is not State.WAITING or kind == "Job":
         return verdict
     for one in pods:

@@ -23,7 +23,7 @@ OLD_POD_SECONDS = 600.0
 class Source(Protocol):
     """What is needed of cluster.Cluster."""
 
-    def list(self, kind: str, namespace: str | None = None, **query: str) -> list[Object]:
+    def objects(self, kind: str, namespace: str | None = None, **query: str) -> list[Object]:
         """Return all objects of a kind."""
 
     def events(self, namespace: str, name: str, limit: int = 5) -> list[str]:
@@ -45,7 +45,7 @@ class Wanted:
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
 
-class NotReady(Exception):
+class NotReadyError(Exception):
     """Something cannot become ready, or did not in time. ``details`` as Waiter.details()."""
 
     def __init__(self, message: str, details: list[dict[str, Any]], elapsed: float) -> None:
@@ -56,11 +56,11 @@ class NotReady(Exception):
 
 def parse(objects: list[dict[str, Any]]) -> list[Wanted]:
     """Return the objects of a module's parameter; ValueError names the wrong entry and what to write."""
-    wanted = []
+    wanted, known = [], ", ".join(sorted(readiness.PREDICATES))
     for index, entry in enumerate(objects):
         kind, name, namespace = entry.get("kind"), entry.get("name"), entry.get("namespace") or ""
         if kind not in readiness.PREDICATES:
-            raise ValueError(f"objects[{index}].kind={kind} cannot be waited for; use one of {', '.join(sorted(readiness.PREDICATES))}")
+            raise ValueError(f"objects[{index}].kind={kind} cannot be waited for; use one of {known}")
         if not name:
             raise ValueError(f"objects[{index}] ({kind}) has no name; write name: <metadata.name>")
         if KINDS[kind][2] and not namespace:
@@ -74,13 +74,19 @@ def owned_by(owner: Object, pods: list[Object], replica_sets: list[Object]) -> l
     uids = {owner.get("metadata", {}).get("uid")}
     if owner.get("kind") == "Deployment":
         mine = [rs for rs in replica_sets if _owner_uid(rs) in uids]
-        newest = max(mine, key=lambda rs: int(rs["metadata"].get("annotations", {}).get("deployment.kubernetes.io/revision", 0)), default=None)
+        newest = max(
+            mine,
+            key=lambda rs: int(rs["metadata"].get("annotations", {}).get("deployment.kubernetes.io/revision", 0)),
+            default=None,
+        )
         uids = {newest["metadata"]["uid"]} if newest else set()
     return [p for p in pods if _owner_uid(p) in uids and not p["metadata"].get("deletionTimestamp")]
 
 
 def _owner_uid(obj: Object) -> str | None:
-    return next((ref.get("uid") for ref in obj.get("metadata", {}).get("ownerReferences") or [] if ref.get("controller")), None)
+    return next(
+        (ref.get("uid") for ref in obj.get("metadata", {}).get("ownerReferences") or [] if ref.get("controller")), None
+    )
 
 
 def old_restarts(pod: Object, now: datetime) -> dict[str, int]:
@@ -130,7 +136,7 @@ class Waiter:
                 scopes.add(("Pod", want.namespace))
             if want.kind == "Deployment":
                 scopes.add(("ReplicaSet", want.namespace))
-        return {(kind, ns): self.source.list(kind, ns or None) for kind, ns in sorted(scopes)}
+        return {(kind, ns): self.source.objects(kind, ns or None) for kind, ns in sorted(scopes)}
 
     def _judge(self, want: Wanted, found: dict[tuple[str, str], list[Object]], elapsed: float) -> Verdict:
         obj = next((o for o in found[(want.kind, want.namespace)] if o["metadata"]["name"] == want.name), None)
@@ -151,7 +157,9 @@ class Waiter:
 
     def _rejected(self, want: Wanted, verdict: Verdict, elapsed: float) -> Verdict:
         """These kinds have no ReplicaFailure condition: rejected pods show only as FailedCreate events."""
-        rejections = [e for e in self.source.events(want.namespace, want.name) if any(f" {r}:" in e for r in EVENT_REASONS)]
+        rejections = [
+            e for e in self.source.events(want.namespace, want.name) if any(f" {r}:" in e for r in EVENT_REASONS)
+        ]
         if not rejections:
             self._rejected_since.pop(want, None)
             return verdict
@@ -164,8 +172,14 @@ class Waiter:
     def details(self) -> list[dict[str, Any]]:
         """Return {kind, namespace, name, state, reason, ready_after (s, or None)} of each object."""
         return [
-            {"kind": w.kind, "namespace": w.namespace, "name": w.name, "state": self.verdicts[w].state.value,
-             "reason": self.verdicts[w].reason, "ready_after": self.ready_after.get(w)}
+            {
+                "kind": w.kind,
+                "namespace": w.namespace,
+                "name": w.name,
+                "state": self.verdicts[w].state.value,
+                "reason": self.verdicts[w].reason,
+                "ready_after": self.ready_after.get(w),
+            }
             for w in self.wanted
         ]
 
@@ -198,17 +212,31 @@ class Waiter:
 
 def unseen(wanted: list[Wanted]) -> list[dict[str, Any]]:
     """Return details as Waiter.details() does, for a check mode that looks at nothing."""
-    return [{"kind": w.kind, "namespace": w.namespace, "name": w.name, "state": State.WAITING.value,
-             "reason": "not looked at in check mode", "ready_after": None} for w in wanted]
+    return [
+        {
+            "kind": w.kind,
+            "namespace": w.namespace,
+            "name": w.name,
+            "state": State.WAITING.value,
+            "reason": "not looked at in check mode",
+            "ready_after": None,
+        }
+        for w in wanted
+    ]
 
 
 def wait(
-    source: Source, wanted: list[Wanted], *, timeout: float, restart_limit: int = readiness.RESTART_LIMIT,
-    interval: float = 0.5, clock: waiter.Clock = time,
+    source: Source,
+    wanted: list[Wanted],
+    *,
+    timeout: float,
+    restart_limit: int = readiness.RESTART_LIMIT,
+    interval: float = 0.5,
+    clock: waiter.Clock = time,
 ) -> tuple[list[dict[str, Any]], float]:
     """Wait until all are ready; return their details and the seconds it took.
 
-    Raises NotReady as soon as one cannot become ready, or after ``timeout`` seconds.
+    Raises NotReadyError as soon as one cannot become ready, or after ``timeout`` seconds.
     """
     watch = Waiter(source, wanted, restart_limit)
     start = clock.monotonic()
@@ -225,15 +253,21 @@ def wait(
     if not open_ones:
         return watch.details(), round(outcome.elapsed, 1)
     hopeless = [w for w in open_ones if outcome.value[w].state is State.FAILED]
-    raise NotReady(_explain(watch, hopeless or open_ones, bool(hopeless), outcome.elapsed, timeout), watch.details(), round(outcome.elapsed, 1))
+    raise NotReadyError(
+        _explain(watch, hopeless or open_ones, bool(hopeless), outcome.elapsed, timeout),
+        watch.details(),
+        round(outcome.elapsed, 1),
+    )
 
 
 def _explain(watch: Waiter, shown: list[Wanted], hopeless: bool, elapsed: float, timeout: float) -> str:
     total, ready = len(watch.wanted), len(watch.ready_after)
     if hopeless:
-        lines = [f"BK-211: {len(shown)} of {total} objects cannot become ready (seen after {elapsed:.0f} s; {ready} are ready):"]
+        lines = [f"BK-211: {len(shown)} of {total} objects cannot become ready (after {elapsed:.0f} s; {ready} are):"]
     else:
-        lines = [f"BK-212: {len(shown)} of {total} objects were not ready within timeout={timeout:.0f} s ({ready} are):"]
+        lines = [
+            f"BK-212: {len(shown)} of {total} objects were not ready within timeout={timeout:.0f} s ({ready} are):"
+        ]
     if watch.unreachable:
         lines.append(f"  last poll: {watch.unreachable}")
     for want in shown[:5]:

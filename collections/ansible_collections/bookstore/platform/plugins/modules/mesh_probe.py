@@ -189,10 +189,22 @@ def main() -> None:
     )
     p = module.params
     if module.check_mode:
-        module.exit_json(changed=False, edges=[], broken=[], shared_nodes=[], shared_pods=[], skipped=["check mode: nothing was probed"])
+        module.exit_json(
+            changed=False,
+            edges=[],
+            broken=[],
+            shared_nodes=[],
+            shared_pods=[],
+            skipped=["check mode: nothing was probed"],
+        )
     settings = mesh_run.Settings(
-        image=p["image"], interpreter=p["interpreter"], timeout=p["timeout"], outsider=p["outsider"],
-        exec_sources=p["exec_sources"], trust_domain=p["trust_domain"], full=p["depth"] == "full",
+        image=p["image"],
+        interpreter=p["interpreter"],
+        timeout=p["timeout"],
+        outsider=p["outsider"],
+        exec_sources=p["exec_sources"],
+        trust_domain=p["trust_domain"],
+        full=p["depth"] == "full",
     )
     try:
         result = mesh_run.probe_mesh(Cluster.of(p), p["matrix"], settings)

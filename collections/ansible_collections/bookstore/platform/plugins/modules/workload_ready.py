@@ -104,7 +104,9 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "objects": {
-                "type": "list", "elements": "dict", "required": True,
+                "type": "list",
+                "elements": "dict",
+                "required": True,
                 "options": {
                     "kind": {"type": "str", "required": True, "choices": sorted(readiness.PREDICATES)},
                     "name": {"type": "str", "required": True},
@@ -126,7 +128,7 @@ def main() -> None:
         details, elapsed = workloads.wait(
             Cluster.of(p), wanted, timeout=p["timeout"], restart_limit=p["restart_limit"], interval=p["interval"]
         )
-    except workloads.NotReady as error:
+    except workloads.NotReadyError as error:
         module.fail_json(msg=str(error), objects=error.details, elapsed=error.elapsed)
     except (ClusterError, ValueError) as error:
         module.fail_json(msg=str(error))

@@ -38,16 +38,16 @@ class Engine:
         """Tell whether the engine holds an image."""
         return commands.capture(["docker", "image", "inspect", "--format", "{{.Id}}", reference])[0] == 0
 
-    def published(self, name: str, tag: str) -> bool:
-        """Tell whether the nodes' registry holds an image."""
+    def published(self, name: str, tag: str) -> str | None:
+        """Return the digest of an image in the nodes' registry, or None when it is not there."""
         request = urllib.request.Request(
             f"http://{self.push_address}/v2/{name}/manifests/{tag}", method="HEAD", headers={"Accept": MANIFEST_TYPES}
         )
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
-                return bool(answer.status == 200)
+                return str(answer.headers["Docker-Content-Digest"])
         except urllib.error.HTTPError:
-            return False
+            return None
         except OSError as error:
             raise FactoryError(f"the nodes' registry does not answer on {self.push_address}: {error}") from error
 

@@ -157,7 +157,12 @@ class Factory:
         image = self.catalogue.images[name]
         if not image.publish:
             return self.engine.has(self.engine.reference(name, self.key(name)))
-        return all(self.engine.published(name, tag) for tag in self._tags(image))
+        return self._published(image)
+
+    def _published(self, image: Image) -> bool:
+        """Tell whether all tags of an image name the content that the recipe describes today."""
+        digests = {self.engine.published(image.name, tag) for tag in self._tags(image)}
+        return len(digests) == 1 and None not in digests
 
     def _tags(self, image: Image) -> list[str]:
         return [self.key(image.name), *(tag.format(**self.context.versions) for tag in image.tags)]
@@ -194,6 +199,8 @@ class Factory:
 
     def _build(self, name: str, progress: Progress) -> None:
         log = self.context.log(name)
+        # Each build has a log of its own; the last one of a component is what a reader wants.
+        log.unlink(missing_ok=True)
         progress.start(name, log)
         try:
             if name in self.catalogue.artifacts:
@@ -214,10 +221,9 @@ class Factory:
         reference = self.engine.reference(image.name, self.key(image.name))
         if not self.engine.has(reference):
             self._make(image, reference, log)
-        if image.publish:
+        if image.publish and not self._published(image):
             for tag in self._tags(image):
-                if not self.engine.published(image.name, tag):
-                    self.engine.publish(reference, image.name, tag, log)
+                self.engine.publish(reference, image.name, tag, log)
 
     def _make(self, image: Image, reference: str, log: Path) -> None:
         archive = self._archive(image)

@@ -1,0 +1,1 @@
+"""Shared library of the bookstore's Python services (SPEC 5.1)."""

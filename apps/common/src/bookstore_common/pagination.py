@@ -1,0 +1,55 @@
+"""Lists in pages: ``{items, page, size, total, pages}`` (SPEC 5.1)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, TypeVar
+
+from fastapi import Query
+from pydantic import BaseModel, Field
+
+DEFAULT_SIZE = 12
+MAX_SIZE = 100
+# Beyond any list of this shop; keeps the offset far inside PostgreSQL's bigint.
+MAX_PAGE = 1_000_000
+
+ItemT = TypeVar("ItemT")
+
+
+class Page(BaseModel, Generic[ItemT]):
+    """One page of a list."""
+
+    items: list[ItemT]
+    page: int = Field(ge=1, examples=[1])
+    size: int = Field(ge=1, le=MAX_SIZE, examples=[DEFAULT_SIZE])
+    total: int = Field(ge=0, description="Items on all pages", examples=[30])
+    pages: int = Field(ge=0, description="Number of pages; 0 if there is no item", examples=[3])
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """Which page a client asks for."""
+
+    page: int = 1
+    size: int = DEFAULT_SIZE
+
+    @property
+    def offset(self) -> int:
+        return (self.page - 1) * self.size
+
+    def body(self, items: Sequence[Any], total: int) -> dict[str, Any]:
+        """The list as it is sent; a page past the end is empty and still tells the true total."""
+        return {
+            "items": items,
+            "page": self.page,
+            "size": self.size,
+            "total": total,
+            "pages": -(-total // self.size),
+        }
+
+
+async def page_request(
+    page: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Page number, from 1")] = 1,
+    size: Annotated[int, Query(ge=1, le=MAX_SIZE, description="Items per page")] = DEFAULT_SIZE,
+) -> PageRequest:
+    """FastAPI dependency."""
+    return PageRequest(page, size)

@@ -1,0 +1,1 @@
+"""Support for the services' own tests; not used at run time."""

@@ -1,0 +1,1 @@
+"""E-Commerce API (SPEC 5.3)."""

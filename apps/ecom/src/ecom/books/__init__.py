@@ -1,0 +1,1 @@
+"""The catalogue: E-02 to E-05."""

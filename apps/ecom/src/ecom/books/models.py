@@ -1,0 +1,39 @@
+"""Table ``books`` (SPEC 5.3)."""
+
+import uuid
+from datetime import datetime
+from decimal import Decimal
+
+from sqlalchemy import CheckConstraint, DateTime, Index, Numeric, String, Text, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from bookstore_common.db import Base
+
+
+class Book(Base):
+    """One title on sale. ``active = false`` hides it from shoppers and keeps it in orders.
+
+    The trigger ``books_touch`` raises ``version`` and ``updated_at`` on every change, whoever makes it.
+    """
+
+    __tablename__ = "books"
+    __table_args__ = (
+        CheckConstraint("isbn ~ '^[0-9]{13}$'", name="isbn"),
+        CheckConstraint("price > 0", name="price"),
+        CheckConstraint("published_year BETWEEN 1000 AND 2100", name="published_year"),
+        Index("books_search_idx", text("books_search_vector(title, author, isbn, genre)"), postgresql_using="gin"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
+    title: Mapped[str] = mapped_column(String(255))
+    author: Mapped[str] = mapped_column(String(255))
+    isbn: Mapped[str | None] = mapped_column(String(13), unique=True)
+    genre: Mapped[str | None] = mapped_column(String(100), index=True)
+    description: Mapped[str | None] = mapped_column(Text)
+    cover_url: Mapped[str | None] = mapped_column(Text)
+    price: Mapped[Decimal] = mapped_column(Numeric(10, 2))
+    published_year: Mapped[int | None]
+    active: Mapped[bool] = mapped_column(server_default=text("true"))
+    version: Mapped[int] = mapped_column(server_default=text("1"))
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())

@@ -1,0 +1,265 @@
+# Copyright: the Bookstore Platform authors
+# SPDX-License-Identifier: Apache-2.0
+"""Concise playbook output that never leaves the operator without a sign of life."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: progress
+type: stdout
+short_description: Concise playbook output with heartbeats and phase durations
+version_added: 0.1.0
+description:
+  - One line for each task that changed something, failed, or took a second or more; C(-v) shows all.
+  - A task that runs longer than O(heartbeat) seconds is reported again and again, with what the image factory builds.
+  - Ends with the durations of the phases and the usual recap, and writes the phases as JSON.
+options:
+  progress_file:
+    description: File in which the image factory tells what it builds.
+    type: path
+    env: [{name: BOOKSTORE_PROGRESS_FILE}]
+  report_dir:
+    description: Folder for the JSON report; bringup.json for the playbook bootstrap, run-<playbook>.json for others.
+    type: path
+    env: [{name: BOOKSTORE_REPORT_DIR}]
+  heartbeat:
+    description: Seconds between two signs of life of a running task.
+    type: float
+    default: 15.0
+    env: [{name: BOOKSTORE_HEARTBEAT_SECONDS}]
+author: The Bookstore Platform authors (@bookstore)
+"""
+
+import contextlib
+import json
+import threading
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+
+from ansible import constants as C
+from ansible.plugins.callback import CallbackBase
+from ansible.utils.color import colorize, hostcolor
+from ansible_collections.bookstore.platform.plugins.plugin_utils import progress
+
+NOISE_SECONDS = 1.0
+BOOTSTRAP = "bootstrap"
+
+
+class CallbackModule(CallbackBase):
+    """See DOCUMENTATION. Everything is printed through Ansible's display, whose lock also guards forks."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "stdout"
+    CALLBACK_NAME = "bookstore.platform.progress"
+
+    def __init__(self, display=None, options=None):
+        super().__init__(display=display, options=options)
+        self._phases = progress.Phases()
+        self._started = time.time()
+        self._playbook = BOOTSTRAP
+        self._play = ""
+        self._shown_phase = None
+        self._number = 0
+        # Task that runs: (title, phase, start), or None. A tuple is replaced as a whole, so no lock is needed.
+        self._task = None
+        self._changed = False
+        self._failed = False
+        self._reported = False
+        self._stop = threading.Event()
+        self._thread = None
+
+    # Tasks begin and end ------------------------------------------------------------------------------------------
+
+    def v2_playbook_on_start(self, playbook):
+        self._playbook = Path(playbook._file_name).stem
+        self._started = time.time()
+        self._thread = threading.Thread(target=self._beat, name="progress-heartbeat", daemon=True)
+        self._thread.start()
+
+    def v2_playbook_on_play_start(self, play):
+        self._close_task()
+        self._play = play.get_name().strip() or "play"
+
+    def v2_playbook_on_task_start(self, task, is_conditional):
+        self._close_task()
+        role = task._role.get_name() if task._role else ""
+        self._number += 1
+        self._changed = self._failed = self._reported = False
+        self._task = (progress.title_of(role, task.get_name().strip()), role or self._play, time.monotonic())
+
+    def v2_playbook_on_handler_task_start(self, task):
+        self.v2_playbook_on_task_start(task, False)
+
+    def v2_playbook_on_cleanup_task_start(self, task):
+        self.v2_playbook_on_task_start(task, False)
+
+    def _close_task(self):
+        """Count the task that ended. Its line was printed with its result."""
+        task, self._task = self._task, None
+        if task is not None:
+            self._phases.add(task[1], time.monotonic() - task[2], self._changed)
+
+    # Results ------------------------------------------------------------------------------------------------------
+
+    def v2_runner_on_ok(self, result):
+        self._handle_warnings(result.result)
+        changed = result.is_changed()
+        self._changed = self._changed or changed
+        self._finish(result, "changed" if changed else "ok", changed, C.COLOR_CHANGED if changed else C.COLOR_OK)
+        if not result.result.get("results"):
+            self._extra(result)
+
+    def v2_runner_on_skipped(self, result):
+        self._finish(result, "skipped", False, C.COLOR_SKIP)
+
+    def v2_runner_on_failed(self, result, ignore_errors=False):
+        self._handle_warnings(result.result)
+        # Ansible's own counts do the same: a failed task may have changed something.
+        self._changed = self._changed or result.is_changed()
+        self._finish(result, "failed, ignored" if ignore_errors else "FAILED", True, C.COLOR_ERROR)
+        # Of a loop, the failed items were shown when they failed.
+        if not result.result.get("results"):
+            self._failure(result)
+
+    def v2_runner_on_unreachable(self, result):
+        self._finish(result, "UNREACHABLE", True, C.COLOR_UNREACHABLE)
+        self._failure(result)
+
+    def v2_runner_item_on_ok(self, result):
+        self._extra(result)
+        if self._display.verbosity:
+            self._show(f"        item {self._item(result)}: {'changed' if result.is_changed() else 'ok'}")
+
+    def v2_runner_item_on_failed(self, result):
+        self._show(f"        item {self._item(result)} failed:", C.COLOR_ERROR)
+        self._failure(result)
+
+    def v2_runner_item_on_skipped(self, result):
+        if self._display.verbosity:
+            self._show(f"        item {self._item(result)}: skipped", C.COLOR_SKIP)
+
+    def v2_runner_retry(self, result):
+        if self._display.verbosity:
+            left = result.result.get("retries", 0) - result.result.get("attempts", 0)
+            self._show(f"        tried again, {left} tries left")
+
+    def v2_on_file_diff(self, result):
+        diff = result.result.get("diff")
+        if diff and "censored" not in result.result:
+            self._show(self._get_diff(diff if isinstance(diff, list) else [diff]))
+
+    def _finish(self, result, status, always, color):
+        """Print the line of a task, unless it is noise."""
+        if self._task is None:
+            return
+        title, phase, start = self._task
+        seconds = time.monotonic() - start
+        if not always and not self._display.verbosity and (seconds < NOISE_SECONDS or status == "skipped"):
+            return
+        if self._shown_phase != phase:
+            self._shown_phase = phase
+            self._show(f"== {phase}")
+        self._show(progress.task_line(self._number, title, status, seconds), color)
+        if self._display.verbosity >= 2 and "censored" not in result.result:
+            self._show(json.dumps({k: v for k, v in result.result.items() if k not in ("exception", "invocation")}, indent=1, default=str))
+
+    def _extra(self, result):
+        """Print what a task wants to tell: debug messages, and the key report_lines of a module."""
+        content = result.result
+        if "censored" in content:
+            return
+        if result.task.action in C._ACTION_DEBUG:
+            shown = {
+                k: v for k, v in content.items() if not k.startswith("_") and k not in ("changed", "failed", "skipped")
+            }
+            text = progress.message_of(content) if "msg" in content else json.dumps(shown, indent=1, default=str)
+            self._show("\n".join(f"      {line}" for line in text.splitlines()))
+        self._report_lines(content)
+
+    def _report_lines(self, content):
+        lines = content.get("report_lines")
+        if isinstance(lines, list) and not self._reported:
+            self._reported = True
+            self._show("\n".join(f"      {line}" for line in lines))
+
+    def _failure(self, result):
+        self._report_lines(result.result)
+        where = (result.task.get_path() or "") if result.task else ""
+        self._show("\n".join(progress.failure(result.result, where)), C.COLOR_ERROR)
+
+    @staticmethod
+    def _item(result):
+        return "(censored)" if "censored" in result.result else result.result.get("_ansible_item_label", "")
+
+    def _show(self, text, color=None):
+        self._display.display(text, color=color)
+
+    # Signs of life ------------------------------------------------------------------------------------------------
+
+    def _beat(self):
+        """Runs in a thread of its own until the playbook ends; prints only through the display."""
+        told = (None, 0)
+        while not self._stop.wait(0.5):
+            task = self._task
+            interval = self.get_option("heartbeat")
+            if task is None or interval <= 0:
+                continue
+            elapsed = time.monotonic() - task[2]
+            count = int(elapsed // interval)
+            if count == 0 or told == (task, count):
+                continue
+            told = (task, count)
+            with contextlib.suppress(ValueError):  # the output was closed under us, at exit
+                self._show("\n".join(progress.heartbeat(task[0], elapsed, self._progress())))
+
+    def _progress(self):
+        file = self.get_option("progress_file")
+        return progress.progress_text(progress.read_progress(file, self._started), time.time()) if file else ""
+
+    # The end ------------------------------------------------------------------------------------------------------
+
+    def v2_playbook_on_no_hosts_matched(self):
+        self._show("skipped: no hosts matched", C.COLOR_SKIP)
+
+    def v2_playbook_on_stats(self, stats):
+        self._close_task()
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=2)
+        self._show("\nPhases")
+        self._show("\n".join(self._phases.table()))
+        self._write_report(stats)
+        self._display.banner("PLAY RECAP")
+        for host in sorted(stats.processed):
+            self._recap(host, stats.summarize(host))
+
+    def _recap(self, host, summary):
+        """The standard recap line, which scripts and tests read."""
+        cells = [
+            ("ok", summary["ok"], C.COLOR_OK), ("changed", summary["changed"], C.COLOR_CHANGED),
+            ("unreachable", summary["unreachable"], C.COLOR_UNREACHABLE),
+            ("failed", summary["failures"], C.COLOR_ERROR),
+            ("skipped", summary["skipped"], C.COLOR_SKIP), ("rescued", summary["rescued"], C.COLOR_OK),
+            ("ignored", summary["ignored"], C.COLOR_WARN),
+        ]  # fmt: skip
+        self._show(f"{hostcolor(host, summary)} : {' '.join(colorize(*cell) for cell in cells)}")
+
+    def _write_report(self, stats):
+        folder = self.get_option("report_dir")
+        if not folder:
+            return
+        summaries = [stats.summarize(host) for host in stats.processed]
+        name = "bringup.json" if self._playbook == BOOTSTRAP else f"run-{self._playbook}.json"
+        document = {
+            "playbook": self._playbook,
+            "started": datetime.fromtimestamp(self._started, timezone.utc).isoformat(timespec="seconds"),
+            "seconds": round(time.time() - self._started, 1),
+            "ok": not any(s["failures"] or s["unreachable"] for s in summaries),
+            "changed": sum(s["changed"] for s in summaries),
+            "phases": self._phases.document(),
+        }
+        try:
+            progress.write_json(Path(folder) / name, document)
+        except OSError as error:
+            self._display.warning(f"the report {folder}/{name} could not be written: {error}")

@@ -1,0 +1,229 @@
+# Copyright: the Bookstore Platform authors
+# SPDX-License-Identifier: Apache-2.0
+"""Runs all checks side by side, and turns them into lines and a report."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import cast
+
+from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, mesh_run
+from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, ClusterError
+from ansible_collections.bookstore.platform.plugins.module_utils.verification import (
+    cluster_checks,
+    security_checks,
+    web,
+    web_checks,
+)
+from ansible_collections.bookstore.platform.plugins.module_utils.verification.model import (
+    FAILED,
+    PASSED,
+    SKIPPED,
+    Check,
+    Context,
+    Finding,
+    Object,
+)
+
+KINDS = (
+    "Node", "Namespace", "Pod", "Service", "PersistentVolumeClaim", "Ingress", "PeerAuthentication",
+    *cluster_checks.WORKLOAD_KINDS,
+)  # fmt: skip
+MARKS = {PASSED: "ok", FAILED: "FAILED", SKIPPED: "skipped"}
+NO_EDGE = "no edge of the matrix has both ends deployed"
+
+
+def _mesh(*kinds: str) -> Callable[[Context], Finding]:
+    return security_checks.mesh_edges(*kinds, empty=NO_EDGE)
+
+
+CHECKS = (
+    Check("V-NODES", "BK-301", "Nodes ready", cluster_checks.nodes, "make recover starts stopped node containers"),
+    Check("V-WORKLOADS", "BK-302", "Workloads ready", cluster_checks.workloads,
+          "make status shows restarts and memory; make up applies what is missing"),
+    Check("V-VOLUMES", "BK-303", "Claims bound", cluster_checks.volumes, "compare the claim with bookstore_volumes"),
+    Check("V-ROUTES", "BK-304", "Routes answer", web_checks.routes,
+          "look at the HTTPRoute's status and the service's log"),
+    Check("V-REDIRECT", "BK-305", "HTTP redirects", web_checks.redirects, "look at HTTPRoute H8 of the gateway"),
+    Check("V-UNROUTED", "BK-306", "Other paths are 404", web_checks.unrouted, "an HTTPRoute matches too much"),
+    Check("V-HEADERS", "BK-307", "Security headers", web_checks.headers, "look at the filters of the HTTPRoute"),
+    Check("V-CERTIFICATE", "BK-308", "Certificate", web_checks.certificate,
+          "make up renews the certificate within 30 days of its end"),
+    Check("V-TLS", "BK-309", "TLS below 1.2 refused", web_checks.old_tls, "look at the TLS options of the listener"),
+    Check("V-STRICT-POLICY", "BK-310", "STRICT declared", security_checks.strict_policy, "run the role istio"),
+    Check("V-MESH-EDGES", "BK-311", "Allowed edges work", _mesh("allowed"),
+          "make recover probes again and restarts only what is broken"),
+    Check("V-MESH-IDENTITY", "BK-312", "Identities proven", _mesh("principal", "identity", "port"),
+          "compare AuthorizationPolicies with bookstore_matrix"),
+    Check("V-STRICT", "BK-313", "Plaintext refused", _mesh("plaintext"), "look for PeerAuthentications below STRICT"),
+    Check("V-NETPOL", "BK-314", "Forbidden packets dropped", _mesh("dropped", "control"),
+          "look at the NetworkPolicies and at the node-network agent"),
+    Check("V-PSS", "BK-315", "Restricted enforced", security_checks.pod_security, "run the role kind"),
+    Check("V-PODS", "BK-316", "Pods hardened", security_checks.restricted_pods, "correct the workload's template"),
+    Check("V-NODEPORTS", "BK-317", "Node ports as declared", cluster_checks.node_ports,
+          "bookstore_nodeports is the only source of node ports"),
+    Check("V-INGRESS", "BK-318", "No Ingress", cluster_checks.no_ingress, "use an HTTPRoute instead"),
+    Check("V-IMAGES", "BK-319", "Images are ours", cluster_checks.images,
+          "take the image's reference from bookstore_images"),
+    Check("V-MEMORY", "BK-320", "Memory in use", cluster_checks.memory, "make status shows memory by workload"),
+)  # fmt: skip
+
+
+def checks_for(params: Object) -> list[Check]:
+    """Return all checks, and one for each component that may be absent because no image source offers it."""
+    extra = [
+        Check(f"V-{entry['name'].upper()}", "BK-390", f"Component {entry['name']}", cluster_checks.component(entry),
+              entry["reason"])
+        for entry in params["optional_components"]
+    ]  # fmt: skip
+    return [*CHECKS, *extra]
+
+
+def node_memory(cluster_name: str) -> dict[str, int]:
+    """Return MiB in use by each container of the cluster, without the page cache; empty without an engine."""
+    listing = ["docker", "ps", "--format", '{{.Names}}\t{{.Label "io.x-k8s.kind.cluster"}}']
+    lines = subprocess.run(listing, capture_output=True, text=True, check=True, timeout=10).stdout.splitlines()
+    running = [line.split("\t") for line in lines if "\t" in line]
+    # The nodes' registry belongs to the platform, but not to kind.
+    names = [name for name, cluster in running if cluster == cluster_name or name == f"{cluster_name}-registry"]
+    if not names:
+        return {}
+    stats = ["docker", "stats", "--no-stream", "--format", "{{.Name}}\t{{.MemUsage}}", *names]
+    lines = subprocess.run(stats, capture_output=True, text=True, check=True, timeout=20).stdout.splitlines()
+    return {name: to_mib(usage.split("/")[0]) for name, usage in (line.split("\t") for line in lines if "\t" in line)}
+
+
+def to_mib(text: str) -> int:
+    """Return a size as docker prints it (1.5GiB, 300MiB, 12kB) in MiB."""
+    units = {
+        "kib": 1 / 1024,
+        "mib": 1,
+        "gib": 1024,
+        "kb": 1e3 / 2**20,
+        "mb": 1e6 / 2**20,
+        "gb": 1e9 / 2**20,
+        "b": 2**-20,
+    }
+    text = text.strip().lower()
+    unit = next(u for u in units if text.endswith(u))
+    return round(float(text.removesuffix(unit)) * units[unit])
+
+
+def authority(cluster: Cluster, namespace: str, secret: str) -> str:
+    """Return the PEM of the platform's certificate authority; ClusterError when it is not there."""
+    import base64
+
+    found = cluster.get("Secret", namespace, secret)
+    if found is None or "ca.crt" not in (found.get("data") or {}):
+        raise ClusterError(f"BK-308: Secret {namespace}/{secret} with key ca.crt does not exist; `make up` makes it")
+    return base64.b64decode(found["data"]["ca.crt"]).decode("ascii")
+
+
+def verify(cluster: Cluster, params: Object, check_mode: bool) -> Object:
+    """Run all checks; return the report (see report())."""
+    started = time.time()
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        mesh: Future[Object] | None = None
+        memory: Future[dict[str, int]] | None = None
+        if not check_mode:
+            memory = pool.submit(node_memory, params["cluster_name"])
+            image = params["probe_image"] or workload_image(cluster, params["probe_from"])
+            if image:
+                mesh = pool.submit(mesh_run.probe_mesh, cluster, params["matrix"], probe_settings(params, image))
+        objects = {kind: cluster.objects(kind) for kind in KINDS}
+        pem = authority(cluster, params["tls_namespace"], params["tls_secret"])
+        live = web.LiveWeb(pem, params["https_port"], params["http_port"])
+        context = Context(params, objects, live, mesh, memory)
+        return report(run_checks(checks_for(params), context), started)
+
+
+def workload_image(cluster: Cluster, workload: str) -> str:
+    """Return the image of <namespace>/<workload>'s own container; empty when no such pod runs."""
+    namespace, _, name = workload.partition("/")
+    if not name:
+        return ""
+    for pod in cluster.objects("Pod", namespace, labelSelector=f"app.kubernetes.io/name={name}"):
+        if mesh_plan.PROBE_LABEL not in pod["metadata"]["labels"]:
+            return str(next(c["image"] for c in pod["spec"]["containers"] if c["name"] != "istio-proxy"))
+    return ""
+
+
+def probe_settings(params: Object, image: str) -> mesh_run.Settings:
+    """Return the probes' settings from the module's parameters."""
+    return mesh_run.Settings(
+        image=image,
+        outsider=params["outsider"],
+        exec_sources=params["exec_sources"],
+        timeout=params["probe_timeout"],
+    )
+
+
+def run_checks(checks: list[Check], context: Context) -> list[tuple[Check, Finding, float]]:
+    """Return each check with its finding and seconds. A check that raises has failed; the others still run."""
+    results = []
+    for check in checks:
+        start = time.monotonic()
+        try:
+            finding = check.function(context)
+        except (ClusterError, OSError, KeyError, TypeError, ValueError, subprocess.SubprocessError) as error:
+            text = f"the check itself failed: {type(error).__name__}: {error}"
+            finding = Finding(FAILED, text, [text])
+        results.append((check, finding, round(time.monotonic() - start, 1)))
+    return results
+
+
+def line(check: Check, finding: Finding) -> str:
+    """Return a check as one line of output."""
+    detail = finding.detail if len(finding.detail) <= 160 else f"{finding.detail[:157]}..."
+    return f"{MARKS[finding.status]:<8}{check.id:<18}{check.title}: {detail}"
+
+
+def report(results: list[tuple[Check, Finding, float]], started: float) -> Object:
+    """Return {started, seconds, counts, measurements, checks, lines}; the JSON report is all but the lines."""
+    counts = {status: sum(1 for _, f, _ in results if f.status == status) for status in (PASSED, FAILED, SKIPPED)}
+    measurements: Object = {}
+    for _, finding, _ in results:
+        measurements.update({k: v for k, v in finding.data.items() if k.endswith("_mib")})
+    checks = [
+        {"id": c.id, "error": c.error, "title": c.title, "status": f.status, "detail": f.detail, "faults": f.faults,
+         "hint": c.hint if f.status == FAILED else "", "seconds": s, "data": f.data}
+        for c, f, s in results
+    ]  # fmt: skip
+    return {
+        "started": datetime.fromtimestamp(started, timezone.utc).isoformat(timespec="seconds"),
+        "seconds": round(time.time() - started, 1),
+        "counts": counts,
+        "measurements": measurements,
+        "checks": checks,
+        "lines": [line(c, f) for c, f, _ in results]
+        + [f"{counts[PASSED]} passed, {counts[FAILED]} failed, {counts[SKIPPED]} skipped"],
+    }
+
+
+def explain(result: Object) -> str:
+    """Return all failures with their faults and remedies, or an empty text."""
+    lines: list[str] = []
+    failed = [c for c in cast(list[Object], result["checks"]) if c["status"] == FAILED]
+    for check in failed:
+        lines.append(f"{check['error']} {check['id']} {check['title']}:")
+        lines += [f"  {fault}" for fault in check["faults"][:10]]
+        if len(check["faults"]) > 10:
+            lines.append(f"  ... and {len(check['faults']) - 10} more, see the report")
+        lines.append(f"  FIX: {check['hint']}")
+    return "\n".join([f"{len(failed)} of {len(result['checks'])} checks failed:", *lines]) if lines else ""
+
+
+def write_report(result: Object, path: Path) -> None:
+    """Write the JSON report, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    document = {key: value for key, value in result.items() if key != "lines"}
+    temporary.write_text(json.dumps(document, indent=1), encoding="utf-8")
+    os.replace(temporary, path)

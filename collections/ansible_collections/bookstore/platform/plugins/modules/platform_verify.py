@@ -1,0 +1,363 @@
+#!/usr/bin/python
+# Copyright: the Bookstore Platform authors
+# SPDX-License-Identifier: Apache-2.0
+"""Prove that the running platform is as declared."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: platform_verify
+short_description: Prove that the running platform is as declared
+version_added: 0.1.0
+description:
+  - Runs all checks, each with a stable id, and fails at the end if any of them failed, listing all failures
+    with their remedies. A check that could not apply is reported as skipped, never as passed.
+  - Probes the mesh as M(bookstore.platform.mesh_probe) does when there is an image to do it with.
+  - Changes nothing. In check mode the mesh is not probed and no report is written.
+options:
+  cluster_name:
+    description: Name of the kind cluster.
+    type: str
+    required: true
+  control_planes:
+    description: Number of control-plane nodes.
+    type: int
+    default: 1
+  workers:
+    description: Number of worker nodes.
+    type: int
+    default: 2
+  namespaces:
+    description: Workload namespaces.
+    type: list
+    elements: str
+    required: true
+  workloads:
+    description: Workloads that must exist, each with C(kind), C(namespace) and C(name).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      kind:
+        description: Kind of the workload.
+        type: str
+        required: true
+        choices: [DaemonSet, Deployment, Job, StatefulSet]
+      namespace:
+        description: Its namespace.
+        type: str
+        required: true
+      name:
+        description: Its name.
+        type: str
+        required: true
+  hosts:
+    description: Host names of the gateway by short name. V(api) is needed.
+    type: dict
+    required: true
+  https_port:
+    description: Host port of the HTTPS listener.
+    type: int
+    default: 30000
+  http_port:
+    description: Host port of the redirecting listener.
+    type: int
+    default: 30080
+  tls_namespace:
+    description: Namespace of the gateway's certificate.
+    type: str
+    default: gateway
+  tls_secret:
+    description: Secret of the gateway's certificate; its key C(ca.crt) is the authority to verify with.
+    type: str
+    default: bookstore-gateway-tls
+  certificate_days:
+    description: Days for which the certificate must still be valid.
+    type: int
+    default: 30
+  routes:
+    description: Routes to request, each with what its answer must be.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      id:
+        description: Id of the route, for messages.
+        type: str
+        required: true
+      host:
+        description: A key of O(hosts).
+        type: str
+        required: true
+      path:
+        description: Path and query.
+        type: str
+        required: true
+      method:
+        description: HTTP method.
+        type: str
+        default: GET
+      status:
+        description: Expected status.
+        type: int
+        default: 200
+      equals:
+        description: Fields of the JSON answer and their values.
+        type: dict
+      at_least:
+        description: Fields of the JSON answer and their least values.
+        type: dict
+      lengths:
+        description: Lists in the JSON answer and their lengths.
+        type: dict
+  unrouted:
+    description: Requests that must be answered with 404.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      host:
+        description: A key of O(hosts).
+        type: str
+        required: true
+      path:
+        description: Path and query.
+        type: str
+        required: true
+      method:
+        description: HTTP method.
+        type: str
+        default: GET
+  headers:
+    description: Response headers and their values, under V(all) or a key of O(hosts).
+    type: dict
+    default: {}
+  nodeports:
+    description: Declared node ports, as C(bookstore_nodeports) in the inventory.
+    type: list
+    elements: dict
+    required: true
+  nodeports_required:
+    description: Ids of the declared node ports that must exist now.
+    type: list
+    elements: str
+    default: []
+  images:
+    description: Ledger of the image factory, reference to source.
+    type: dict
+    required: true
+  image_source:
+    description: Image source in effect. With V(packages) no image may come from a container registry.
+    type: str
+    choices: [packages, registry, auto]
+    default: auto
+  optional_components:
+    description: Components that an image source may lack; absent ones are reported as skipped.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the component.
+        type: str
+        required: true
+      kind:
+        description: Kind of its workload.
+        type: str
+        required: true
+        choices: [DaemonSet, Deployment, Job, StatefulSet]
+      namespace:
+        description: Namespace of its workload.
+        type: str
+        required: true
+      workload:
+        description: Name of its workload.
+        type: str
+        required: true
+      reason:
+        description: Why it may be absent and what to provide.
+        type: str
+        required: true
+  matrix:
+    description: Rows of the authorization matrix, as C(bookstore_matrix) in the inventory.
+    type: list
+    elements: dict
+    default: []
+  probe_image:
+    description: Image with python3 for the mesh probes. Defaults to that of O(probe_from).
+    type: str
+    default: ""
+  probe_from:
+    description:
+      - A workload, C(<namespace>/<name>), whose image holds python3. The mesh checks are skipped when
+        it does not run and no O(probe_image) is given.
+    type: str
+    default: ""
+  probe_timeout:
+    description: Seconds that all mesh probes together may take.
+    type: float
+    default: 90.0
+  exec_sources:
+    description: Sources whose own pods hold python3; their calls are made there.
+    type: list
+    elements: str
+    default: []
+  outsider:
+    description: A namespace whose pods may reach none of the probed destinations.
+    type: str
+    default: storefront
+  memory_ceiling_mib:
+    description: Most memory that the node containers may use, in MiB. 0 means that it is only measured.
+    type: int
+    default: 0
+  patience:
+    description: Seconds for which a route that was just applied may be wrong.
+    type: float
+    default: 15.0
+  report:
+    description: File for the JSON report.
+    type: path
+extends_documentation_fragment:
+  - bookstore.platform.connection
+author: The Bookstore Platform authors (@bookstore)
+"""
+
+EXAMPLES = r"""
+- name: Verify
+  bookstore.platform.platform_verify:
+    kubeconfig: "{{ bookstore_kubeconfig }}"
+    cluster_name: bookstore
+    namespaces: [gateway, ecom]
+    hosts: {api: api.bookstore.test}
+    routes:
+      - {id: H2, host: api, path: /ecom/books, lengths: {items: 12}}
+    nodeports: "{{ bookstore_nodeports }}"
+    images: "{{ lookup('file', bookstore_cache_dir ~ '/ledger.json') | from_json }}"
+    report: "{{ bookstore_state_dir }}/reports/verify.json"
+"""
+
+RETURN = r"""
+report_lines:
+  description: One line for each check, and the counts. The callback bookstore.platform.progress shows them.
+  type: list
+  elements: str
+  returned: when the checks ran
+counts:
+  description: Number of checks by status.
+  type: dict
+  returned: when the checks ran
+  sample: {passed: 20, failed: 0, skipped: 2}
+checks:
+  description: All checks with id, error, title, status, detail, faults, hint, seconds and data.
+  type: list
+  elements: dict
+  returned: when the checks ran
+measurements:
+  description: What was measured; C(memory_mib) is the memory in use, in MiB.
+  type: dict
+  returned: when the checks ran
+seconds:
+  description: How long it took.
+  type: float
+  returned: when the checks ran
+"""
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC, Cluster, ClusterError
+from ansible_collections.bookstore.platform.plugins.module_utils.verification import runner
+
+WORKLOAD_SPEC = {
+    "kind": {"type": "str", "required": True, "choices": ["DaemonSet", "Deployment", "Job", "StatefulSet"]},
+    "namespace": {"type": "str", "required": True},
+    "name": {"type": "str", "required": True},
+}
+COMPONENT_SPEC = {
+    "name": {"type": "str", "required": True},
+    "kind": {"type": "str", "required": True, "choices": ["DaemonSet", "Deployment", "Job", "StatefulSet"]},
+    "namespace": {"type": "str", "required": True},
+    "workload": {"type": "str", "required": True},
+    "reason": {"type": "str", "required": True},
+}
+REQUEST_SPEC = {
+    "host": {"type": "str", "required": True},
+    "path": {"type": "str", "required": True},
+    "method": {"type": "str", "default": "GET"},
+}
+ROUTE_SPEC = {
+    **REQUEST_SPEC,
+    "id": {"type": "str", "required": True},
+    "status": {"type": "int", "default": 200},
+    "equals": {"type": "dict"},
+    "at_least": {"type": "dict"},
+    "lengths": {"type": "dict"},
+}
+ARGUMENTS = {
+    "cluster_name": {"type": "str", "required": True},
+    "control_planes": {"type": "int", "default": 1},
+    "workers": {"type": "int", "default": 2},
+    "namespaces": {"type": "list", "elements": "str", "required": True},
+    "workloads": {"type": "list", "elements": "dict", "default": [], "options": WORKLOAD_SPEC},
+    "hosts": {"type": "dict", "required": True},
+    "https_port": {"type": "int", "default": 30000},
+    "http_port": {"type": "int", "default": 30080},
+    "tls_namespace": {"type": "str", "default": "gateway"},
+    # The name of a Secret, not a secret.
+    "tls_secret": {"type": "str", "default": "bookstore-gateway-tls", "no_log": False},
+    "certificate_days": {"type": "int", "default": 30},
+    "routes": {"type": "list", "elements": "dict", "required": True, "options": ROUTE_SPEC},
+    "unrouted": {"type": "list", "elements": "dict", "default": [], "options": REQUEST_SPEC},
+    "headers": {"type": "dict", "default": {}},
+    "nodeports": {"type": "list", "elements": "dict", "required": True},
+    "nodeports_required": {"type": "list", "elements": "str", "default": []},
+    "images": {"type": "dict", "required": True},
+    "image_source": {"type": "str", "choices": ["packages", "registry", "auto"], "default": "auto"},
+    "optional_components": {"type": "list", "elements": "dict", "default": [], "options": COMPONENT_SPEC},
+    "matrix": {"type": "list", "elements": "dict", "default": []},
+    "probe_image": {"type": "str", "default": ""},
+    "probe_from": {"type": "str", "default": ""},
+    "probe_timeout": {"type": "float", "default": 90.0},
+    "exec_sources": {"type": "list", "elements": "str", "default": []},
+    "outsider": {"type": "str", "default": "storefront"},
+    "memory_ceiling_mib": {"type": "int", "default": 0},
+    "patience": {"type": "float", "default": 15.0},
+    "report": {"type": "path"},
+}
+
+
+def wrong_hosts(params: dict[str, object]) -> str:
+    """Return what is wrong with the host keys of routes and unrouted, or an empty text."""
+    hosts: dict[str, str] = params["hosts"]  # type: ignore[assignment]
+    if "api" not in hosts:
+        return f"hosts={hosts} lacks the key api; write hosts: {{api: <host name>}}"
+    for option in ("routes", "unrouted"):
+        for entry in params[option]:  # type: ignore[attr-defined]
+            if entry["host"] not in hosts:
+                return f"{option}: host={entry['host']} is not a key of hosts; use one of {', '.join(sorted(hosts))}"
+    return ""
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec={**ARGUMENTS, **CONNECTION_SPEC}, supports_check_mode=True)
+    p = module.params
+    fault = wrong_hosts(p)
+    if fault:
+        module.fail_json(msg=fault)
+    try:
+        result = runner.verify(Cluster.of(p), p, module.check_mode)
+        if p["report"] and not module.check_mode:
+            runner.write_report(result, Path(p["report"]))
+    except (ClusterError, OSError) as error:
+        module.fail_json(msg=str(error))
+    values = {key: result[key] for key in ("counts", "checks", "measurements", "seconds")}
+    problems = runner.explain(result)
+    if problems:
+        module.fail_json(msg=problems, report_lines=result["lines"], **values)
+    module.exit_json(changed=False, report_lines=result["lines"], **values)
+
+
+if __name__ == "__main__":
+    main()

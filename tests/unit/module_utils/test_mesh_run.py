@@ -1,0 +1,112 @@
+"""Carrying out a plan against a stand-in for the cluster."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, mesh_run
+
+from fakes import FakeClock, FakeCluster
+from mesh_scene import MATRIX, PODS, SERVICES
+
+NAMESPACES = [{"metadata": {"name": "ecom", "labels": {"istio-injection": "enabled"}}}]
+AUTHORITY = [
+    {"metadata": {"name": "istio-ca-root-cert", "namespace": ns}, "data": {"root-cert.pem": "PEM"}}
+    for ns in ("gateway", "ecom", "storefront", "default")
+]
+
+
+class MeshCluster(FakeCluster):
+    """Probe pods end at once; each call gets the outcome that ``answer`` gives."""
+
+    def __init__(self, answer: Any, state: dict[str, Any] | None = None) -> None:
+        super().__init__({"Namespace": NAMESPACES, "Pod": list(PODS), "Service": SERVICES, "ConfigMap": AUTHORITY})
+        self.answer = answer
+        self.state = state or {"terminated": {"exitCode": 0}}
+
+    def create(self, kind: str, body: dict[str, Any]) -> dict[str, Any]:
+        super().create(kind, body)
+        request = json.loads(body["spec"]["containers"][0]["command"][-1])
+        results = {c["id"]: self.answer(body, c) for c in request["calls"]}
+        self.log_lines[(body["metadata"]["name"], "probe")] = ["noise", json.dumps({"ready": True, "results": results})]
+        status = {"phase": "Running", "containerStatuses": [{"name": "probe", "state": self.state}]}
+        self.store["Pod"].append({**body, "spec": {**body["spec"], "nodeName": "worker"}, "status": status})
+        return body
+
+
+def as_it_should_be(body: dict[str, Any], call: dict[str, Any]) -> dict[str, Any]:
+    """Answer as a healthy platform would."""
+    labels, account = body["metadata"]["labels"], body["spec"]["serviceAccountName"]
+    if call["protocol"] == "tls":
+        name = call["host"].split(".")[0]
+        return {"outcome": "answered", "detail": f"spiffe://cluster.local/ns/ecom/sa/{name}", "seconds": 0.1}
+    if call["host"].startswith("kubernetes.default"):
+        outcome = "answered" if body["metadata"]["namespace"] == "default" else "timeout"
+    elif len(labels) == 2:  # only the probe's own labels: an outsider
+        outcome = "timeout"
+    elif labels["sidecar.istio.io/inject"] == "false":
+        outcome = "reset"
+    else:
+        outcome = "rbac_denied" if account == "default" or call["port"] == 8001 else "answered"
+    return {"outcome": outcome, "detail": "", "seconds": 0.1}
+
+
+def run(cluster: FakeCluster, **settings: Any) -> dict[str, Any]:
+    return mesh_run.probe_mesh(cluster, MATRIX, mesh_run.Settings(image="i", **settings), FakeClock())
+
+
+def test_healthy_mesh_has_no_broken_edge_and_nothing_is_left() -> None:
+    cluster = MeshCluster(as_it_should_be)
+    result = run(cluster)
+    assert result["broken"] == []
+    assert {e["kind"] for e in result["edges"]} == set(mesh_plan.EXPECTED)
+    assert sorted(cluster.deleted) == sorted(body["metadata"]["name"] for body in cluster.created)
+
+
+def test_open_mesh_is_seen() -> None:
+    result = run(MeshCluster(lambda body, call: {"outcome": "answered", "detail": "", "seconds": 0.1}))
+    assert {e["kind"] for e in result["broken"]} == {"principal", "plaintext", "identity", "port", "dropped"}
+
+
+def test_only_edges() -> None:
+    cluster = MeshCluster(as_it_should_be)
+    assert {e["kind"] for e in run(cluster, full=False)["edges"]} == {"allowed"}
+    assert len(cluster.created) == 2
+
+
+def test_probe_without_its_image_ends_the_run_and_is_removed() -> None:
+    cluster = MeshCluster(as_it_should_be, {"waiting": {"reason": "ErrImagePull", "message": "not found"}})
+    with pytest.raises(mesh_run.ProbeError, match="BK-223: probe .* container probe: ErrImagePull: not found"):
+        run(cluster)
+    assert len(cluster.deleted) == len(cluster.created)
+
+
+def test_probe_that_never_ends_is_told_after_the_timeout() -> None:
+    with pytest.raises(mesh_run.ProbeError, match="BK-224: .* within timeout=3 s"):
+        run(MeshCluster(as_it_should_be, {"running": {}}), timeout=3)
+
+
+def test_remains_of_a_killed_run_are_removed_but_not_those_of_a_run_beside() -> None:
+    cluster = MeshCluster(as_it_should_be)
+    for name, created in (("old", "2026-01-01T00:00:00Z"), ("beside", "2999-01-01T00:00:00Z")):
+        labels = {mesh_plan.PROBE_LABEL: "other"}
+        cluster.store["Pod"].append(
+            {"metadata": {"namespace": "ecom", "name": name, "labels": labels, "creationTimestamp": created}, "spec": {}, "status": {}}
+        )
+    run(cluster, full=False)
+    assert "old" in cluster.deleted
+    assert "beside" not in cluster.deleted
+
+
+def test_no_mesh_is_an_error_with_a_remedy() -> None:
+    with pytest.raises(mesh_run.ProbeError, match="BK-221: .* run `make up`"):
+        mesh_run.probe_mesh(FakeCluster({"Namespace": []}), MATRIX, mesh_run.Settings(image="i"), FakeClock())
+
+
+def test_proxy_that_never_becomes_ready_is_an_error() -> None:
+    with pytest.raises(mesh_run.ProbeError, match="BK-226"):
+        mesh_run.Runner._parse(['{"ready": false, "results": {}}'], "ecom/x")
+    with pytest.raises(mesh_run.ProbeError, match="BK-225: .* Traceback"):
+        mesh_run.Runner._parse(["Traceback"], "ecom/x")
