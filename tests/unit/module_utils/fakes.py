@@ -43,7 +43,11 @@ class FakeCluster:
             if isinstance(found, Exception):
                 raise found
         selector = query.get("labelSelector", "")
-        return [o for o in found if (namespace is None or o["metadata"].get("namespace") == namespace) and _selected(o, selector)]
+        return [
+            o
+            for o in found
+            if (namespace is None or o["metadata"].get("namespace") == namespace) and _selected(o, selector)
+        ]
 
     def get(self, kind: str, namespace: str | None, name: str) -> Object | None:
         return next((o for o in self.objects(kind, namespace) if o["metadata"]["name"] == name), None)

@@ -30,7 +30,13 @@ def service(namespace: str, name: str, ports: dict[int, Any], cluster_ip: str = 
 
 NAME = "app.kubernetes.io/name"
 PODS = [
-    pod("gateway", "gw-1", "bookstore-gateway-istio", "worker", **{"gateway.networking.k8s.io/gateway-name": "bookstore-gateway"}),
+    pod(
+        "gateway",
+        "gw-1",
+        "bookstore-gateway-istio",
+        "worker",
+        **{"gateway.networking.k8s.io/gateway-name": "bookstore-gateway"},
+    ),
     pod("ecom", "api-1", "ecom-api", "worker", **{NAME: "ecom-api"}),
     pod("ecom", "ecom-db-0", "ecom-db", "worker2", **{NAME: "ecom-db", "security.istio.io/tlsMode": "istio"}),
 ]
@@ -40,7 +46,12 @@ SERVICES = [
     service("ecom", "ecom-db", {5432: 5432}, **{NAME: "ecom-db"}),
 ]
 MATRIX = [
-    {"namespace": "storefront", "workload": "storefront-web", "ports": [8080], "sources": ["gateway/bookstore-gateway-istio"]},
+    {
+        "namespace": "storefront",
+        "workload": "storefront-web",
+        "ports": [8080],
+        "sources": ["gateway/bookstore-gateway-istio"],
+    },
     {"namespace": "ecom", "workload": "ecom-api", "ports": [8000], "sources": ["gateway/bookstore-gateway-istio"]},
     {"namespace": "ecom", "workload": "ecom-api", "ports": [8001], "sources": ["admin/admin-api"]},
     {"namespace": "ecom", "workload": "ecom-db", "ports": [5432], "sources": ["ecom/ecom-api", "ecom/ecom-worker"]},

@@ -8,7 +8,6 @@ import pytest
 from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan
 from ansible_collections.bookstore.platform.plugins.module_utils.mesh_plan import Account, Plan, Scene
 from ansible_collections.bookstore.platform.plugins.module_utils.verification import security_checks
-
 from mesh_scene import MATRIX, PODS, SERVICES
 
 
@@ -34,9 +33,16 @@ def test_allowed_edges_are_those_with_both_ends_deployed() -> None:
 
 def test_forbidden_calls_differ_from_the_allowed_one_in_one_thing_each() -> None:
     plan = build()
-    by_kind = {call.kind: probe for probe in plan.probes for call in probe.calls if call.destination == "ecom/ecom-api:8000"}
+    by_kind = {
+        call.kind: probe for probe in plan.probes for call in probe.calls if call.destination == "ecom/ecom-api:8000"
+    }
     allowed, principal, plaintext = by_kind["allowed"], by_kind["principal"], by_kind["plaintext"]
-    assert allowed.labels == principal.labels == plaintext.labels == {"gateway.networking.k8s.io/gateway-name": "bookstore-gateway"}
+    assert (
+        allowed.labels
+        == principal.labels
+        == plaintext.labels
+        == {"gateway.networking.k8s.io/gateway-name": "bookstore-gateway"}
+    )
     assert (allowed.account, allowed.meshed) == ("bookstore-gateway-istio", True)
     assert (principal.account, principal.meshed) == ("default", True)
     assert (plaintext.account, plaintext.meshed) == ("default", False)
@@ -58,11 +64,15 @@ def test_dropped_packets_come_with_a_control() -> None:
     assert [(s, d) for s, d, _ in edges(plan, "control")] == [("namespace default", "API server")]
 
 
-@pytest.mark.parametrize(("mode", "address"), [("sidecar", "ecom-db.ecom.svc.cluster.local:5432"), ("ambient", "10.244.1.5:15008")])
+@pytest.mark.parametrize(
+    ("mode", "address"), [("sidecar", "ecom-db.ecom.svc.cluster.local:5432"), ("ambient", "10.244.1.5:15008")]
+)
 def test_identity_is_read_where_the_mode_terminates_tls(mode: str, address: str) -> None:
     plan = build(mode)
     assert address in {a for _, _, a in edges(plan, "identity")}
-    call = next(c for p in plan.probes for c in p.calls if c.kind == "identity" and c.destination == "ecom/ecom-db:5432")
+    call = next(
+        c for p in plan.probes for c in p.calls if c.kind == "identity" and c.destination == "ecom/ecom-db:5432"
+    )
     assert call.identity == "spiffe://cluster.local/ns/ecom/sa/ecom-db"
     assert call.request("PEM")["ca"] == "PEM"
 
@@ -98,13 +108,17 @@ def test_manifest_is_restricted_short_lived_and_in_no_service() -> None:
 def test_judgement(kind: str, outcome: str, ok: bool) -> None:
     call = mesh_plan.Call("c1", kind, "a/b", "ecom/ecom-db:5432", "h", 1, "http")
     probe = mesh_plan.Probe("a", "b", True, {}, node="worker")
-    edge = mesh_plan.judge(call, probe, {"outcome": outcome, "detail": "d", "seconds": 0.1}, {"ecom/ecom-db:5432": [PODS[2]]})
+    edge = mesh_plan.judge(
+        call, probe, {"outcome": outcome, "detail": "d", "seconds": 0.1}, {"ecom/ecom-db:5432": [PODS[2]]}
+    )
     assert edge["ok"] is ok
     assert (edge["source_node"], edge["destination_nodes"], edge["pods"]) == ("worker", ["worker2"], ["ecom/ecom-db-0"])
 
 
 def test_wrong_identity_is_broken() -> None:
-    call = mesh_plan.Call("c1", "identity", "a", "d", "h", 1, "tls", identity="spiffe://cluster.local/ns/ecom/sa/ecom-db")
+    call = mesh_plan.Call(
+        "c1", "identity", "a", "d", "h", 1, "tls", identity="spiffe://cluster.local/ns/ecom/sa/ecom-db"
+    )
     seen = {"outcome": "answered", "detail": "spiffe://cluster.local/ns/ecom/sa/default", "seconds": 0}
     edge = mesh_plan.judge(call, mesh_plan.Probe("a", "b", False, {}), seen, {})
     assert not edge["ok"]
@@ -120,7 +134,11 @@ def test_shared_nodes_and_pods_of_broken_edges() -> None:
     def edge(kind: str, source: str, nodes: list[str], pods: list[str]) -> dict[str, Any]:
         return {"kind": kind, "source_node": source, "destination_nodes": nodes, "pods": pods}
 
-    broken = [edge("allowed", "w1", ["w2"], ["ecom/db"]), edge("allowed", "w2", ["w3"], ["ecom/x"]), edge("dropped", "w9", [], [])]
+    broken = [
+        edge("allowed", "w1", ["w2"], ["ecom/db"]),
+        edge("allowed", "w2", ["w3"], ["ecom/x"]),
+        edge("dropped", "w9", [], []),
+    ]
     assert mesh_plan.shared(broken) == (["w2"], [])
     assert mesh_plan.shared([broken[0]]) == (["w1", "w2"], ["ecom/db"])
     assert mesh_plan.shared([]) == ([], [])

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, mesh_run
-
 from fakes import FakeClock, FakeCluster
 from mesh_scene import MATRIX, PODS, SERVICES
 
@@ -93,7 +92,11 @@ def test_remains_of_a_killed_run_are_removed_but_not_those_of_a_run_beside() -> 
     for name, created in (("old", "2026-01-01T00:00:00Z"), ("beside", "2999-01-01T00:00:00Z")):
         labels = {mesh_plan.PROBE_LABEL: "other"}
         cluster.store["Pod"].append(
-            {"metadata": {"namespace": "ecom", "name": name, "labels": labels, "creationTimestamp": created}, "spec": {}, "status": {}}
+            {
+                "metadata": {"namespace": "ecom", "name": name, "labels": labels, "creationTimestamp": created},
+                "spec": {},
+                "status": {},
+            }
         )
     run(cluster, full=False)
     assert "old" in cluster.deleted

@@ -17,7 +17,10 @@ import pytest
 from ansible_collections.bookstore.platform.plugins.module_utils import probe_script
 
 RBAC = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 19\r\n\r\nRBAC: access denied"
-UPSTREAM = b"HTTP/1.1 503 Service Unavailable\r\nserver: envoy\r\n\r\nupstream connect error or disconnect/reset before headers. reset reason: "
+UPSTREAM = (
+    b"HTTP/1.1 503 Service Unavailable\r\nserver: envoy\r\n\r\n"
+    b"upstream connect error or disconnect/reset before headers. reset reason: "
+)
 
 
 @contextmanager
@@ -94,7 +97,11 @@ def test_runs_as_a_program_and_waits_for_the_proxy() -> None:
     with server(b"HTTP/1.1 200 OK\r\n\r\n") as port:
         request = {"ready_url": ["127.0.0.1", port, "/"], "calls": [call(port), {**call(port), "id": "c2"}]}
         ran = subprocess.run(
-            [sys.executable, probe_script.__file__, json.dumps(request)], capture_output=True, text=True, check=True, timeout=20
+            [sys.executable, probe_script.__file__, json.dumps(request)],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=20,
         )
     answer = json.loads(ran.stdout.splitlines()[-1])
     assert answer["ready"]

@@ -30,7 +30,11 @@ def test_restarts_before_the_wait_do_not_count() -> None:
     crashing = {
         "kind": "Pod",
         "metadata": {"name": "p", "namespace": "b"},
-        "status": {"containerStatuses": [{"name": "app", "restartCount": 7, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]},
+        "status": {
+            "containerStatuses": [
+                {"name": "app", "restartCount": 7, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}
+            ]
+        },
     }
     assert readiness.judge(crashing, []).state is readiness.State.FAILED
     assert readiness.judge(crashing, [], baselines={"p": {"app": 5}}).state is readiness.State.WAITING

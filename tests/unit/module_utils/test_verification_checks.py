@@ -30,7 +30,8 @@ def context(params: Object | None = None, mesh: Any = None, memory: Any = None, 
     every = ("Node", "Namespace", "Pod", "Service", "PersistentVolumeClaim", "Ingress", "PeerAuthentication",
              "Deployment", "StatefulSet", "DaemonSet", "Job")  # fmt: skip
     defaults: Object = {
-        "namespaces": ["ecom"], "workloads": [], "control_planes": 1, "workers": 1, "images": {"bookstore.local/ecom:1": "packages"},
+        "namespaces": ["ecom"], "workloads": [], "control_planes": 1, "workers": 1,
+        "images": {"bookstore.local/ecom:1": "packages"},
         "image_source": "packages", "memory_ceiling_mib": 4096, "nodeports": [], "nodeports_required": [],
     }  # fmt: skip
     return Context(
@@ -50,7 +51,10 @@ def pod(name: str = "p", namespace: str = "ecom", spec: Object | None = None, **
 
 def node(name: str, control: bool = False, ready: str = "True") -> Object:
     labels = {cluster_checks.CONTROL_PLANE: ""} if control else {}
-    return {"metadata": {"name": name, "labels": labels}, "status": {"conditions": [{"type": "Ready", "status": ready}]}}
+    return {
+        "metadata": {"name": name, "labels": labels},
+        "status": {"conditions": [{"type": "Ready", "status": ready}]},
+    }
 
 
 def failed(finding: Finding, *words: str) -> None:
@@ -90,7 +94,9 @@ def test_volumes() -> None:
     assert cluster_checks.volumes(context(PersistentVolumeClaim=[claim], Pod=[pod()])).status == "passed"
     failed(cluster_checks.volumes(context(Pod=[pod()])), "claim ecom/data-ecom-db-0 is mounted but not bound")
     pending = named("x", status={"phase": "Pending"})
-    failed(cluster_checks.volumes(context(PersistentVolumeClaim=[pending])), "PersistentVolumeClaim ecom/x: phase Pending")
+    failed(
+        cluster_checks.volumes(context(PersistentVolumeClaim=[pending])), "PersistentVolumeClaim ecom/x: phase Pending"
+    )
 
 
 def test_node_ports() -> None:
@@ -120,7 +126,10 @@ def test_images() -> None:
     foreign = copy.deepcopy(GOOD_POD)
     foreign["initContainers"] = [{"name": "i", "image": "docker.example/library/busybox:1"}]
     failed(cluster_checks.images(context(Pod=[pod(spec=foreign)])), "busybox:1 of pod ecom/p was not made")
-    failed(cluster_checks.images(context({"images": {"bookstore.local/ecom:1": "registry"}}, Pod=[pod()])), "came from a container registry")
+    failed(
+        cluster_checks.images(context({"images": {"bookstore.local/ecom:1": "registry"}}, Pod=[pod()])),
+        "came from a container registry",
+    )
     pulled = context({"images": {"bookstore.local/ecom:1": "registry"}, "image_source": "registry"}, Pod=[pod()])
     assert cluster_checks.images(pulled).status == "passed"
     failed(cluster_checks.images(context({"images": {}}, Pod=[pod()])), "ledger of the image factory is empty")
@@ -136,14 +145,23 @@ def test_version_tags_of_our_control_plane_count_as_ours_only_there() -> None:
 def test_memory() -> None:
     finding = cluster_checks.memory(context(memory={"w": 1000, "c": 1500}))
     assert (finding.status, finding.data["memory_mib"]) == ("passed", 2500)
-    failed(cluster_checks.memory(context({"memory_ceiling_mib": 2000}, memory={"w": 2500})), "2500 MiB in use, more than the ceiling of 2000")
+    failed(
+        cluster_checks.memory(context({"memory_ceiling_mib": 2000}, memory={"w": 2500})),
+        "2500 MiB in use, more than the ceiling of 2000",
+    )
     assert cluster_checks.memory(context({"memory_ceiling_mib": 0}, memory={"w": 9999})).status == "passed"
     assert cluster_checks.memory(context(memory={})).status == "skipped"
     assert cluster_checks.memory(context()).status == "skipped"
 
 
 def test_component() -> None:
-    entry = {"name": "ztunnel", "kind": "DaemonSet", "namespace": "istio-system", "workload": "ztunnel", "reason": "put ztunnel.tar"}
+    entry = {
+        "name": "ztunnel",
+        "kind": "DaemonSet",
+        "namespace": "istio-system",
+        "workload": "ztunnel",
+        "reason": "put ztunnel.tar",
+    }
     check = cluster_checks.component(entry)
     assert (check(context()).status, check(context()).detail) == ("skipped", "put ztunnel.tar")
     there = named("ztunnel", "istio-system", status={"desiredNumberScheduled": 1})
@@ -154,7 +172,10 @@ def test_pod_security_level() -> None:
     good = {"metadata": {"name": "ecom", "labels": {security_checks.ENFORCE: "restricted"}}}
     assert security_checks.pod_security(context(Namespace=[good])).status == "passed"
     failed(security_checks.pod_security(context()), "namespace ecom does not exist")
-    failed(security_checks.pod_security(context(Namespace=[{"metadata": {"name": "ecom"}}])), "enforce=None, expected restricted")
+    failed(
+        security_checks.pod_security(context(Namespace=[{"metadata": {"name": "ecom"}}])),
+        "enforce=None, expected restricted",
+    )
 
 
 def test_good_pod_keeps_every_rule() -> None:
@@ -175,7 +196,11 @@ def test_good_pod_keeps_every_rule() -> None:
         ("containers.0.securityContext.allowPrivilegeEscalation", None, "allowPrivilegeEscalation is not false"),
         ("containers.0.securityContext.privileged", True, "privileged is true"),
         ("containers.0.securityContext.capabilities", {}, "capabilities.drop lacks ALL"),
-        ("containers.0.securityContext.capabilities", {"drop": ["ALL"], "add": ["NET_ADMIN"]}, "capabilities.add=['NET_ADMIN']"),
+        (
+            "containers.0.securityContext.capabilities",
+            {"drop": ["ALL"], "add": ["NET_ADMIN"]},
+            "capabilities.add=['NET_ADMIN']",
+        ),
         ("containers.0.resources.requests", {"cpu": "1"}, "requests lacks cpu or memory"),
         ("containers.0.resources.limits", None, "limits lacks cpu or memory"),
         ("initContainers", [{"name": "i", "image": "x"}], "container i: readOnlyRootFilesystem"),
@@ -205,7 +230,15 @@ def test_strict_policy() -> None:
 
 
 def edge(ok: bool) -> Object:
-    return {"kind": "plaintext", "source": "a", "destination": "b:1", "expected": ["reset"], "outcome": "answered", "detail": "d", "ok": ok}
+    return {
+        "kind": "plaintext",
+        "source": "a",
+        "destination": "b:1",
+        "expected": ["reset"],
+        "outcome": "answered",
+        "detail": "d",
+        "ok": ok,
+    }
 
 
 def test_mesh_edges() -> None:

@@ -19,7 +19,6 @@ from ansible_collections.bookstore.platform.plugins.module_utils.verification.mo
     skipped,
     verdict,
 )
-
 from fakes import FakeCluster
 
 CONTEXT = Context({}, {}, Web(), None, None)
@@ -48,7 +47,9 @@ def test_ids_are_unique_and_in_range() -> None:
 
 def test_lines_counts_and_explanation() -> None:
     found = result(
-        check("V-A", verdict([], "fine", {"memory_mib": 5})), check("V-B", verdict(["x", "y"], "")), check("V-C", skipped("no image"))
+        check("V-A", verdict([], "fine", {"memory_mib": 5})),
+        check("V-B", verdict(["x", "y"], "")),
+        check("V-C", skipped("no image")),
     )
     assert found["counts"] == {"passed": 1, "failed": 1, "skipped": 1}
     assert found["measurements"] == {"memory_mib": 5}
@@ -105,7 +106,10 @@ def test_memory_of_the_clusters_containers_only(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_authority() -> None:
-    secret = {"metadata": {"name": "tls", "namespace": "gateway"}, "data": {"ca.crt": base64.b64encode(b"PEM").decode()}}
+    secret = {
+        "metadata": {"name": "tls", "namespace": "gateway"},
+        "data": {"ca.crt": base64.b64encode(b"PEM").decode()},
+    }
     assert runner.authority(FakeCluster({"Secret": [secret]}), "gateway", "tls") == "PEM"
     with pytest.raises(ClusterError, match="BK-308: Secret gateway/tls with key ca.crt does not exist"):
         runner.authority(FakeCluster(), "gateway", "tls")
@@ -114,7 +118,12 @@ def test_authority() -> None:
 def test_probe_image_comes_from_a_running_workload() -> None:
     pod = {
         "metadata": {"name": "p", "namespace": "ecom", "labels": {"app.kubernetes.io/name": "ecom-api"}},
-        "spec": {"containers": [{"name": "istio-proxy", "image": "proxy"}, {"name": "app", "image": "bookstore.local/ecom:1"}]},
+        "spec": {
+            "containers": [
+                {"name": "istio-proxy", "image": "proxy"},
+                {"name": "app", "image": "bookstore.local/ecom:1"},
+            ]
+        },
     }
     cluster = FakeCluster({"Pod": [pod]})
     assert runner.workload_image(cluster, "ecom/ecom-api") == "bookstore.local/ecom:1"

@@ -19,7 +19,9 @@ BOOKS = b'{"page": 1, "size": 12, "total": 30, "items": [1, 2]}'
 class FakeWeb(Web):
     """Answers by path; an exception is raised."""
 
-    def __init__(self, answers: dict[str, Any] | None = None, location: str = "https://{host}:30000{path}", days: float = 300) -> None:
+    def __init__(
+        self, answers: dict[str, Any] | None = None, location: str = "https://{host}:30000{path}", days: float = 300
+    ) -> None:
         self.answers = answers or {}
         self.location = location
         self.days = days
@@ -44,7 +46,15 @@ class FakeWeb(Web):
 
 
 def context(fake: Web, **params: Any) -> Context:
-    defaults = {"hosts": HOSTS, "https_port": 30000, "patience": 0.0, "certificate_days": 30, "routes": [], "unrouted": [], "headers": {}}
+    defaults = {
+        "hosts": HOSTS,
+        "https_port": 30000,
+        "patience": 0.0,
+        "certificate_days": 30,
+        "routes": [],
+        "unrouted": [],
+        "headers": {},
+    }
     return Context({**defaults, **params}, {}, fake, None, None)
 
 
@@ -58,7 +68,9 @@ def test_routes() -> None:
     assert web_checks.routes(context(fake, routes=[good])).status == "passed"
     gone = web_checks.routes(context(FakeWeb(), routes=[route()]))
     assert gone.faults == ["H2 GET api.bookstore.test/ecom/books: answered 404, expected 200"]
-    refused = web_checks.routes(context(FakeWeb({"/ecom/books": ssl.SSLCertVerificationError("self-signed")}), routes=[route()]))
+    refused = web_checks.routes(
+        context(FakeWeb({"/ecom/books": ssl.SSLCertVerificationError("self-signed")}), routes=[route()])
+    )
     assert "self-signed" in refused.faults[0]
 
 
@@ -80,7 +92,9 @@ def test_wrong_answers(rules: Object, body: bytes, fault: str) -> None:
 
 def test_route_that_appears_a_moment_later_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeWeb()
-    monkeypatch.setattr(web_checks.waiter.time, "sleep", lambda _: fake.answers.update({"/ecom/books": Answer(200, {}, b"")}))
+    monkeypatch.setattr(
+        web_checks.waiter.time, "sleep", lambda _: fake.answers.update({"/ecom/books": Answer(200, {}, b"")})
+    )
     assert web_checks.routes(context(fake, routes=[route()], patience=5.0)).status == "passed"
 
 
@@ -99,7 +113,10 @@ def test_unrouted() -> None:
 
 
 def test_headers() -> None:
-    params = {"routes": [route()], "headers": {"all": {"X-Content-Type-Options": "nosniff"}, "shop": {"X-Frame-Options": "SAMEORIGIN"}}}
+    params = {
+        "routes": [route()],
+        "headers": {"all": {"X-Content-Type-Options": "nosniff"}, "shop": {"X-Frame-Options": "SAMEORIGIN"}},
+    }
     good = FakeWeb({"/ecom/books": Answer(200, NOSNIFF, b"")})
     assert web_checks.headers(context(good, **params)).status == "passed"
     bad = FakeWeb({"/ecom/books": Answer(200, {"server": "envoy"}, b"")})
@@ -116,7 +133,12 @@ def test_certificate() -> None:
 
 @pytest.mark.parametrize(
     ("reading", "status"),
-    [("alert protocol_version", "passed"), ("connection reset", "passed"), ("accepted", "failed"), ("unexpected reply b'H'", "failed")],
+    [
+        ("alert protocol_version", "passed"),
+        ("connection reset", "passed"),
+        ("accepted", "failed"),
+        ("unexpected reply b'H'", "failed"),
+    ],
 )
 def test_old_tls(reading: str, status: str) -> None:
     fake = FakeWeb()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.bookstore.platform.plugins.module_utils import waiter
-
 from fakes import FakeClock
 
 

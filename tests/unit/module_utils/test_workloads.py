@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from ansible_collections.bookstore.platform.plugins.module_utils import workloads
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import ClusterError
-
 from fakes import FakeClock, FakeCluster
 
 NODE = {"metadata": {"name": "n"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
@@ -42,7 +41,9 @@ def crashing(name: str, owner: str) -> dict[str, Any]:
     return pod(name, owner, restartCount=3, state={"waiting": {"reason": "CrashLoopBackOff"}})
 
 
-def wait(cluster: FakeCluster, *entries: dict[str, Any], timeout: float = 5, **options: Any) -> tuple[list[dict[str, Any]], float]:
+def wait(
+    cluster: FakeCluster, *entries: dict[str, Any], timeout: float = 5, **options: Any
+) -> tuple[list[dict[str, Any]], float]:
     return workloads.wait(cluster, workloads.parse(list(entries)), timeout=timeout, clock=FakeClock(), **options)
 
 
@@ -53,7 +54,10 @@ def test_ready_after_two_polls() -> None:
     cluster = FakeCluster({"Deployment": [[deployment(0)], [deployment(1)]], "Node": [NODE]})
     details, elapsed = wait(cluster, API, {"kind": "Node", "name": "n"})
     assert elapsed == 0.5
-    assert [(d["kind"], d["state"], d["ready_after"]) for d in details] == [("Deployment", "ready", 0.5), ("Node", "ready", 0.0)]
+    assert [(d["kind"], d["state"], d["ready_after"]) for d in details] == [
+        ("Deployment", "ready", 0.5),
+        ("Node", "ready", 0.0),
+    ]
     # What is ready is not looked at again.
     assert cluster.calls.count(("Node", None)) == 1
 
@@ -83,7 +87,11 @@ def test_crash_loop_of_the_newest_revision_ends_the_wait_with_evidence() -> None
     assert caught.value.elapsed == 0
     assert "BK-211: 1 of 1 objects cannot become ready" in text
     assert "Deployment ecom/api: pod new: container app: CrashLoopBackOff after 3 restarts" in text
-    for part in ("log of new/app: KeyError: DATABASE_URL", "event: Normal ScalingReplicaSet", "event of new: Warning BackOff"):
+    for part in (
+        "log of new/app: KeyError: DATABASE_URL",
+        "event: Normal ScalingReplicaSet",
+        "event of new: Warning BackOff",
+    ):
         assert part in text
     assert caught.value.details[0]["state"] == "failed"
 
@@ -100,12 +108,18 @@ def test_crash_loop_of_an_older_revision_is_no_reason_to_stop() -> None:
 def test_old_pod_may_crash_again() -> None:
     old = crashing("new", "rs1")
     old["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
-    cluster = FakeCluster({"Deployment": [[deployment(0)], [deployment(1)]], "ReplicaSet": [replica_set("rs1", 1)], "Pod": [old]})
+    cluster = FakeCluster(
+        {"Deployment": [[deployment(0)], [deployment(1)]], "ReplicaSet": [replica_set("rs1", 1)], "Pod": [old]}
+    )
     assert wait(cluster, API)[1] == 0.5
 
 
 def test_rejected_statefulset_fails_after_a_second_look() -> None:
-    db = {"metadata": {"name": "db", "namespace": "ecom", "generation": 1}, "spec": {"replicas": 1}, "status": {"observedGeneration": 1}}
+    db = {
+        "metadata": {"name": "db", "namespace": "ecom", "generation": 1},
+        "spec": {"replicas": 1},
+        "status": {"observedGeneration": 1},
+    }
     cluster = FakeCluster({"StatefulSet": [db]})
     cluster.event_lines["db"] = ["Warning FailedCreate: create Pod db-0 failed: violates PodSecurity"]
     with pytest.raises(workloads.NotReadyError, match="its pods are rejected: Warning FailedCreate") as caught:

@@ -29,11 +29,6 @@ class NotReadyError(problem.ProblemError):
     code = "dependency_unavailable"
 
 
-class ShuttingDownError(problem.ProblemError):
-    status = 503
-    code = "shutting_down"
-
-
 class Readiness:
     """Whether this process wants traffic. ``timeout`` in seconds bounds each check; checks run side by side."""
 
@@ -69,7 +64,7 @@ class Readiness:
     async def answer(self) -> Response:
         """200 with the checks; raises a 503 problem that carries them."""
         if self.draining:
-            raise ShuttingDownError("The process is shutting down.", checks={})
+            raise problem.ShuttingDownError("The process is shutting down.", checks={})
         checks = await self.examine()
         failed = [name for name, result in checks.items() if result["status"] != "ok"]
         if self._was_ready is not (not failed):  # log the change, not each of the probes

@@ -1,5 +1,6 @@
 """What surrounds every request: id, log line, metrics, HEAD, and an answer to the unforeseen."""
 
+import asyncio
 import time
 
 import structlog
@@ -69,7 +70,7 @@ class RequestContextMiddleware:
 
 
 class UnforeseenErrorMiddleware:
-    """Innermost layer: turns an unhandled exception into a 500 problem.
+    """Innermost layer: turns an unhandled exception into a 500 problem, and being cut off into a 503.
 
     Starlette would do so outside of the CORS layer, and a browser could not read the answer.
     """
@@ -87,6 +88,12 @@ class UnforeseenErrorMiddleware:
 
         try:
             await self._app(scope, receive, send_noting)
+        except asyncio.CancelledError:
+            # Shutdown cancels what is still running when the drain time is over; a client deserves to know.
+            if begun:
+                raise
+            error = problem.ShuttingDownError("The service was stopped before it could answer; try again.")
+            await error.response()(scope, receive, send)
         except Exception:
             _log.exception("unhandled_error")
             if begun:  # half an answer is out: only breaking the connection tells the client

@@ -97,6 +97,11 @@ class DependencyUnavailableError(ProblemError):
     code = "dependency_unavailable"
 
 
+class ShuttingDownError(ProblemError):
+    status = 503
+    code = "shutting_down"
+
+
 def render(
     status: int,
     code: str,

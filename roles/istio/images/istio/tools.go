@@ -1,6 +1,6 @@
-// Package istio pins the Istio programs that the images are built from.
 //go:build tools
 
+// Package istio pins the Istio programs that the images are built from.
 package istio
 
 import (

@@ -31,6 +31,7 @@ author: The Bookstore Platform authors (@bookstore)
 """
 
 import contextlib
+import functools
 import json
 import threading
 import time
@@ -44,6 +45,20 @@ from ansible_collections.bookstore.platform.plugins.plugin_utils import progress
 
 NOISE_SECONDS = 1.0
 BOOTSTRAP = "bootstrap"
+
+
+def guarded(method):
+    """Turn an error of this plugin into a warning: Ansible would end the playbook, which no fault in output is worth."""
+
+    @functools.wraps(method)
+    def call(self, *args, **kwargs):
+        try:
+            return method(self, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001
+            self._display.warning(f"the output plugin failed in {method.__name__}: {type(error).__name__}: {error}")
+            return None
+
+    return call
 
 
 class CallbackModule(CallbackBase):
@@ -71,16 +86,19 @@ class CallbackModule(CallbackBase):
 
     # Tasks begin and end ------------------------------------------------------------------------------------------
 
+    @guarded
     def v2_playbook_on_start(self, playbook):
         self._playbook = Path(playbook._file_name).stem
         self._started = time.time()
         self._thread = threading.Thread(target=self._beat, name="progress-heartbeat", daemon=True)
         self._thread.start()
 
+    @guarded
     def v2_playbook_on_play_start(self, play):
         self._close_task()
         self._play = play.get_name().strip() or "play"
 
+    @guarded
     def v2_playbook_on_task_start(self, task, is_conditional):
         self._close_task()
         role = task._role.get_name() if task._role else ""
@@ -88,9 +106,11 @@ class CallbackModule(CallbackBase):
         self._changed = self._failed = self._reported = False
         self._task = (progress.title_of(role, task.get_name().strip()), role or self._play, time.monotonic())
 
+    @guarded
     def v2_playbook_on_handler_task_start(self, task):
         self.v2_playbook_on_task_start(task, False)
 
+    @guarded
     def v2_playbook_on_cleanup_task_start(self, task):
         self.v2_playbook_on_task_start(task, False)
 
@@ -102,6 +122,7 @@ class CallbackModule(CallbackBase):
 
     # Results ------------------------------------------------------------------------------------------------------
 
+    @guarded
     def v2_runner_on_ok(self, result):
         self._handle_warnings(result.result)
         changed = result.is_changed()
@@ -110,40 +131,48 @@ class CallbackModule(CallbackBase):
         if not result.result.get("results"):
             self._extra(result)
 
+    @guarded
     def v2_runner_on_skipped(self, result):
         self._finish(result, "skipped", False, C.COLOR_SKIP)
 
+    @guarded
     def v2_runner_on_failed(self, result, ignore_errors=False):
         self._handle_warnings(result.result)
-        # Ansible's own counts do the same: a failed task may have changed something.
-        self._changed = self._changed or result.is_changed()
+        # As Ansible's own counts do.
+        self._changed = self._changed or bool(ignore_errors and result.is_changed())
         self._finish(result, "failed, ignored" if ignore_errors else "FAILED", True, C.COLOR_ERROR)
         # Of a loop, the failed items were shown when they failed.
         if not result.result.get("results"):
             self._failure(result)
 
+    @guarded
     def v2_runner_on_unreachable(self, result):
         self._finish(result, "UNREACHABLE", True, C.COLOR_UNREACHABLE)
         self._failure(result)
 
+    @guarded
     def v2_runner_item_on_ok(self, result):
         self._extra(result)
         if self._display.verbosity:
             self._show(f"        item {self._item(result)}: {'changed' if result.is_changed() else 'ok'}")
 
+    @guarded
     def v2_runner_item_on_failed(self, result):
         self._show(f"        item {self._item(result)} failed:", C.COLOR_ERROR)
         self._failure(result)
 
+    @guarded
     def v2_runner_item_on_skipped(self, result):
         if self._display.verbosity:
             self._show(f"        item {self._item(result)}: skipped", C.COLOR_SKIP)
 
+    @guarded
     def v2_runner_retry(self, result):
         if self._display.verbosity:
             left = result.result.get("retries", 0) - result.result.get("attempts", 0)
             self._show(f"        tried again, {left} tries left")
 
+    @guarded
     def v2_on_file_diff(self, result):
         diff = result.result.get("diff")
         if diff and "censored" not in result.result:
@@ -162,7 +191,13 @@ class CallbackModule(CallbackBase):
             self._show(f"== {phase}")
         self._show(progress.task_line(self._number, title, status, seconds), color)
         if self._display.verbosity >= 2 and "censored" not in result.result:
-            self._show(json.dumps({k: v for k, v in result.result.items() if k not in ("exception", "invocation")}, indent=1, default=str))
+            self._show(
+                json.dumps(
+                    {k: v for k, v in result.result.items() if k not in ("exception", "invocation")},
+                    indent=1,
+                    default=str,
+                )
+            )
 
     def _extra(self, result):
         """Print what a task wants to tell: debug messages, and the key report_lines of a module."""
@@ -219,9 +254,11 @@ class CallbackModule(CallbackBase):
 
     # The end ------------------------------------------------------------------------------------------------------
 
+    @guarded
     def v2_playbook_on_no_hosts_matched(self):
         self._show("skipped: no hosts matched", C.COLOR_SKIP)
 
+    @guarded
     def v2_playbook_on_stats(self, stats):
         self._close_task()
         self._stop.set()

@@ -182,6 +182,7 @@ class Cluster:
         """Run a command in a container and return its standard output; ClusterError when it fails or takes too long."""
         import kubernetes
         from kubernetes.stream import stream
+        from kubernetes.stream.ws_client import ERROR_CHANNEL
 
         core = kubernetes.client.CoreV1Api(kubernetes.client.ApiClient(self._client.configuration))
         try:
@@ -204,23 +205,31 @@ class Cluster:
                 err: str = session.read_stderr(timeout=1) if session.peek_stderr() else ""
                 if session.is_open():
                     raise ClusterError(f"BK-204: the command in {namespace}/{pod} took longer than {timeout:.0f} s")
-                code = session.returncode
+                status = session.read_channel(ERROR_CHANNEL)
             finally:
                 session.close()
         except kubernetes.client.ApiException as error:
             raise ClusterError(
                 f"BK-204: no command can be run in {namespace}/{pod}: {error.reason}", error.status or 0
             ) from error
-        if code:
-            raise ClusterError(
-                f"BK-204: the command in {namespace}/{pod} ended with {code}: {(err or out).strip()[-400:]}"
-            )
+        fault = exec_fault(status)
+        if fault:
+            raise ClusterError(f"BK-204: the command in {namespace}/{pod}: {fault}: {(err or out).strip()[-400:]}")
         return out
 
     def node_summary(self, node: str) -> Object:
         """Return the kubelet's statistics of a node (its /stats/summary)."""
         summary: Object = json.loads(self.raw(f"/api/v1/nodes/{quote(node)}/proxy/stats/summary"))
         return summary
+
+
+def exec_fault(status: str) -> str:
+    """Return how a command ended from the Status on the error channel of an exec session; empty when it succeeded."""
+    try:
+        found = json.loads(status)
+    except ValueError:
+        return "the connection ended before the command did"
+    return "" if found.get("status") == "Success" else str(found.get("message", found))
 
 
 def event_time(event: Object) -> str:

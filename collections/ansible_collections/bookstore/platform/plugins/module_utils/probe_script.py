@@ -2,10 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs inside a pod, as ``python3 -c <this file> <request>``; the standard library is all it may use.
 
-The request is a JSON object {calls, ready_url?, ready_timeout?}. Each call is {id, host, port,
-protocol (http, postgres, redis, kafka, tcp, tls), timeout, patience?, ca?}; patience: for how many seconds a
-call is repeated until it is answered. The answer is a JSON object {ready, results: {id: {outcome, detail, seconds}}}, on
-standard output.
+The request is a JSON object {calls, ready_url?, ready_timeout?}. Each call is {id, host, port, protocol (http,
+postgres, redis, kafka, tcp, tls), timeout, patience?, ca?}; a call is repeated for ``patience`` seconds until it is
+answered. The answer is a JSON object {ready, results: {id: {outcome, detail, seconds}}}, on standard output.
 
 Outcomes: answered (the peer itself replied), rbac_denied (a proxy denied the caller), reset (a connection was made
 and closed without a reply), port_closed (refused at once), timeout (nothing came back: dropped), unavailable (a

@@ -1,0 +1,29 @@
+# Copyright: the Bookstore Platform authors
+# SPDX-License-Identifier: Apache-2.0
+"""Filter that turns the authorization matrix into policies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.bookstore.platform.plugins.module_utils import matrix
+
+
+def matrix_policies(
+    rows: list[dict[str, Any]], namespaces: list[dict[str, Any]], node_cidr: str, gateway_ports: list[int], mesh_mode: str
+) -> list[dict[str, Any]]:
+    """Return the AuthorizationPolicies, PeerAuthentications and NetworkPolicies of the matrix."""
+    try:
+        return matrix.policies(rows, namespaces, node_cidr, gateway_ports, mesh_mode)
+    except (KeyError, ValueError) as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+class FilterModule:
+    """The collection's filters."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filters by name."""
+        return {"matrix_policies": matrix_policies}

@@ -1,0 +1,111 @@
+"""Paths, messages and the small decisions of the API client; no server but one of our own on the loopback."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.bookstore.platform.plugins.module_utils import cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, ClusterError
+
+ANSWERS = {
+    "/api/v1/namespaces/ecom/pods": (200, {"items": [{"metadata": {"name": "p"}}]}),
+    "/api/v1/nodes": (200, {"items": None}),
+    "/api/v1/namespaces/ecom/secrets/s": (403, {"message": "secrets is forbidden"}),
+}
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        status, body = ANSWERS.get(self.path.split("?")[0], (404, {"message": "not found"}))
+        text = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    do_DELETE = do_GET
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep the tests' output clean."""
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path) -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield write_kubeconfig(tmp_path, server.server_address[1])
+        server.shutdown()
+
+
+def write_kubeconfig(folder: Path, port: int) -> str:
+    file = folder / "kubeconfig"
+    document = {
+        "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
+        "users": [{"name": "u", "user": {}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+    }
+    file.write_text(yaml.safe_dump(document), encoding="utf-8")
+    return str(file)
+
+
+def test_requests(kubeconfig: str) -> None:
+    api = Cluster(kubeconfig)
+    assert api.objects("Pod", "ecom") == [{"kind": "Pod", "metadata": {"name": "p"}}]
+    assert api.objects("Node") == []
+    assert api.objects("HTTPRoute") == []  # the kind is not installed
+    assert api.get("Pod", "ecom", "gone") is None
+    assert api.delete("Pod", "ecom", "gone") is False
+    assert api.logs("ecom", "gone", "app") == []
+    with pytest.raises(ClusterError, match="BK-203: GET .*/secrets/s was refused with 403: secrets is forbidden") as caught:
+        api.get("Secret", "ecom", "s")
+    assert caught.value.status == 403
+
+
+def test_silent_server(tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match="BK-202: the API server http://127.0.0.1:9 does not answer") as caught:
+        Cluster(write_kubeconfig(tmp_path, 9), request_timeout=1).objects("Node")
+    assert caught.value.status == 0
+
+
+def test_missing_and_broken_kubeconfig(tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match="BK-201: kubeconfig=.*none does not exist; `make up` writes it"):
+        Cluster(str(tmp_path / "none"))
+    (tmp_path / "bad").write_text("clusters: []", encoding="utf-8")
+    with pytest.raises(ClusterError, match="BK-201: kubeconfig=.*bad cannot be used"):
+        Cluster(str(tmp_path / "bad"))
+
+
+def test_paths() -> None:
+    assert cluster.path_of("Deployment", "ecom", "api") == "/apis/apps/v1/namespaces/ecom/deployments/api"
+    assert cluster.path_of("Node", "ignored", "n") == "/api/v1/nodes/n"
+    assert cluster.path_of("Pod") == "/api/v1/pods"
+    with pytest.raises(ValueError, match="kind=Podd is not known; use one of ConfigMap"):
+        cluster.path_of("Podd")
+    with pytest.raises(ValueError, match="Pod p needs a namespace"):
+        cluster.path_of("Pod", None, "p")
+
+
+@pytest.mark.parametrize(
+    ("status", "fault"),
+    [
+        ('{"status": "Success"}', ""),
+        ('{"status": "Failure", "message": "command terminated with non-zero exit code"}', "non-zero exit code"),
+        ("", "the connection ended before the command did"),
+    ],
+)
+def test_exec_status(status: str, fault: str) -> None:
+    assert fault in cluster.exec_fault(status)
+    assert bool(fault) is bool(cluster.exec_fault(status))
+
+
+def test_event_times() -> None:
+    assert cluster.event_time({"lastTimestamp": "a", "eventTime": "b"}) == "a"
+    assert cluster.event_time({"eventTime": "b", "series": {"lastObservedTime": "c"}}) == "c"
+    assert cluster.event_time({}) == ""

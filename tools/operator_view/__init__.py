@@ -1,0 +1,1 @@
+"""What `make status` and `make doctor` show. Both only look; neither changes anything."""
