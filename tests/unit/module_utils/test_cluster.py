@@ -29,7 +29,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(text)
 
-    do_DELETE = do_GET
+    def do_DELETE(self) -> None:
+        self.do_GET()
 
     def log_message(self, format: str, *args: object) -> None:
         """Keep the tests' output clean."""
@@ -63,7 +64,9 @@ def test_requests(kubeconfig: str) -> None:
     assert api.get("Pod", "ecom", "gone") is None
     assert api.delete("Pod", "ecom", "gone") is False
     assert api.logs("ecom", "gone", "app") == []
-    with pytest.raises(ClusterError, match="BK-203: GET .*/secrets/s was refused with 403: secrets is forbidden") as caught:
+    with pytest.raises(
+        ClusterError, match="BK-203: GET .*/secrets/s was refused with 403: secrets is forbidden"
+    ) as caught:
         api.get("Secret", "ecom", "s")
     assert caught.value.status == 403
 

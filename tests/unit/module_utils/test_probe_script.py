@@ -111,3 +111,9 @@ def test_runs_as_a_program_and_waits_for_the_proxy() -> None:
 def test_without_its_proxy_nothing_is_called() -> None:
     with server(b"HTTP/1.1 503 Service Unavailable\r\n\r\n") as port:
         assert not probe_script.proxy_ready(("127.0.0.1", port, "/"), 0)
+
+
+def test_spiffe_id_of_a_certificate() -> None:
+    certificate = {"subjectAltName": (("URI", "spiffe://cluster.local/ns/ecom/sa/ecom-db"),)}
+    assert probe_script.spiffe_id(certificate) == "spiffe://cluster.local/ns/ecom/sa/ecom-db"
+    assert probe_script.spiffe_id({}) == "the certificate holds no SPIFFE id"

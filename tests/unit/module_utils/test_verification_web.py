@@ -49,13 +49,13 @@ def context(fake: Web, **params: Any) -> Context:
     defaults = {
         "hosts": HOSTS,
         "https_port": 30000,
-        "patience": 0.0,
         "certificate_days": 30,
         "routes": [],
         "unrouted": [],
         "headers": {},
     }
-    return Context({**defaults, **params}, {}, fake, None, None)
+    patience = params.pop("patience", 0.0)
+    return Context({**defaults, **params}, {}, fake, None, None, time.monotonic() + patience)
 
 
 def route(**more: Any) -> Object:
@@ -144,6 +144,15 @@ def test_old_tls(reading: str, status: str) -> None:
     fake = FakeWeb()
     fake.reading = reading
     assert web_checks.old_tls(context(fake)).status == status
+
+
+def test_refused_old_tls_proves_nothing_when_no_tls_works() -> None:
+    class Silent(FakeWeb):
+        def certificate(self, host: str) -> Object:
+            raise ConnectionResetError("reset by peer")
+
+    finding = web_checks.old_tls(context(Silent()))
+    assert finding.faults == ["TLS 1.1 could not be tried, since TLS does not work at all: reset by peer"]
 
 
 @pytest.mark.parametrize(

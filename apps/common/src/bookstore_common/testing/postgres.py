@@ -195,7 +195,7 @@ def postgres() -> Iterator[Postgres]:
         yield server
 
 
-def template_database(server: Postgres, owner: str, build: Callable[[str], None]) -> str:
+def template_database(server: Postgres, owner: str, build: Callable[[str], object]) -> str:
     """Database built once by ``build`` (given its name), to copy for each test that writes."""
     name = server.create_database(owner)
     build(name)

@@ -48,7 +48,7 @@ BOOTSTRAP = "bootstrap"
 
 
 def guarded(method):
-    """Turn an error of this plugin into a warning: Ansible would end the playbook, which no fault in output is worth."""
+    """Turn an error of this plugin into a warning: Ansible would end the playbook, and output is not worth that."""
 
     @functools.wraps(method)
     def call(self, *args, **kwargs):

@@ -14,7 +14,6 @@ proxy on the way had no usable peer), unresolved (no such name), error.
 from __future__ import annotations
 
 import json
-import re
 import socket
 import ssl
 import sys
@@ -28,7 +27,6 @@ Result = dict[str, Any]
 SSL_REQUEST = bytes([0, 0, 0, 8, 4, 210, 22, 47])
 # Request ApiVersions v0 of the Kafka protocol, without a client id.
 API_VERSIONS = bytes([0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 255, 255])
-SPIFFE = re.compile(rb"spiffe://[A-Za-z0-9._/-]+")
 
 
 def outcome(name: str, detail: object = "") -> Result:
@@ -94,8 +92,13 @@ def read_tls(sock: socket.socket, call: dict[str, Any]) -> Result:
     context.check_hostname = False
     context.set_alpn_protocols(["istio-peer-exchange", "istio", "h2"])
     with context.wrap_socket(sock, server_hostname=call["host"]) as tls:
-        found = SPIFFE.search(tls.getpeercert(binary_form=True) or b"")
-    return outcome("answered", found.group().decode() if found else "the certificate holds no SPIFFE id")
+        return outcome("answered", spiffe_id(tls.getpeercert() or {}))
+
+
+def spiffe_id(certificate: Any) -> str:
+    """Return the URI of a verified certificate, as ssl.SSLSocket.getpeercert() gives it."""
+    names = [value for kind, value in certificate.get("subjectAltName", ()) if kind == "URI"]
+    return ", ".join(names) or "the certificate holds no SPIFFE id"
 
 
 READERS = {"http": read_http, "postgres": read_postgres, "redis": read_redis, "kafka": read_kafka, "tcp": read_tcp}

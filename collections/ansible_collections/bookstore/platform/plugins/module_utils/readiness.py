@@ -193,8 +193,10 @@ def _container_fault(container: Object, restart_limit: int) -> str:
 
 def _pending_reason(status: Object, phase: str) -> str:
     open_ones = []
-    for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
-        done = (container.get("state", {}).get("terminated") or {}).get("exitCode") == 0
+    init = status.get("initContainerStatuses") or []
+    for container in [*init, *(status.get("containerStatuses") or [])]:
+        # Only an init container has done its work when it ends well.
+        done = container in init and (container.get("state", {}).get("terminated") or {}).get("exitCode") == 0
         if container.get("ready") or done:
             continue
         wait = (container.get("state", {}).get("waiting") or {}).get("reason")

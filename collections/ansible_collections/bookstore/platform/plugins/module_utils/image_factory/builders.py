@@ -125,7 +125,7 @@ def _debian_mirror() -> list[str]:
 
 
 def build_python_target(artifact: Artifact, target: Path, context: Context) -> None:
-    """Install the locked ``requirements`` for another Python and copy ``sources`` beside them."""
+    """Install the locked ``requirements`` for another Python and copy ``sources`` ({folder of the checkout: place in the target}) beside them."""
     requirements = context.project / artifact.spec["requirements"]
     command = [
         _uv(), "pip", "install", "--target", str(target), "--no-deps", "--require-hashes",
@@ -133,9 +133,9 @@ def build_python_target(artifact: Artifact, target: Path, context: Context) -> N
         "--python-platform", "x86_64-manylinux_2_28", "-r", str(requirements),
     ]
     commands.run(artifact.name, command, context.log(artifact.name), env=context.uv_env())
-    for source in artifact.spec["sources"]:
+    for source, place in artifact.spec["sources"].items():
         shutil.copytree(
-            context.project / source, target, dirs_exist_ok=True,
+            context.project / source, target / place, dirs_exist_ok=True,
             ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "*.pyc"),
         )
 

@@ -68,13 +68,17 @@ class Web:
 
 @dataclass
 class Context:
-    """What checks may look at. ``objects``: kind to objects, fetched once. ``params``: the module's."""
+    """What checks may look at. ``objects``: kind to objects, fetched once. ``params``: the module's.
+
+    ``patient_until``: until when (time.monotonic) a wrong answer of the gateway may still become right.
+    """
 
     params: Object
     objects: dict[str, list[Object]]
     web: Web
     mesh: Future[Object] | None
     memory: Future[dict[str, int]] | None
+    patient_until: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,7 @@ def verify(cluster: Cluster, params: Object, check_mode: bool) -> Object:
         objects = {kind: cluster.objects(kind) for kind in KINDS}
         pem = authority(cluster, params["tls_namespace"], params["tls_secret"])
         live = web.LiveWeb(pem, params["https_port"], params["http_port"])
-        context = Context(params, objects, live, mesh, memory)
+        context = Context(params, objects, live, mesh, memory, time.monotonic() + params["patience"])
         return report(run_checks(checks_for(params), context), started)
 
 

@@ -1,0 +1,190 @@
+"""The real migrations: up, down, twice at once, and what they leave behind."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from typing import Any
+
+import httpx2
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
+
+from bookstore_common.db import Base
+from bookstore_common.migrations import Migrations, migrate
+from bookstore_common.settings import load_settings
+from bookstore_common.testing.postgres import Postgres
+from ecom.app import create_service
+from ecom.migrate import migrations_folder
+from ecom.settings import EcomMigrationSettings, Settings
+
+SHOP = "https://shop.bookstore.test:30000"
+
+
+@pytest.fixture
+def settings(roles: Postgres, empty: str, monkeypatch: pytest.MonkeyPatch) -> EcomMigrationSettings:
+    for name, value in roles.environment("ecom_owner", empty).items():
+        monkeypatch.setenv(name, value)
+    return load_settings(EcomMigrationSettings)
+
+
+def objects(server: Postgres, database: str) -> list[Any]:
+    """Everything that a migration could have left in the schema."""
+    with server.connect(database) as connection:
+        return connection.execute(
+            "SELECT 'relation', relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+            " UNION ALL SELECT 'function', proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
+            " UNION ALL SELECT 'type', typname FROM pg_type WHERE typnamespace = 'public'::regnamespace ORDER BY 1, 2"
+        ).fetchall()
+
+
+def test_single_head_and_straight_line() -> None:
+    script = ScriptDirectory(str(migrations_folder()))
+    assert len(script.get_heads()) == 1
+    assert all(not revision.is_branch_point for revision in script.walk_revisions())
+
+
+def test_up_down_up(roles: Postgres, empty: str, settings: EcomMigrationSettings) -> None:
+    migrations = Migrations(migrations_folder())
+    steps = [revision.revision for revision in migrations.script.walk_revisions()][::-1]
+    seen = {}
+    for revision in steps:
+        migrate(migrations, settings, "upgrade", revision)
+        seen[revision] = objects(roles, empty)
+    for revision in steps[::-1]:
+        assert objects(roles, empty) == seen[revision]
+        migrate(migrations, settings, "downgrade", "-1")
+    assert {name for _kind, name in objects(roles, empty)} <= {
+        "alembic_version", "alembic_version_pkc", "_alembic_version",
+    }  # fmt: skip
+    assert migrate(migrations, settings, "upgrade", "head") == migrations.head
+    assert objects(roles, empty) == seen[steps[-1]]
+
+
+def test_models_say_what_the_database_has(roles: Postgres, seeded: str) -> None:
+    url = f"postgresql+psycopg://postgres:{roles.superuser_password}@127.0.0.1:{roles.port}/{seeded}"
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+    engine.dispose()
+
+
+def test_two_at_once(roles: Postgres, empty: str, settings: EcomMigrationSettings) -> None:
+    """Two replicas' init containers; the second one waits and finds nothing to do."""
+    environment = {**os.environ, **roles.environment("ecom_owner", empty), "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "ecom.migrate"]
+    runs = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for _ in range(3)
+    ]
+    outputs = [run.communicate(timeout=50)[0].decode() for run in runs]
+    assert [run.returncode for run in runs] == [0, 0, 0], outputs
+    events = [event for output in outputs for event in ("nothing_to_migrate", '"migrated"') if event in output]
+    assert sorted(events) == ['"migrated"', "nothing_to_migrate", "nothing_to_migrate"]
+    assert all(roles.role_passwords["ecom_owner"] not in output for output in outputs)
+    assert migrate(Migrations(migrations_folder()), settings, "current", "") == Migrations(migrations_folder()).head
+
+
+@pytest.mark.parametrize(
+    ("role", "allowed"),
+    [("ecom_app", {"SELECT", "INSERT", "UPDATE", "DELETE"}), ("ecom_ro", {"SELECT"}), ("ecom_cdc", {"SELECT"})],
+)
+def test_grants(roles: Postgres, seeded: str, role: str, allowed: set[str]) -> None:
+    with roles.connect(seeded) as connection:
+        for privilege in ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"):
+            row = connection.execute("SELECT has_table_privilege(%s, 'books', %s)", [role, privilege]).fetchone()
+            assert row == (privilege in allowed,)
+        row = connection.execute("SELECT has_table_privilege(%s, 'alembic_version', 'SELECT')", [role]).fetchone()
+        assert row == (True,)
+        assert connection.execute("SELECT has_schema_privilege(%s, 'public', 'CREATE')", [role]).fetchone() == (False,)
+
+
+def test_whole_old_row_goes_into_the_wal(roles: Postgres, seeded: str) -> None:
+    with roles.connect(seeded) as connection:
+        row = connection.execute("SELECT relreplident::text FROM pg_class WHERE relname = 'books'").fetchone()
+        assert row == ("f",)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "error"),
+    [
+        ("price", "0", psycopg.errors.CheckViolation),
+        ("price", "-1", psycopg.errors.CheckViolation),
+        ("price", None, psycopg.errors.NotNullViolation),
+        ("published_year", 999, psycopg.errors.CheckViolation),
+        ("published_year", 2101, psycopg.errors.CheckViolation),
+        ("isbn", "978014143951X", psycopg.errors.CheckViolation),
+        ("isbn", "9780141439518", psycopg.errors.UniqueViolation),
+        ("title", None, psycopg.errors.NotNullViolation),
+        ("title", "t" * 256, psycopg.errors.StringDataRightTruncation),
+        ("author", None, psycopg.errors.NotNullViolation),
+        ("genre", "g" * 101, psycopg.errors.StringDataRightTruncation),
+    ],
+)
+def test_database_refuses(add_book: Any, column: str, value: object, error: type[psycopg.Error]) -> None:
+    with pytest.raises(error):
+        add_book(**{"title": "Any", column: value})
+
+
+def test_any_change_raises_the_version(books: Any) -> None:
+    read = "SELECT version, updated_at FROM books WHERE title = 'Dune'"
+    before = books.execute(read).fetchone()
+    books.execute("UPDATE books SET price = price WHERE title = 'Dune'")  # changes nothing
+    assert books.execute(read).fetchone() == before
+    books.execute("UPDATE books SET price = price + 1 WHERE title = 'Dune'")
+    after = books.execute(read).fetchone()
+    assert after[0] == before[0] + 1
+    assert after[1] > before[1]
+
+
+def test_seed_books(books: Any) -> None:
+    rows = books.execute(
+        "SELECT id::text, isbn, genre, price, published_year, description, created_at, updated_at, active, version"
+        " FROM books ORDER BY id"
+    ).fetchall()
+    assert [row[0] for row in rows] == [f"00000000-0000-0000-0000-0000000000{number:02d}" for number in range(1, 31)]
+    for _id, isbn, _genre, price, year, description, created, updated, active, version in rows:
+        # ISO 2108: weights 1 and 3, sum divisible by ten.
+        assert sum(int(digit) * (1, 3)[place % 2] for place, digit in enumerate(isbn)) % 10 == 0
+        assert isbn.startswith(("978", "979"))
+        assert 1 < price < 100
+        assert 1800 < year < 2026
+        assert description.endswith(".")
+        assert created == updated
+        assert active
+        assert version == 1
+    assert len({row[1] for row in rows}) == 30
+    assert len({row[2] for row in rows}) >= 6
+    assert len({row[3] for row in rows}) >= 15
+    assert len({row[6].date() for row in rows}) == 30
+
+
+@pytest.mark.anyio
+async def test_readiness_follows_the_schema(
+    roles: Postgres, empty: str, settings: EcomMigrationSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CORS_ALLOWED_ORIGINS", SHOP)
+    for name, value in roles.environment("ecom_app", empty).items():
+        monkeypatch.setenv(name, value)
+    service = create_service(load_settings(Settings))
+    migrations = Migrations(migrations_folder())
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(service.management), base_url="http://pod") as client:
+
+        async def schema() -> tuple[int, str]:
+            response = await client.get("/health/ready")
+            return response.status_code, response.json()["checks"]["schema"].get("detail", "")
+
+        status, detail = await schema()
+        assert status == 503
+        assert 'relation "alembic_version" does not exist' in detail
+        await asyncio.to_thread(migrate, migrations, settings, "upgrade", "0001")
+        assert await schema() == (503, "schema revision 0001 is older than 0002; run the migrations")
+        await asyncio.to_thread(migrate, migrations, settings, "upgrade", "head")
+        assert await schema() == (200, "")
+        roles.execute("UPDATE alembic_version SET version_num = '9999'", empty)
+        assert await schema() == (200, "")  # a newer release has migrated
+    await service.database.close()

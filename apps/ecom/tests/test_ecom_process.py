@@ -1,0 +1,184 @@
+"""The real process: ``python -m ecom``, its three ports, its end, its logs, its dependency down."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from bookstore_common.testing.postgres import Postgres, free_port
+
+SHOP = "https://shop.bookstore.test:30000"
+PATIENCE_SECONDS = 20.0
+
+
+def until(done: Callable[[], bool], what: str) -> None:
+    """Poll a fact that no event announces."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not done():
+        assert time.monotonic() < deadline, f"waited {PATIENCE_SECONDS:g} s for: {what}"
+        time.sleep(0.02)
+
+
+class Process:
+    """One running service."""
+
+    def __init__(self, environment: dict[str, str], log: Path) -> None:
+        self.ports = {name: free_port() for name in ("PUBLIC_PORT", "INTERNAL_PORT", "MANAGEMENT_PORT")}
+        self.log = log
+        variables = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "LISTEN_HOST": "127.0.0.1",
+            "CORS_ALLOWED_ORIGINS": SHOP,
+            "SHUTDOWN_LAME_DUCK_SECONDS": "1",
+            **{name: str(port) for name, port in self.ports.items()},
+            **environment,
+        }
+        with log.open("wb") as output:
+            self.popen = subprocess.Popen(
+                [sys.executable, "-m", "ecom"], env=variables, stdout=output, stderr=subprocess.STDOUT
+            )
+
+    def get(self, port: str, path: str) -> httpx2.Response:
+        return httpx2.get(f"http://127.0.0.1:{self.ports[port]}{path}", timeout=PATIENCE_SECONDS)
+
+    def status(self, port: str, path: str) -> int:
+        """0 if nothing listens."""
+        try:
+            return self.get(port, path).status_code
+        except httpx2.TransportError:
+            return 0
+
+    def started(self) -> "Process":
+        until(lambda: self.status("MANAGEMENT_PORT", "/health/live") == 200, "the process to listen")
+        return self
+
+    def end(self) -> int:
+        self.popen.terminate()
+        return self.popen.wait(timeout=PATIENCE_SECONDS)
+
+    def events(self) -> list[dict[str, object]]:
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+
+@pytest.fixture
+def process(roles: Postgres, fresh: str, tmp_path: Path) -> Iterator[Process]:
+    running = Process(roles.environment("ecom_app", fresh), tmp_path / "log").started()
+    yield running
+    if running.popen.poll() is None:
+        running.popen.kill()
+        running.popen.wait()
+
+
+def test_ports_serve_only_their_own(process: Process) -> None:
+    assert process.get("PUBLIC_PORT", "/ecom/books").json()["total"] == 30
+    assert process.status("MANAGEMENT_PORT", "/health/ready") == 200
+    process.get("PUBLIC_PORT", "/ecom/books/00000000-0000-0000-0000-000000000001")
+    metrics = process.get("MANAGEMENT_PORT", "/metrics").text
+    assert (
+        'http_requests_total{listener="public",method="GET",route="/ecom/books/{book_id}",status="200"} 1.0' in metrics
+    )
+    for port, path in [
+        ("PUBLIC_PORT", "/metrics"),
+        ("PUBLIC_PORT", "/health/live"),
+        ("INTERNAL_PORT", "/ecom/books"),
+        ("INTERNAL_PORT", "/health/ready"),
+        ("MANAGEMENT_PORT", "/ecom/books"),
+    ]:
+        response = process.get(port, path)
+        assert (response.status_code, response.json()["code"]) == (404, "not_found")
+    head = httpx2.head(f"http://127.0.0.1:{process.ports['PUBLIC_PORT']}/ecom/books")
+    assert (head.status_code, head.content) == (200, b"")
+    assert "server" not in head.headers
+    assert process.end() == 0
+
+
+def test_graceful_end_with_a_request_in_flight(process: Process, roles: Postgres, fresh: str) -> None:
+    answers: list[httpx2.Response] = []
+    request = threading.Thread(target=lambda: answers.append(process.get("PUBLIC_PORT", "/ecom/books")))
+    with roles.connect(fresh) as blocker:
+        blocker.execute("BEGIN")
+        blocker.execute("LOCK TABLE books IN ACCESS EXCLUSIVE MODE")
+        request.start()
+        with roles.connect(fresh) as watcher:
+            until(
+                lambda: watcher.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone() is not None,
+                "the request to wait for the table",
+            )
+        process.popen.terminate()
+        until(lambda: process.status("MANAGEMENT_PORT", "/health/ready") == 503, "readiness to turn")
+        assert process.status("PUBLIC_PORT", "/ecom/health") == 200  # the lame-duck time
+        until(lambda: process.status("PUBLIC_PORT", "/ecom/health") == 0, "the port to close")
+        assert not answers
+        assert process.popen.poll() is None
+        blocker.execute("COMMIT")
+    request.join(PATIENCE_SECONDS)
+    assert answers[0].status_code == 200
+    assert answers[0].json()["total"] == 30
+    assert process.popen.wait(timeout=PATIENCE_SECONDS) == 0
+    assert [event["event"] for event in process.events() if event["event"] != "request"][-3:] == [
+        "signal",
+        "draining",
+        "stopped",
+    ]
+    with roles.connect(fresh) as watcher:
+        gone = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'ecom-api%'"
+        until(lambda: watcher.execute(gone.encode()).fetchone() == (0,), "the pool's connections to close")
+
+
+def test_starts_and_recovers_without_its_database(roles: Postgres, fresh: str, tmp_path: Path) -> None:
+    environment = roles.environment("ecom_app", fresh)
+    process = Process({**environment, "DATABASE_PASSWORD": "wrong-password-1234"}, tmp_path / "log").started()
+    response = process.get("MANAGEMENT_PORT", "/health/ready")
+    assert response.status_code == 503
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["code"] == "dependency_unavailable"
+    assert response.json()["checks"]["database"]["status"] == "failed"
+    assert "password authentication failed" in response.json()["checks"]["database"]["detail"]
+    assert process.status("MANAGEMENT_PORT", "/health/live") == 200
+    assert process.get("PUBLIC_PORT", "/ecom/books").json()["code"] == "dependency_unavailable"
+    roles.execute("ALTER ROLE ecom_app PASSWORD 'wrong-password-1234'")
+    try:
+        until(lambda: process.status("MANAGEMENT_PORT", "/health/ready") == 200, "readiness to return")
+        assert process.status("PUBLIC_PORT", "/ecom/books") == 200
+    finally:
+        password = environment["DATABASE_PASSWORD"].replace("'", "''")
+        roles.execute(f"ALTER ROLE ecom_app PASSWORD '{password}'")
+    assert process.end() == 0
+    assert "wrong-password-1234" not in process.log.read_text()
+    assert {"not_ready", "ready", "database_unavailable"} <= {event["event"] for event in process.events()}
+
+
+def test_no_secret_in_debug_logs(roles: Postgres, fresh: str, tmp_path: Path) -> None:
+    environment = roles.environment("ecom_app", fresh)
+    process = Process({**environment, "LOG_LEVEL": "debug"}, tmp_path / "log").started()
+    assert process.get("PUBLIC_PORT", "/ecom/books/search?q=private+words").status_code == 200
+    assert process.end() == 0
+    text = process.log.read_text()
+    assert environment["DATABASE_PASSWORD"] not in text
+    assert json.dumps(environment["DATABASE_PASSWORD"])[1:-1] not in text
+    assert all(event["service"] == "ecom-api" for event in process.events())
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"DATABASE_HOST": "", "DATABASE_PORT": "x"}, "DATABASE_HOST: not set"),
+        ({"DATABASE_PORT": "x"}, "DATABASE_PORT: 'x' is wrong"),
+        ({"LISTEN_HOST": "203.0.113.1"}, "PUBLIC_PORT="),
+    ],
+)
+def test_bad_settings_end_the_start(
+    roles: Postgres, fresh: str, tmp_path: Path, changes: dict[str, str], part: str
+) -> None:
+    process = Process({**roles.environment("ecom_app", fresh), **changes}, tmp_path / "log")
+    assert process.popen.wait(timeout=PATIENCE_SECONDS) == 2
+    assert part in process.log.read_text()
+    assert "Traceback" not in process.log.read_text()

@@ -1,0 +1,141 @@
+#!/usr/bin/python
+# Copyright: the Bookstore Platform authors
+# SPDX-License-Identifier: Apache-2.0
+"""Keep a Secret with generated values, and copies of it."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: generated_secret
+short_description: Keep a Secret with generated values, and copies of it
+version_added: 0.1.0
+description:
+  - Values are generated in memory when they are missing, never changed otherwise, and never returned.
+options:
+  namespace:
+    description: Namespace of the Secret.
+    type: str
+    required: true
+  name:
+    description: Name of the Secret.
+    type: str
+    required: true
+  keys:
+    description: Names of the values.
+    type: list
+    elements: str
+    required: true
+  rotate:
+    description: Names of values to make anew.
+    type: list
+    elements: str
+    default: []
+  copies:
+    description: Secrets that hold some of the values, each only what its namespace uses.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      namespace:
+        description: Namespace of the copy.
+        type: str
+        required: true
+      name:
+        description: Name of the copy.
+        type: str
+        required: true
+      keys:
+        description: Name in the copy to name in the Secret.
+        type: dict
+        default: {}
+      constants:
+        description: Further values that are no secret, such as a user name.
+        type: dict
+        default: {}
+extends_documentation_fragment:
+  - bookstore.platform.connection
+author: The Bookstore Platform authors (@bookstore)
+"""
+
+EXAMPLES = r"""
+- name: Passwords of two roles, one of which the service uses
+  bookstore.platform.generated_secret:
+    kubeconfig: "{{ bookstore_kubeconfig }}"
+    namespace: ecom
+    name: ecom-db-roles
+    keys: [owner, app]
+    copies:
+      - {namespace: ecom, name: ecom-db-app, keys: {password: app}, constants: {username: ecom_app}}
+"""
+
+RETURN = r"""
+updated:
+  description: Secrets that were created or changed, as namespace/name.
+  type: list
+  returned: success
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.bookstore.platform.plugins.module_utils import generated_secret
+from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC, Cluster, ClusterError
+
+
+def ensure(cluster: Cluster, namespace: str, name: str, values: dict[str, str], check: bool) -> bool:
+    """Create or replace one Secret; tell whether it had to be."""
+    current = cluster.get("Secret", namespace, name)
+    if current is not None and generated_secret.decode(current) == values:
+        return False
+    if not check:
+        body = generated_secret.manifest(namespace, name, values)
+        path = f"/api/v1/namespaces/{namespace}/secrets"
+        if current is None:
+            cluster.raw(path, "POST", body)
+        else:
+            cluster.raw(f"{path}/{name}", "PUT", body)
+    return True
+
+
+def run(cluster: Cluster, p: dict[str, Any], check: bool) -> list[str]:
+    """Bring the Secret and its copies to the wanted state; return what changed."""
+    current = generated_secret.decode(cluster.get("Secret", p["namespace"], p["name"]))
+    values = generated_secret.complete(current, p["keys"], p["rotate"])
+    wanted = [(p["namespace"], p["name"], values)]
+    for entry in p["copies"]:
+        copy = generated_secret.Copy(**entry)
+        wanted.append((copy.namespace, copy.name, generated_secret.copied(values, copy)))
+    return [f"{namespace}/{name}" for namespace, name, content in wanted if ensure(cluster, namespace, name, content, check)]
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "namespace": {"type": "str", "required": True},
+            "name": {"type": "str", "required": True},
+            "keys": {"type": "list", "elements": "str", "required": True, "no_log": False},
+            "rotate": {"type": "list", "elements": "str", "default": []},
+            "copies": {
+                "type": "list", "elements": "dict", "default": [],
+                "options": {
+                    "namespace": {"type": "str", "required": True},
+                    "name": {"type": "str", "required": True},
+                    "keys": {"type": "dict", "default": {}, "no_log": False},
+                    "constants": {"type": "dict", "default": {}},
+                },
+            },
+            **CONNECTION_SPEC,
+        },
+        supports_check_mode=True,
+    )
+    try:
+        updated = run(Cluster.of(module.params), module.params, module.check_mode)
+    except (ClusterError, ValueError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=bool(updated), updated=updated)
+
+
+if __name__ == "__main__":
+    main()
