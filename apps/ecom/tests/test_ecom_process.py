@@ -15,7 +15,7 @@ import pytest
 from bookstore_common.testing.postgres import Postgres, free_port
 
 SHOP = "https://shop.bookstore.test:30000"
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 40.0
 
 
 def until(done: Callable[[], bool], what: str) -> None:
@@ -38,6 +38,8 @@ class Process:
             "LISTEN_HOST": "127.0.0.1",
             "CORS_ALLOWED_ORIGINS": SHOP,
             "SHUTDOWN_LAME_DUCK_SECONDS": "1",
+            # Longer than a busy host needs for a whole test.
+            "DATABASE_COMMAND_TIMEOUT_SECONDS": "60",
             **{name: str(port) for name, port in self.ports.items()},
             **environment,
         }

@@ -59,7 +59,11 @@ class BookRepository:
         return await self._page(conditions, _order(wanted.sort), page)
 
     async def search(self, query: SearchQuery, page: PageRequest) -> tuple[list[dict[str, Any]], int]:
-        """As :meth:`find`, best match first: same title, then whole words, then beginnings of words."""
+        """As :meth:`find`, best match first.
+
+        The same title wins; then whole words count more than beginnings, titles and ISBNs more than authors, and
+        authors more than genres (the weights of ``books_search_vector``).
+        """
         words = func.to_tsquery(_SIMPLE, query.words)
         matches = func.to_tsquery(_SIMPLE, query.prefixes).op("||")(func.to_tsquery(_ENGLISH, query.prefixes))
         order: Sequence[ColumnElement[Any]] = (

@@ -96,7 +96,7 @@ func (l *lab) addEnd(t *testing.T, e end) {
 	l.spaces[e.name] = newSpace(t)
 	port := 10000
 	l.ends[e.name], l.source[e.name] = e, &port
-	serve(t, l.spaces[e.name], portList)
+	serve(t, l.spaces[e.name], e.address, portList)
 }
 
 func (l *lab) create(t *testing.T, object runtime.Object) {

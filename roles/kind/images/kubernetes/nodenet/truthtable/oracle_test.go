@@ -26,12 +26,28 @@ type oracle struct {
 	policies   []*networkingv1.NetworkPolicy
 }
 
-// allows tells whether a new connection passes.
-func (o oracle) allows(from, to end, protocol corev1.Protocol, port int) bool {
+// verdict says whether a new connection may leave its source and enter its
+// destination. Each half is enforced by the node of that end.
+type verdict struct{ leaves, enters bool }
+
+func (v verdict) passes() bool { return v.leaves && v.enters }
+
+func (o oracle) judge(from, to end, protocol corev1.Protocol, port int) verdict {
 	if from.pod != nil && from.pod == to.pod {
-		return true
+		return verdict{true, true}
 	}
-	return o.leaves(from, to, protocol, port) && o.enters(from, to, protocol, port)
+	return verdict{o.leaves(from, to, protocol, port), o.enters(from, to, protocol, port)}
+}
+
+// steady tells whether a connection's fate is the same all the way from one
+// verdict to the next. Two nodes change one after the other, so every mixture
+// of their halves counts; one node changes both halves at once.
+func steady(before, after verdict, sameNode bool) bool {
+	if sameNode {
+		return before.passes() == after.passes()
+	}
+	mixed := [2]verdict{{before.leaves, after.enters}, {after.leaves, before.enters}}
+	return before.passes() == after.passes() && mixed[0].passes() == after.passes() && mixed[1].passes() == after.passes()
 }
 
 func (o oracle) leaves(from, to end, protocol corev1.Protocol, port int) bool {

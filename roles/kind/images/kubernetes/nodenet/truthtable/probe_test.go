@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 	"testing"
 	"time"
 
@@ -28,17 +29,27 @@ type cell struct {
 
 func (c cell) String() string { return fmt.Sprintf("%s -> %s %s/%d", c.from, c.to, c.protocol, c.port) }
 
-// serve makes a namespace answer on all ports, TCP (accepts) and UDP (echoes).
-func serve(t *testing.T, s *space, ports []int) {
+// serve makes a namespace answer on all ports of an address, TCP and UDP, by
+// echoing. Not on all addresses: a node would answer UDP from another one of
+// its own. The address need not be there yet.
+func serve(t *testing.T, s *space, address netip.Addr, ports []int) {
 	t.Helper()
+	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		var inner error
+		outer := raw.Control(func(fd uintptr) {
+			inner = unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_FREEBIND, 1)
+		})
+		return errors.Join(outer, inner)
+	}}
 	for _, port := range ports {
 		var listener net.Listener
 		var packets net.PacketConn
 		s.do(t, func() (err error) {
-			if listener, err = net.Listen("tcp4", fmt.Sprintf(":%d", port)); err != nil {
+			at := netip.AddrPortFrom(address, uint16(port)).String()
+			if listener, err = config.Listen(t.Context(), "tcp4", at); err != nil {
 				return err
 			}
-			packets, err = net.ListenPacket("udp4", fmt.Sprintf(":%d", port))
+			packets, err = config.ListenPacket(t.Context(), "udp4", at)
 			return err
 		})
 		t.Cleanup(func() {

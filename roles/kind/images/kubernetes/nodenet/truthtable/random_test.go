@@ -90,7 +90,8 @@ func (r source) peers() []networkingv1.NetworkPolicyPeer {
 		var peer networkingv1.NetworkPolicyPeer
 		switch r.IntN(4) {
 		case 0:
-			peer.IPBlock = pick(r, blocks).DeepCopy()
+			block := pick(r, blocks)
+			peer.IPBlock = &block
 		case 1:
 			peer.PodSelector = r.pods()
 		case 2:

@@ -74,37 +74,37 @@ func (l *lab) table() []cell {
 }
 
 // expected asks the oracle for the whole table.
-func (l *lab) expected() map[cell]bool {
-	answers := map[cell]bool{}
+func (l *lab) expected() map[cell]verdict {
+	answers := map[cell]verdict{}
 	for _, c := range l.table() {
-		answers[c] = l.oracle.allows(l.ends[c.from], l.ends[c.to], c.protocol, c.port)
+		answers[c] = l.oracle.judge(l.ends[c.from], l.ends[c.to], c.protocol, c.port)
 	}
 	return answers
 }
 
-// converge probes until the kernel agrees with want everywhere. Cells on which
-// before and want agree must be right in every single probe: a change never
-// disturbs, nor opens for a moment, what it is not about.
-func (l *lab) converge(t *testing.T, what string, before, want map[cell]bool) (probes int) {
+// converge probes until the kernel agrees with want everywhere. Cells that are
+// steady between before and want must be right in every single probe: a change
+// never disturbs, nor opens for a moment, what it is not about.
+func (l *lab) converge(t *testing.T, what string, before, want map[cell]verdict) (probes int) {
 	t.Helper()
 	var cells []cell
-	hoped := map[cell]bool{}
-	for c, allowed := range want {
+	hoped, firm := map[cell]bool{}, map[cell]bool{}
+	for c, after := range want {
 		cells = append(cells, c)
-		if was, known := before[c]; allowed && known && was {
-			hoped[c] = true
-		}
+		was, known := before[c]
+		firm[c] = known && steady(was, after, l.ends[c.from].node == l.ends[c.to].node)
+		hoped[c] = firm[c] && after.passes()
 	}
 	for begin := time.Now(); ; {
 		var wrong, disturbed []string
 		for c, passed := range l.run(t, cells, hoped) {
 			probes++
-			if passed == want[c] {
+			if passed == want[c].passes() {
 				continue
 			}
-			line := fmt.Sprintf("%s: oracle %t, kernel %t", c, want[c], passed)
+			line := fmt.Sprintf("%s: oracle %+v, kernel %t", c, want[c], passed)
 			wrong = append(wrong, line)
-			if was, known := before[c]; known && was == want[c] {
+			if firm[c] {
 				disturbed = append(disturbed, line)
 			}
 		}
@@ -168,8 +168,8 @@ func TestTruthTable(t *testing.T) {
 		what := fmt.Sprintf("seed %d, step %d: %s", seed, step, l.change(t, r, step))
 		want := l.expected()
 		probes += l.converge(t, what, before, want)
-		for _, allowed := range want {
-			if !allowed {
+		for _, each := range want {
+			if !each.passes() {
 				refused++
 			}
 		}
