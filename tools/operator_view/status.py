@@ -9,7 +9,6 @@ from typing import Any
 from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, readiness, workloads
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, ClusterError
 from ansible_collections.bookstore.platform.plugins.module_utils.readiness import State
-
 from operator_view import facts
 from operator_view.settings import Settings, load
 

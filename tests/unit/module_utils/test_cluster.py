@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from ansible_collections.bookstore.platform.plugins.module_utils import cluster
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, ClusterError
 
@@ -32,7 +33,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_DELETE(self) -> None:
         self.do_GET()
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *_arguments: object) -> None:
         """Keep the tests' output clean."""
 
 

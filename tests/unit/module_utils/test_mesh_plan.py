@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from mesh_scene import MATRIX, PODS, SERVICES
+
 from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan
 from ansible_collections.bookstore.platform.plugins.module_utils.mesh_plan import Account, Plan, Scene
 from ansible_collections.bookstore.platform.plugins.module_utils.verification import security_checks
-from mesh_scene import MATRIX, PODS, SERVICES
 
 
 def build(mode: str = "sidecar", full: bool = True, exec_sources: tuple[str, ...] = ()) -> Plan:

@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, mesh_run
 from fakes import FakeClock, FakeCluster
 from mesh_scene import MATRIX, PODS, SERVICES
+
+from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, mesh_run
 
 NAMESPACES = [{"metadata": {"name": "ecom", "labels": {"istio-injection": "enabled"}}}]
 AUTHORITY = [

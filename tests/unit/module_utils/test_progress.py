@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from ansible_collections.bookstore.platform.plugins.plugin_utils import progress
 
 ROOT = Path(__file__).parents[3]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
 from ansible_collections.bookstore.platform.plugins.module_utils import readiness
 
 FIXTURES = Path(__file__).parent / "fixtures" / "readiness"
@@ -42,6 +43,6 @@ def test_restarts_before_the_wait_do_not_count() -> None:
 
 
 def test_age() -> None:
-    now = datetime(2026, 11, 23, 12, 0, 30, tzinfo=timezone.utc)
+    now = datetime(2026, 11, 23, 12, 0, 30, tzinfo=UTC)
     assert readiness.age_seconds({"metadata": {"creationTimestamp": "2026-11-23T12:00:00Z"}}, now) == 30
     assert readiness.age_seconds({"metadata": {}}, now) == 0

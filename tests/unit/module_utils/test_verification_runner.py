@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes import FakeCluster
+
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import ClusterError
 from ansible_collections.bookstore.platform.plugins.module_utils.verification import runner
 from ansible_collections.bookstore.platform.plugins.module_utils.verification.model import (
@@ -19,7 +21,6 @@ from ansible_collections.bookstore.platform.plugins.module_utils.verification.mo
     skipped,
     verdict,
 )
-from fakes import FakeCluster
 
 CONTEXT = Context({}, {}, Web(), None, None)
 

@@ -8,6 +8,7 @@ from email.utils import formatdate
 from typing import Any
 
 import pytest
+
 from ansible_collections.bookstore.platform.plugins.module_utils.verification import web, web_checks
 from ansible_collections.bookstore.platform.plugins.module_utils.verification.model import Answer, Context, Object, Web
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.bookstore.platform.plugins.module_utils import waiter
 from fakes import FakeClock
+
+from ansible_collections.bookstore.platform.plugins.module_utils import waiter
 
 
 def test_done_at_once_does_not_sleep() -> None:

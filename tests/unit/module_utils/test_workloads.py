@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from fakes import FakeClock, FakeCluster
+
 from ansible_collections.bookstore.platform.plugins.module_utils import workloads
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import ClusterError
-from fakes import FakeClock, FakeCluster
 
 NODE = {"metadata": {"name": "n"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from ansible_collections.bookstore.platform.plugins.doc_fragments.connection import ModuleDocFragment
 from ansible_collections.bookstore.platform.plugins.module_utils import readiness
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC

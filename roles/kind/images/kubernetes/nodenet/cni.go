@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/containernetworking/cni/pkg/skel"
@@ -107,7 +108,7 @@ func parseConfig(stdin []byte) (*pluginConfig, error) {
 func registrationOf(args *skel.CmdArgs, config *pluginConfig) (Registration, error) {
 	var pod kubernetesArgs
 	// containerd passes more keys than these.
-	if err := types.LoadArgs("IgnoreUnknown=1;"+args.Args, &pod); err != nil {
+	if err := types.LoadArgs(strings.TrimSuffix("IgnoreUnknown=1;"+args.Args, ";"), &pod); err != nil {
 		return Registration{}, fmt.Errorf("CNI_ARGS %q: %w", args.Args, err)
 	}
 	result, err := current.NewResultFromResult(config.PrevResult)

@@ -35,12 +35,13 @@ import functools
 import json
 import threading
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
-from ansible import constants as C
+from ansible import constants
 from ansible.plugins.callback import CallbackBase
 from ansible.utils.color import colorize, hostcolor
+
 from ansible_collections.bookstore.platform.plugins.plugin_utils import progress
 
 NOISE_SECONDS = 1.0
@@ -54,7 +55,7 @@ def guarded(method):
     def call(self, *args, **kwargs):
         try:
             return method(self, *args, **kwargs)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             self._display.warning(f"the output plugin failed in {method.__name__}: {type(error).__name__}: {error}")
             return None
 
@@ -127,27 +128,27 @@ class CallbackModule(CallbackBase):
         self._handle_warnings(result.result)
         changed = result.is_changed()
         self._changed = self._changed or changed
-        self._finish(result, "changed" if changed else "ok", changed, C.COLOR_CHANGED if changed else C.COLOR_OK)
+        self._finish(result, "changed" if changed else "ok", changed, constants.COLOR_CHANGED if changed else constants.COLOR_OK)
         if not result.result.get("results"):
             self._extra(result)
 
     @guarded
     def v2_runner_on_skipped(self, result):
-        self._finish(result, "skipped", False, C.COLOR_SKIP)
+        self._finish(result, "skipped", False, constants.COLOR_SKIP)
 
     @guarded
     def v2_runner_on_failed(self, result, ignore_errors=False):
         self._handle_warnings(result.result)
         # As Ansible's own counts do.
         self._changed = self._changed or bool(ignore_errors and result.is_changed())
-        self._finish(result, "failed, ignored" if ignore_errors else "FAILED", True, C.COLOR_ERROR)
+        self._finish(result, "failed, ignored" if ignore_errors else "FAILED", True, constants.COLOR_ERROR)
         # Of a loop, the failed items were shown when they failed.
         if not result.result.get("results"):
             self._failure(result)
 
     @guarded
     def v2_runner_on_unreachable(self, result):
-        self._finish(result, "UNREACHABLE", True, C.COLOR_UNREACHABLE)
+        self._finish(result, "UNREACHABLE", True, constants.COLOR_UNREACHABLE)
         self._failure(result)
 
     @guarded
@@ -158,13 +159,13 @@ class CallbackModule(CallbackBase):
 
     @guarded
     def v2_runner_item_on_failed(self, result):
-        self._show(f"        item {self._item(result)} failed:", C.COLOR_ERROR)
+        self._show(f"        item {self._item(result)} failed:", constants.COLOR_ERROR)
         self._failure(result)
 
     @guarded
     def v2_runner_item_on_skipped(self, result):
         if self._display.verbosity:
-            self._show(f"        item {self._item(result)}: skipped", C.COLOR_SKIP)
+            self._show(f"        item {self._item(result)}: skipped", constants.COLOR_SKIP)
 
     @guarded
     def v2_runner_retry(self, result):
@@ -204,7 +205,7 @@ class CallbackModule(CallbackBase):
         content = result.result
         if "censored" in content:
             return
-        if result.task.action in C._ACTION_DEBUG:
+        if result.task.action in constants._ACTION_DEBUG:
             shown = {
                 k: v for k, v in content.items() if not k.startswith("_") and k not in ("changed", "failed", "skipped")
             }
@@ -221,7 +222,7 @@ class CallbackModule(CallbackBase):
     def _failure(self, result):
         self._report_lines(result.result)
         where = (result.task.get_path() or "") if result.task else ""
-        self._show("\n".join(progress.failure(result.result, where)), C.COLOR_ERROR)
+        self._show("\n".join(progress.failure(result.result, where)), constants.COLOR_ERROR)
 
     @staticmethod
     def _item(result):
@@ -256,7 +257,7 @@ class CallbackModule(CallbackBase):
 
     @guarded
     def v2_playbook_on_no_hosts_matched(self):
-        self._show("skipped: no hosts matched", C.COLOR_SKIP)
+        self._show("skipped: no hosts matched", constants.COLOR_SKIP)
 
     @guarded
     def v2_playbook_on_stats(self, stats):
@@ -274,11 +275,11 @@ class CallbackModule(CallbackBase):
     def _recap(self, host, summary):
         """The standard recap line, which scripts and tests read."""
         cells = [
-            ("ok", summary["ok"], C.COLOR_OK), ("changed", summary["changed"], C.COLOR_CHANGED),
-            ("unreachable", summary["unreachable"], C.COLOR_UNREACHABLE),
-            ("failed", summary["failures"], C.COLOR_ERROR),
-            ("skipped", summary["skipped"], C.COLOR_SKIP), ("rescued", summary["rescued"], C.COLOR_OK),
-            ("ignored", summary["ignored"], C.COLOR_WARN),
+            ("ok", summary["ok"], constants.COLOR_OK), ("changed", summary["changed"], constants.COLOR_CHANGED),
+            ("unreachable", summary["unreachable"], constants.COLOR_UNREACHABLE),
+            ("failed", summary["failures"], constants.COLOR_ERROR),
+            ("skipped", summary["skipped"], constants.COLOR_SKIP), ("rescued", summary["rescued"], constants.COLOR_OK),
+            ("ignored", summary["ignored"], constants.COLOR_WARN),
         ]  # fmt: skip
         self._show(f"{hostcolor(host, summary)} : {' '.join(colorize(*cell) for cell in cells)}")
 
@@ -290,7 +291,7 @@ class CallbackModule(CallbackBase):
         name = "bringup.json" if self._playbook == BOOTSTRAP else f"run-{self._playbook}.json"
         document = {
             "playbook": self._playbook,
-            "started": datetime.fromtimestamp(self._started, timezone.utc).isoformat(timespec="seconds"),
+            "started": datetime.fromtimestamp(self._started, UTC).isoformat(timespec="seconds"),
             "seconds": round(time.time() - self._started, 1),
             "ok": not any(s["failures"] or s["unreachable"] for s in summaries),
             "changed": sum(s["changed"] for s in summaries),

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+
 from ansible_collections.bookstore.platform.plugins.module_utils import matrix
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -70,8 +71,8 @@ class Cluster:
     """A connection. Methods raise ClusterError; a missing object is None, never an error."""
 
     def __init__(self, kubeconfig: str, context: str | None = None, request_timeout: float = 10.0) -> None:
-        # Imported here, so that the pure parts of the collection do not need the client.
-        import kubernetes
+        # Imported here, so that the pure parts of the collection do not need the client; it carries no types.
+        kubernetes: Any = import_module("kubernetes")
 
         if not Path(kubeconfig).is_file():
             raise ClusterError(f"BK-201: kubeconfig={kubeconfig} does not exist; `make up` writes it")
@@ -180,9 +181,8 @@ class Cluster:
 
     def execute(self, namespace: str, pod: str, container: str, command: list[str], timeout: float) -> str:
         """Run a command in a container and return its standard output; ClusterError when it fails or takes too long."""
-        import kubernetes
-        from kubernetes.stream import stream
-        from kubernetes.stream.ws_client import ERROR_CHANNEL
+        kubernetes: Any = import_module("kubernetes")
+        stream, error_channel = kubernetes.stream.stream, import_module("kubernetes.stream.ws_client").ERROR_CHANNEL
 
         core = kubernetes.client.CoreV1Api(kubernetes.client.ApiClient(self._client.configuration))
         try:
@@ -205,7 +205,7 @@ class Cluster:
                 err: str = session.read_stderr(timeout=1) if session.peek_stderr() else ""
                 if session.is_open():
                     raise ClusterError(f"BK-204: the command in {namespace}/{pod} took longer than {timeout:.0f} s")
-                status = session.read_channel(ERROR_CHANNEL)
+                status = session.read_channel(error_channel)
             finally:
                 session.close()
         except kubernetes.client.ApiException as error:

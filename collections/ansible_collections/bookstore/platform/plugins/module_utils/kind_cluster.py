@@ -129,7 +129,10 @@ class Cluster:
 
     def delete(self) -> None:
         """Remove the node containers; volumes on the host stay."""
-        self._kind([self.kind, "delete", "cluster", "--name", self.name, "--kubeconfig", str(self.kubeconfig)], 120, "")
+        nodes = containers(f"{LABEL}={self.name}")
+        if nodes:
+            docker("container", "rm", "--force", "--volumes", *nodes)
+        self.kubeconfig.unlink(missing_ok=True)
 
     def _kind(self, command: list[str], timeout: float, stdin: str) -> None:
         self.log.parent.mkdir(parents=True, exist_ok=True)

@@ -24,20 +24,11 @@ Object = dict[str, Any]
 PROTOCOLS = {5432: "postgres", 6379: "redis", 9092: "kafka"}
 HTTP_PORTS = frozenset({8000, 8001, 8002, 8080, 8081, 8088, 9000, 9090, 9249, 15020, 20001})
 # Labels that belong to a pod's owner or its sidecar, not to the workload.
-FOREIGN_LABELS = frozenset(
-    {
-        "pod-template-hash",
-        "controller-revision-hash",
-        "statefulset.kubernetes.io/pod-name",
-        "apps.kubernetes.io/pod-index",
-        "security.istio.io/tlsMode",
-        "service.istio.io/canonical-name",
-        "service.istio.io/canonical-revision",
-        "istio.io/rev",
-        "sidecar.istio.io/inject",
-        "istio.io/dataplane-mode",
-    }
-)
+FOREIGN_LABELS = frozenset({
+    "pod-template-hash", "controller-revision-hash", "statefulset.kubernetes.io/pod-name",
+    "apps.kubernetes.io/pod-index", "security.istio.io/tlsMode", "service.istio.io/canonical-name", "service.istio.io/canonical-revision",
+    "istio.io/rev", "sidecar.istio.io/inject", "istio.io/dataplane-mode",
+})  # fmt: skip
 DENIED = ("rbac_denied", "reset")
 EXPECTED: dict[str, tuple[str, ...]] = {
     "allowed": ("answered",),

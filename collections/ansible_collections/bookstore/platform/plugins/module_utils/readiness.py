@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
@@ -65,7 +65,7 @@ def age_seconds(obj: Object, now: datetime | None = None) -> float:
     if not created:
         return 0.0
     born = datetime.fromisoformat(str(created).replace("Z", "+00:00"))
-    return ((now or datetime.now(timezone.utc)) - born).total_seconds()
+    return ((now or datetime.now(UTC)) - born).total_seconds()
 
 
 def condition(holder: Object, kind: str) -> Object:

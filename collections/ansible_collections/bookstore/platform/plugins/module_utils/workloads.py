@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from ansible_collections.bookstore.platform.plugins.module_utils import readiness, waiter
@@ -148,7 +148,7 @@ class Waiter:
             pods = owned_by(obj, found[("Pod", want.namespace)], found.get(("ReplicaSet", want.namespace), []))
         self._pods[want] = [obj] if want.kind == "Pod" else pods
         for pod in self._pods[want]:
-            self._baselines.setdefault(pod["metadata"]["name"], old_restarts(pod, datetime.now(timezone.utc)))
+            self._baselines.setdefault(pod["metadata"]["name"], old_restarts(pod, datetime.now(UTC)))
         verdict = readiness.judge(obj, pods, self.restart_limit, self._baselines)
         if verdict.state is State.WAITING and want.kind in ("StatefulSet", "DaemonSet", "Job") and not pods:
             return self._rejected(want, verdict, elapsed)

@@ -42,6 +42,7 @@ bounded:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.bookstore.platform.plugins.module_utils import docker_engine
 
 

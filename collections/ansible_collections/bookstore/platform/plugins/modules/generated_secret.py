@@ -79,6 +79,7 @@ updated:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.bookstore.platform.plugins.module_utils import generated_secret
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC, Cluster, ClusterError
 

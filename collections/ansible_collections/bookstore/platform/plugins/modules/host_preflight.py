@@ -106,6 +106,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.bookstore.platform.plugins.module_utils import docker_engine
 from ansible_collections.bookstore.platform.plugins.module_utils import host_preflight as preflight
 

@@ -26,7 +26,6 @@ options:
   kind:
     description: The kind program.
     type: path
-    required: true
   image:
     description: Node image, in the engine.
     type: str
@@ -84,6 +83,10 @@ joined:
   description: Workers that were replaced.
   type: list
   returned: success
+nodes:
+  description: Names of all nodes that the cluster has.
+  type: list
+  returned: success
 settings_differ:
   description: Whether the running cluster was made with other settings; rebuild to apply them.
   type: bool
@@ -93,6 +96,7 @@ settings_differ:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.bookstore.platform.plugins.module_utils.docker import DockerError, containers
 from ansible_collections.bookstore.platform.plugins.module_utils.kind_cluster import LABEL, Cluster, ClusterError
 
@@ -103,7 +107,7 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "kind": {"type": "path", "required": True},
+            "kind": {"type": "path"},
             "image": {"type": "str"},
             "config": {"type": "str"},
             "workers": {"type": "int", "default": 2},
@@ -113,11 +117,11 @@ def main() -> None:
             "rebuild": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 300},
         },
-        required_if=[("state", "present", ("image", "config", "subnet"))],
+        required_if=[("state", "present", ("kind", "image", "config", "subnet"))],
         supports_check_mode=True,
     )
     p = module.params
-    cluster = Cluster(p["name"], p["kind"], p["image"] or "", p["config"] or "", p["workers"], p["subnet"] or "",
+    cluster = Cluster(p["name"], p["kind"] or "", p["image"] or "", p["config"] or "", p["workers"], p["subnet"] or "",
                       Path(p["kubeconfig"]), Path(p["log"]))
     try:
         if p["state"] == "absent":
@@ -131,7 +135,8 @@ def main() -> None:
     if outcome.settings_differ:
         module.warn(f"cluster {p['name']} was made with other settings; bootstrap.yml -e rebuild=true applies them and keeps the data")
     module.exit_json(changed=outcome.changed, created=outcome.created, started=outcome.started, joined=outcome.joined,
-                     settings_differ=outcome.settings_differ)
+                     settings_differ=outcome.settings_differ,
+                     nodes=[cluster.control_plane(), *cluster.worker_names()])
 
 
 if __name__ == "__main__":

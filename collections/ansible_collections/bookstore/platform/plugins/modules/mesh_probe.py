@@ -159,6 +159,7 @@ seconds:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, mesh_run
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC, Cluster, ClusterError
 

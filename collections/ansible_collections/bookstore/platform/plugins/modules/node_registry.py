@@ -21,23 +21,18 @@ options:
   image:
     description: Image of the registry, in the engine.
     type: str
-    required: true
   network:
     description: Network of the nodes, created when absent.
     type: str
-    required: true
   subnet:
     description: Address range of that network.
     type: str
-    required: true
   port:
     description: Port on 127.0.0.1.
     type: int
-    required: true
   storage:
     description: Folder on the host that keeps the images.
     type: path
-    required: true
   state:
     description: Whether the container exists.
     type: str
@@ -70,6 +65,7 @@ import urllib.request
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.bookstore.platform.plugins.module_utils.docker import (
     DockerError,
     docker,
@@ -119,13 +115,14 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
-            "image": {"type": "str", "required": True},
-            "network": {"type": "str", "required": True},
-            "subnet": {"type": "str", "required": True},
-            "port": {"type": "int", "required": True},
-            "storage": {"type": "path", "required": True},
+            "image": {"type": "str"},
+            "network": {"type": "str"},
+            "subnet": {"type": "str"},
+            "port": {"type": "int"},
+            "storage": {"type": "path"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
+        required_if=[("state", "present", ("image", "network", "subnet", "port", "storage"))],
         supports_check_mode=True,
     )
     p = module.params

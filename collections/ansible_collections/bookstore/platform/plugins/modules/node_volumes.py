@@ -45,6 +45,7 @@ corrected:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.bookstore.platform.plugins.module_utils.docker import DockerError, docker
 
 MODE = "700"

@@ -266,6 +266,7 @@ seconds:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC, Cluster, ClusterError
 from ansible_collections.bookstore.platform.plugins.module_utils.verification import runner
 

@@ -95,6 +95,7 @@ objects:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.bookstore.platform.plugins.module_utils import readiness, workloads
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC, Cluster, ClusterError
 

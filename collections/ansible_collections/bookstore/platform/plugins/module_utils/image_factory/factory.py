@@ -11,7 +11,6 @@ from typing import Any
 
 from . import builders, cache
 from .engine import Engine
-from .errors import FactoryError
 from .progress import Progress
 from .recipes import Artifact, Catalogue, Image
 
@@ -248,7 +247,7 @@ def record(ledger: Path, result: Result) -> None:
     known: dict[str, str] = {}
     if ledger.is_file():
         known = json.loads(ledger.read_text(encoding="utf-8"))
-    updated = {**known, **{reference: result.source for reference in result.images.values()}}
+    updated = {**known, **dict.fromkeys(result.images.values(), result.source)}
     if updated != known:
         ledger.parent.mkdir(parents=True, exist_ok=True)
         temporary = ledger.with_name(f".{ledger.name}.{os.getpid()}")
