@@ -10,7 +10,9 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
   mv "$PGDATA.new" "$PGDATA"
 fi
 
+# Neither a slow nor a failed statement is logged here: some of them carry passwords.
 pg_ctl --pgdata="$PGDATA" --wait --timeout=120 start --options="-c listen_addresses='' \
+  -c log_min_duration_statement=-1 -c log_min_error_statement=panic \
   -c config_file=/etc/bookstore/postgresql.conf -c hba_file=/etc/bookstore/pg_hba.conf"
 status=0
 psql --host=/run/postgresql --username=postgres --dbname=postgres --no-psqlrc --quiet --file=/etc/bookstore/roles.sql || status=$?

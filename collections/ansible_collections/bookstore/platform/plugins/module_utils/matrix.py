@@ -43,6 +43,19 @@ def _split(source: str) -> tuple[str, str]:
     return namespace, account
 
 
+def _check(matrix: list[Manifest], names: list[str]) -> None:
+    for row in matrix:
+        target = f"{row['namespace']}/{row['workload']}"
+        for namespace in [row["namespace"], *(_split(source)[0] for source in row["sources"])]:
+            if namespace not in names:
+                raise ValueError(f"bookstore_matrix: namespace {namespace!r} of {row['workload']} is not in bookstore_namespaces")
+        # Istio and Kubernetes read an empty list as "all": such a row would open what it means to close.
+        if not row["sources"] and not row.get("node_blocks"):
+            raise ValueError(f"bookstore_matrix: {target} has sources=[] and no node_blocks; name a source, or remove the row")
+        if not row["ports"]:
+            raise ValueError(f"bookstore_matrix: {target} has ports=[]; name its ports")
+
+
 def _by_workload(matrix: list[Manifest]) -> dict[tuple[str, str], list[Manifest]]:
     grouped: dict[tuple[str, str], list[Manifest]] = {}
     for row in matrix:
@@ -148,13 +161,10 @@ def policies(
 ) -> list[Manifest]:
     """Return all policies of the matrix, in a stable order.
 
-    ValueError names a row whose namespace is not declared or whose source is malformed.
+    ValueError names a row whose namespace is not declared, whose source is malformed, or that would be open to all.
     """
     names = [namespace["name"] for namespace in namespaces]
-    for row in matrix:
-        for namespace in [row["namespace"], *(_split(source)[0] for source in row["sources"])]:
-            if namespace not in names:
-                raise ValueError(f"bookstore_matrix: namespace {namespace!r} of {row['workload']} is not in bookstore_namespaces")
+    _check(matrix, names)
     ambient = mesh_mode == "ambient"
     return [
         *authorization_policies(matrix, names, [node_cidr]),
