@@ -15,7 +15,7 @@ from ansible_collections.bookstore.platform.plugins.module_utils import matrix
 def matrix_policies(
     rows: list[dict[str, Any]], namespaces: list[dict[str, Any]], node_cidr: str, gateway_ports: list[int], mesh_mode: str
 ) -> list[dict[str, Any]]:
-    """Return the AuthorizationPolicies, PeerAuthentications and NetworkPolicies of the matrix."""
+    """Return the AuthorizationPolicies, PeerAuthentications, Sidecars and NetworkPolicies of the matrix."""
     try:
         return matrix.policies(rows, namespaces, node_cidr, gateway_ports, mesh_mode)
     except (KeyError, ValueError) as error:

@@ -5,7 +5,8 @@ One row of the matrix says which sources may reach which ports of one workload. 
 * AuthorizationPolicies: the SPIFFE principal and namespace of the caller, and the port; nothing of L7,
   because ztunnel, which enforces them in ambient mode, would deny everything otherwise;
 * NetworkPolicies: the pair of pods and, where the mesh does not hide it, the port;
-* PeerAuthentications: plaintext on exactly those ports that NodePorts serve without a mesh identity.
+* PeerAuthentications: plaintext on exactly those ports that NodePorts serve without a mesh identity;
+* Sidecars, in sidecar mode: what a proxy is told about, because one that knows the whole mesh costs memory.
 """
 
 from __future__ import annotations
@@ -101,6 +102,19 @@ def peer_authentications(matrix: list[Manifest]) -> list[Manifest]:
     return exceptions
 
 
+def sidecar_scopes(matrix: list[Manifest], namespaces: list[str]) -> list[Manifest]:
+    """Return for each namespace a Sidecar that names it and the namespaces its workloads may call."""
+    scopes = []
+    for namespace in namespaces:
+        called = {row["namespace"] for row in matrix for source in row["sources"] if _split(source)[0] == namespace}
+        hosts = ["./*", *(f"{other}/*" for other in sorted(called - {namespace}))]
+        scopes.append({
+            "apiVersion": "networking.istio.io/v1", "kind": "Sidecar", "metadata": _metadata("default", namespace),
+            "spec": {"egress": [{"hosts": hosts}]},
+        })
+    return scopes
+
+
 def _peer(namespace: str, name: str) -> Manifest:
     return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
             "podSelector": {"matchLabels": pod_labels(name)}}
@@ -169,5 +183,6 @@ def policies(
     return [
         *authorization_policies(matrix, names, [node_cidr]),
         *peer_authentications(matrix),
+        *([] if ambient else sidecar_scopes(matrix, [namespace["name"] for namespace in namespaces if namespace["mesh"]])),
         *network_policies(matrix, names, [node_cidr], gateway_ports, ambient),
     ]

@@ -84,7 +84,7 @@ joined:
   type: list
   returned: success
 nodes:
-  description: Names of all nodes that the cluster has.
+  description: All nodes that the cluster has, as objects to wait for.
   type: list
   returned: success
 settings_differ:
@@ -136,7 +136,7 @@ def main() -> None:
         module.warn(f"cluster {p['name']} was made with other settings; bootstrap.yml -e rebuild=true applies them and keeps the data")
     module.exit_json(changed=outcome.changed, created=outcome.created, started=outcome.started, joined=outcome.joined,
                      settings_differ=outcome.settings_differ,
-                     nodes=[cluster.control_plane(), *cluster.worker_names()])
+                     nodes=[{"kind": "Node", "name": name} for name in (cluster.control_plane(), *cluster.worker_names())])
 
 
 if __name__ == "__main__":

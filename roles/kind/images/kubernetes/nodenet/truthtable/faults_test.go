@@ -188,8 +188,18 @@ func TestNoWindowAtStart(t *testing.T) {
 		namespace := fmt.Sprint("new-", i)
 		l.setNamespace(t, namespace, map[string]string{"kubernetes.io/metadata.name": namespace})
 		l.create(t, l.newPod(t, "node-1", namespace, name, byte(50+i), nil, nil))
+		l.policyNews.Lock()
 		l.setPolicy(t, denyAll(namespace, in, out))
-		if err := l.register(name); err != nil {
+		admitted := make(chan error, 1)
+		go func() { admitted <- l.register(name) }()
+		select {
+		case err := <-admitted:
+			t.Errorf("%s was admitted before its policy was seen (error %v)", name, err)
+			admitted <- nil
+		case <-time.After(refusedAfter):
+		}
+		l.policyNews.Unlock()
+		if err := <-admitted; err != nil {
 			t.Fatal(err)
 		}
 		var cells []cell

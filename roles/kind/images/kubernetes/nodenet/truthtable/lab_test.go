@@ -42,6 +42,8 @@ type lab struct {
 	nodes  map[string]*machine
 	veths  int
 	oracle oracle
+	// While it is locked, the agents hear of no policy.
+	policyNews sync.RWMutex
 }
 
 // machine is one node.
@@ -121,21 +123,15 @@ func (l *lab) setNamespace(t *testing.T, name string, labels map[string]string) 
 
 // newPod creates a pod's API object and its network, but does not announce it
 // to the agent. host is the last byte of its address.
-func (l *lab) newPod(t *testing.T, node, namespace, name string, host byte, labels map[string]string, ports map[string]int32) *corev1.Pod {
+func (l *lab) newPod(t *testing.T, node, namespace, name string, host byte, labels map[string]string, ports []corev1.ContainerPort) *corev1.Pod {
 	t.Helper()
 	first := l.nodes[node].cidr.Addr().As4()
 	first[3] = host
 	address := netip.AddrFrom4(first)
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, UID: uid(namespace, name), Labels: labels},
-		Spec:       corev1.PodSpec{NodeName: node, Containers: []corev1.Container{{Name: "main"}}},
+		Spec:       corev1.PodSpec{NodeName: node, Containers: []corev1.Container{{Name: "main", Ports: ports}}},
 		Status:     corev1.PodStatus{Phase: corev1.PodRunning, PodIPs: []corev1.PodIP{{IP: address.String()}}},
-	}
-	for portName, number := range ports {
-		for _, protocol := range protocols {
-			pod.Spec.Containers[0].Ports = append(pod.Spec.Containers[0].Ports,
-				corev1.ContainerPort{Name: portName, ContainerPort: number, Protocol: protocol})
-		}
 	}
 	l.addEnd(t, end{name: name, address: address, node: node, pod: pod})
 	first[3] = 1
@@ -168,6 +164,13 @@ func (l *lab) start(t *testing.T, node string) {
 	watching := make(chan string, 16)
 	l.client.PrependWatchReactor("*", func(action clienttesting.Action) (bool, watch.Interface, error) {
 		w, err := l.client.Tracker().Watch(action.GetResource(), action.GetNamespace())
+		if err == nil && action.GetResource().Resource == "networkpolicies" {
+			w = watch.Filter(w, func(event watch.Event) (watch.Event, bool) {
+				l.policyNews.RLock()
+				defer l.policyNews.RUnlock()
+				return event, true
+			})
+		}
 		watching <- action.GetResource().Resource
 		return true, w, err
 	})

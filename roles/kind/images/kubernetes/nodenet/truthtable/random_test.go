@@ -122,7 +122,7 @@ func (r source) ports() []networkingv1.NetworkPolicyPort {
 			port.Port = &name
 		case 2:
 			first := intstr.FromInt32(pick(r, []int32{80, 81, 443}))
-			last := pick(r, []int32{443, 5000, 5432})
+			last := pick(r, []int32{443, 443, 5000, 5432})
 			port.Port, port.EndPort = &first, &last
 		default:
 			number := intstr.FromInt32(int32(pick(r, portList)))

@@ -28,9 +28,13 @@ func populate(t *testing.T, l *lab, r source) {
 	}
 	for i := range 8 {
 		node, namespace := fmt.Sprint("node-", i%2+1), namespaces[i%3]
-		ports := map[string]int32{"web": 80, "data": 443}
+		// One name, other numbers: by pod, and by protocol within a pod.
+		ports := []corev1.ContainerPort{
+			{Name: "web", ContainerPort: 80, Protocol: corev1.ProtocolTCP}, {Name: "web", ContainerPort: 5432, Protocol: corev1.ProtocolUDP},
+			{Name: "data", ContainerPort: 443, Protocol: corev1.ProtocolTCP}}
 		if i%4 > 1 {
-			ports = map[string]int32{"web": 443, "data": 5432}
+			ports = []corev1.ContainerPort{
+				{Name: "web", ContainerPort: 443, Protocol: corev1.ProtocolTCP}, {Name: "data", ContainerPort: 5432, Protocol: corev1.ProtocolUDP}}
 		}
 		l.create(t, l.newPod(t, node, namespace, fmt.Sprintf("pod-%d", i), byte(10+i/2), r.podLabels(), ports))
 	}
@@ -157,7 +161,7 @@ func number(t *testing.T, variable string, standard uint64) uint64 {
 // TRUTHTABLE_SEED and TRUTHTABLE_STEPS choose another walk.
 func TestTruthTable(t *testing.T) {
 	seed := number(t, "TRUTHTABLE_SEED", 3)
-	steps := int(number(t, "TRUTHTABLE_STEPS", 30))
+	steps := int(number(t, "TRUTHTABLE_STEPS", 50))
 	r := source{rand.New(rand.NewPCG(seed, 0))}
 	l := newLab(t)
 	populate(t, l, r)

@@ -125,7 +125,7 @@ def _debian_mirror() -> list[str]:
 
 
 def build_python_target(artifact: Artifact, target: Path, context: Context) -> None:
-    """Install the locked ``requirements`` for another Python and copy ``sources`` ({folder of the checkout: place in the target}) beside them."""
+    """Install the locked ``requirements`` for another Python; ``sources`` ({folder of the checkout: place}) go beside them."""
     requirements = context.project / artifact.spec["requirements"]
     command = [
         _uv(), "pip", "install", "--target", str(target), "--no-deps", "--require-hashes",

@@ -84,14 +84,14 @@ class Catalogue:
 
 
 def find(patterns: list[str]) -> list[Path]:
-    """Return the files that match the patterns, sorted; a pattern without a match is an error."""
-    found: set[Path] = set()
+    """Return the files that match, in the order of the patterns, each once; a pattern without a match is an error."""
+    found: dict[Path, None] = {}
     for pattern in patterns:
         matches = glob.glob(pattern)
         if not matches:
             raise FactoryError(f"no recipe file matches {pattern}")
-        found.update(Path(match) for match in matches)
-    return sorted(found)
+        found.update(dict.fromkeys(Path(match) for match in sorted(matches)))
+    return list(found)
 
 
 def load(files: list[Path]) -> Catalogue:

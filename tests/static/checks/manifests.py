@@ -1,0 +1,235 @@
+"""Policies over rendered manifests (SPEC 2, 4, 10.4): one pure function each, manifests in, faults out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ansible_collections.bookstore.platform.plugins.module_utils.verification.security_checks import pod_faults
+
+Manifest = dict[str, Any]
+Rule = Callable[[list[Manifest]], list[str]]
+
+# Namespaces of the cluster's and the mesh's own parts (SPEC 2, exempt).
+PLATFORM_NAMESPACES = frozenset({"kube-system", "istio-system"})
+WORKLOAD_KINDS = frozenset({"Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod"})
+# What ztunnel can enforce; anything else in a rule makes it deny everything (Istio: L7 fields need a waypoint).
+L4_SOURCE = frozenset({"namespaces", "notNamespaces", "principals", "notPrincipals", "ipBlocks", "notIpBlocks"})
+L4_OPERATION = frozenset({"ports", "notPorts"})
+# Accounts whose process talks to the API server (SPEC 2).
+TOKEN_NEEDED = frozenset({"kube-system/node-network", "analytics/flink", "observability/prometheus", "observability/kiali"})
+IMAGE_PREFIX = "bookstore.local/"
+
+
+def name_of(manifest: Manifest) -> str:
+    """Return <kind> <namespace>/<name>."""
+    metadata = manifest.get("metadata") or {}
+    return f"{manifest.get('kind')} {metadata.get('namespace', '')}/{metadata.get('name')}".replace(" /", " ")
+
+
+def of_kind(manifests: list[Manifest], *kinds: str) -> list[Manifest]:
+    """Return the manifests of the given kinds."""
+    return [manifest for manifest in manifests if manifest.get("kind") in kinds]
+
+
+def _namespace(manifest: Manifest) -> str:
+    return str((manifest.get("metadata") or {}).get("namespace", ""))
+
+
+def pod_specs(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest, Manifest]]:
+    """Yield (name, workload, pod spec) of each workload outside the platform's own namespaces."""
+    for manifest in of_kind(manifests, *WORKLOAD_KINDS):
+        if _namespace(manifest) in PLATFORM_NAMESPACES:
+            continue
+        spec = manifest["spec"]
+        if manifest["kind"] == "CronJob":
+            spec = spec["jobTemplate"]["spec"]
+        yield name_of(manifest), manifest, spec if manifest["kind"] == "Pod" else spec["template"]["spec"]
+
+
+def containers_of(spec: Manifest) -> list[Manifest]:
+    """Return all containers of a pod spec, init containers first."""
+    return [*(spec.get("initContainers") or []), *spec["containers"]]
+
+
+def authorization_is_l4(manifests: list[Manifest]) -> list[str]:
+    """Policies of mesh workloads name namespace, principal, address and port only (SPEC 4)."""
+    faults = []
+    for policy in of_kind(manifests, "AuthorizationPolicy"):
+        spec = policy.get("spec") or {}
+        targets = [*(spec.get("targetRefs") or []), *([spec["targetRef"]] if "targetRef" in spec else [])]
+        if targets and all(target.get("kind") == "Gateway" for target in targets):
+            continue  # the gateway is Envoy, which reads L7 (SPEC 4)
+        for rule in spec.get("rules") or []:
+            used = {f"when.{condition['key']}" for condition in rule.get("when") or []}
+            used |= {f"source.{key}" for origin in rule.get("from") or [] for key in set(origin["source"]) - L4_SOURCE}
+            used |= {f"operation.{key}" for target in rule.get("to") or [] for key in set(target["operation"]) - L4_OPERATION}
+            faults += [f"{name_of(policy)}: {field} is not L4; ztunnel would deny everything" for field in sorted(used)]
+    return faults
+
+
+def allow_rules_are_closed(manifests: list[Manifest]) -> list[str]:
+    """An ALLOW rule names its source and port: an empty list would mean everybody or everything."""
+    faults = []
+    for policy in of_kind(manifests, "AuthorizationPolicy"):
+        spec = policy.get("spec") or {}
+        if spec.get("targetRefs"):
+            continue
+        for rule in spec.get("rules") or []:
+            if not rule.get("from") or any(not any((origin.get("source") or {}).values()) for origin in rule["from"]):
+                faults.append(f"{name_of(policy)}: a rule without a source allows everybody")
+            if not rule.get("to") or any(not (target.get("operation") or {}).get("ports") for target in rule["to"]):
+                faults.append(f"{name_of(policy)}: a rule without a port allows every port")
+    return faults
+
+
+def mesh_is_strict(manifests: list[Manifest]) -> list[str]:
+    """STRICT for the mesh; below it only single ports may be PERMISSIVE."""
+    policies = of_kind(manifests, "PeerAuthentication")
+    faults = []
+    root = [p for p in policies if _namespace(p) == "istio-system" and not p["spec"].get("selector")]
+    if [p["spec"]["mtls"]["mode"] for p in root] != ["STRICT"]:
+        faults.append("istio-system has not exactly one PeerAuthentication without selector and with mode STRICT")
+    for policy in policies:
+        if (policy["spec"].get("mtls") or {}).get("mode", "STRICT") != "STRICT":
+            faults.append(f"{name_of(policy)}: mode {policy['spec']['mtls']['mode']}; only single ports may be excepted")
+    return faults
+
+
+def pods_are_restricted(manifests: list[Manifest]) -> list[str]:
+    """Every workload keeps level restricted and the product's stricter rules: fixed uid, read-only root, no capability."""
+    return [f"{name}: {fault}" for name, _, spec in pod_specs(manifests) for fault in pod_faults(spec)]
+
+
+def resources_are_bounded(manifests: list[Manifest]) -> list[str]:
+    """Requests and limits of CPU and memory stand on every container."""
+    faults = []
+    for name, _, spec in pod_specs(manifests):
+        for container in containers_of(spec):
+            for kind in ("requests", "limits"):
+                missing = {"cpu", "memory"} - set((container.get("resources") or {}).get(kind) or {})
+                faults += [f"{name}: container {container['name']}: resources.{kind}.{key} is missing" for key in sorted(missing)]
+    return faults
+
+
+def containers_are_probed(manifests: list[Manifest]) -> list[str]:
+    """Long-running containers have readiness and liveness probes."""
+    faults = []
+    for name, workload, spec in pod_specs(manifests):
+        if workload["kind"] in ("Job", "CronJob", "Pod"):
+            continue
+        for container in spec["containers"]:
+            faults += [
+                f"{name}: container {container['name']}: {probe} is missing"
+                for probe in ("readinessProbe", "livenessProbe")
+                if probe not in container
+            ]
+    return faults
+
+
+def accounts_are_own(manifests: list[Manifest]) -> list[str]:
+    """A workload runs under its own account, on which the matrix is built."""
+    accounts = {f"{_namespace(m)}/{m['metadata']['name']}" for m in of_kind(manifests, "ServiceAccount")}
+    faults = []
+    for name, workload, spec in pod_specs(manifests):
+        account = spec.get("serviceAccountName", "default")
+        if account == "default":
+            faults.append(f"{name}: serviceAccountName is missing; name an account of its own")
+        elif f"{_namespace(workload)}/{account}" not in accounts:
+            faults.append(f"{name}: serviceAccountName={account} is not among the manifests")
+    return faults
+
+
+def tokens_are_off(manifests: list[Manifest]) -> list[str]:
+    """No account token is mounted unless the process talks to the API server."""
+    faults = []
+    for name, workload, spec in pod_specs(manifests):
+        needed = f"{_namespace(workload)}/{spec.get('serviceAccountName', 'default')}" in TOKEN_NEEDED
+        if spec.get("automountServiceAccountToken") is not False and not needed:
+            faults.append(f"{name}: automountServiceAccountToken must be false")
+    return faults
+
+
+def images_are_pinned(manifests: list[Manifest]) -> list[str]:
+    """Images are the factory's, or pinned by digest; never `latest`, never without a tag."""
+    faults = []
+    for manifest in of_kind(manifests, *WORKLOAD_KINDS):
+        spec = manifest["spec"] if manifest["kind"] == "Pod" else manifest["spec"].get("template", {}).get("spec", {})
+        for container in containers_of(spec) if spec else []:
+            image = str(container.get("image", ""))
+            tag = image.rpartition("/")[2].partition(":")[2]
+            if tag in ("", "latest") and "@sha256:" not in image:
+                faults.append(f"{name_of(manifest)}: image {image} has no version")
+            elif not image.startswith(IMAGE_PREFIX) and "@sha256:" not in image:
+                faults.append(f"{name_of(manifest)}: image {image} is not the factory's; take it from bookstore_images")
+    return faults
+
+
+def nothing_is_ingress(manifests: list[Manifest]) -> list[str]:
+    """Ingress is by HTTPRoutes only (R-064)."""
+    return [f"{name_of(m)}: use an HTTPRoute" for m in of_kind(manifests, "Ingress", "IngressClass")]
+
+
+def secrets_are_not_written(manifests: list[Manifest]) -> list[str]:
+    """No manifest holds a secret: they are generated in memory and referred to by name (R-091)."""
+    word = re.compile(r"passw|secret|token|credential|private_?key", re.IGNORECASE)
+    faults = [f"{name_of(m)}: data of a Secret in a template" for m in of_kind(manifests, "Secret") if m.get("data") or m.get("stringData")]
+    for m in of_kind(manifests, "ConfigMap"):
+        faults += [f"{name_of(m)}: key {key} belongs into a Secret" for key in m.get("data") or {} if word.search(key)]
+    for name, _, spec in pod_specs(manifests):
+        for container in containers_of(spec):
+            faults += [
+                f"{name}: container {container['name']}: {entry['name']} has a literal value; use secretKeyRef"
+                for entry in container.get("env") or []
+                if word.search(entry["name"]) and entry.get("value")
+            ]
+    return faults
+
+
+def namespaces_are_closed(manifests: list[Manifest]) -> list[str]:
+    """Each workload namespace enforces restricted, denies all traffic by default, and allows no caller by default."""
+    faults = []
+    names = {m["metadata"]["name"] for m in of_kind(manifests, "Namespace")} - PLATFORM_NAMESPACES
+    enforced = {
+        m["metadata"]["name"]
+        for m in of_kind(manifests, "Namespace")
+        if (m["metadata"].get("labels") or {}).get("pod-security.kubernetes.io/enforce") == "restricted"
+    }
+    denied = {
+        _namespace(m)
+        for m in of_kind(manifests, "NetworkPolicy")
+        if m["spec"].get("podSelector") == {}
+        and set(m["spec"].get("policyTypes") or []) == {"Ingress", "Egress"}
+        and not m["spec"].get("ingress")
+        and not m["spec"].get("egress")
+    }
+    nothing = {_namespace(m) for m in of_kind(manifests, "AuthorizationPolicy") if not m.get("spec")}
+    for name in sorted(names):
+        faults += [f"Namespace {name}: does not enforce level restricted"] if name not in enforced else []
+        faults += [f"Namespace {name}: no NetworkPolicy denies all by default"] if name not in denied else []
+        faults += [f"Namespace {name}: no AuthorizationPolicy allows nothing by default"] if name not in nothing else []
+    return faults
+
+
+def routes_use_the_gateway(manifests: list[Manifest]) -> list[str]:
+    """HTTPRoutes attach to one listener of bookstore-gateway and name their hosts."""
+    faults = []
+    for route in of_kind(manifests, "HTTPRoute"):
+        spec = route["spec"]
+        for parent in spec.get("parentRefs") or [{}]:
+            if parent.get("name") != "bookstore-gateway" or parent.get("sectionName") not in ("https", "http"):
+                faults.append(f"{name_of(route)}: parentRefs must name bookstore-gateway and its listener https or http")
+        if not spec.get("hostnames"):
+            faults.append(f"{name_of(route)}: hostnames is missing: it would match every host")
+    return faults
+
+
+RULES: dict[str, Rule] = {
+    rule.__name__: rule
+    for rule in (
+        authorization_is_l4, allow_rules_are_closed, mesh_is_strict, pods_are_restricted, resources_are_bounded, containers_are_probed,
+        accounts_are_own, tokens_are_off, images_are_pinned, nothing_is_ingress, secrets_are_not_written, namespaces_are_closed,
+        routes_use_the_gateway,
+    )
+}  # fmt: skip

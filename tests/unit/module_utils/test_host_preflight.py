@@ -1,0 +1,152 @@
+"""Preflight: each fault names the variable or resource, its value and the remedy."""
+
+from __future__ import annotations
+
+import io
+import socket
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.bookstore.platform.plugins.module_utils import docker_engine
+from ansible_collections.bookstore.platform.plugins.module_utils import host_preflight as preflight
+
+
+def test_typo_in_a_variable_suggests_the_right_one() -> None:
+    faults = preflight.unknown_variables(["bookstore_image_sorce"], ["bookstore_image_source"], [])
+    assert faults == ["BK-111: no variable is named bookstore_image_sorce; did you mean bookstore_image_source?"]
+
+
+def test_declared_and_computed_variables_are_known() -> None:
+    assert preflight.unknown_variables(["bookstore_a", "bookstore_images"], ["bookstore_a"], ["bookstore_images"]) == []
+
+
+def test_declared_variables_are_top_level_keys(tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text("---\n# c: d\nbookstore_a: 1\nbookstore_b:\n  inner: 2\n")
+    assert preflight.declared_variables(tmp_path) == {"bookstore_a", "bookstore_b"}
+
+
+def archive(path: Path, member: str) -> None:
+    with tarfile.open(path, "w") as tar:
+        tar.addfile(tarfile.TarInfo(member), io.BytesIO())
+
+
+def test_archives(tmp_path: Path) -> None:
+    archive(tmp_path / "good.tar", "manifest.json")
+    archive(tmp_path / "oci.tar", "./index.json")
+    archive(tmp_path / "other.tar", "readme")
+    (tmp_path / "cut.tar").write_bytes(b"not an archive")
+    (tmp_path / "notes.txt").write_text("ignored")
+    faults = preflight.broken_archives(str(tmp_path))
+    assert len(faults) == 2
+    assert all(fault.startswith("BK-112: bookstore_image_archives: ") for fault in faults)
+    assert "cut.tar" in faults[0]
+    assert "other.tar" in faults[1]
+
+
+def test_no_archives_and_a_missing_folder(tmp_path: Path) -> None:
+    assert preflight.broken_archives("") == []
+    assert "is not a folder" in preflight.broken_archives(str(tmp_path / "none"))[0]
+
+
+@pytest.mark.parametrize(("engine", "expected"), [(False, ["docker.io"]), (True, [])])
+def test_an_engine_that_answers_needs_no_package(engine: bool, expected: list[str]) -> None:
+    packages = [{"program": "dockerd", "package": "docker.io", "when_engine_answers": False}]
+    assert preflight.missing_packages(packages, engine, lambda _: None) == expected
+
+
+def test_a_package_is_listed_once_and_only_when_its_program_is_missing() -> None:
+    packages = [{"program": name, "package": "p", "when_engine_answers": True} for name in ("a", "b", "there")]
+    assert preflight.missing_packages(packages, True, lambda name: "/bin/there" if name == "there" else None) == ["p"]
+
+
+def test_low_sysctls_are_found_and_raised(tmp_path: Path) -> None:
+    (tmp_path / "fs/inotify").mkdir(parents=True)
+    setting = tmp_path / "fs/inotify/max_user_instances"
+    setting.write_text("128\n")
+    wanted = {"fs.inotify.max_user_instances": 512, "fs.absent": 1}
+    low = preflight.low_sysctls(wanted, tmp_path)
+    assert low == {"fs.inotify.max_user_instances": 512}
+    preflight.raise_sysctls(low, tmp_path / "conf", tmp_path)
+    assert preflight.low_sysctls(wanted, tmp_path) == {}
+    assert (tmp_path / "conf").read_text() == "fs.inotify.max_user_instances = 512\n"
+
+
+MEMINFO = "MemTotal:       8388608 kB\nMemFree: 1 kB\nMemAvailable:   2097152 kB\n"
+
+
+def test_memory_counts_what_is_available_unless_the_cluster_has_it() -> None:
+    assert "BK-103: 2048 MiB" in preflight.memory_fault(MEMINFO, 4096, cluster_up=False)[0]
+    assert preflight.memory_fault(MEMINFO, 4096, cluster_up=True) == []
+
+
+def test_disk_names_the_folder_once_for_each_file_system(tmp_path: Path) -> None:
+    faults = preflight.disk_faults([str(tmp_path / "a/b"), str(tmp_path)], minimum_gib=10**9)
+    assert len(faults) == 1
+    assert faults[0].startswith("BK-104: ")
+    assert preflight.disk_faults([str(tmp_path)], minimum_gib=0) == []
+
+
+def test_port_owner_is_this_process() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        owner = preflight.port_owner(listener.getsockname()[1])
+    assert owner is not None
+    assert owner.startswith("process ")
+    assert preflight.port_fault(30000, owner).startswith("BK-105: port 30000 on 127.0.0.1 is in use by process ")
+
+
+def test_free_port_has_no_owner() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    assert preflight.port_owner(port) is None
+
+
+def test_names() -> None:
+    def resolve(name: str) -> str:
+        if name == "unknown":
+            raise OSError(name)
+        return {"here": "127.0.0.1", "elsewhere": "192.0.2.1"}[name]
+
+    wrong = preflight.unresolved(["here", "elsewhere", "unknown"], resolve)
+    assert wrong == ["elsewhere", "unknown"]
+    assert preflight.names_fault(wrong).endswith("127.0.0.1 elsewhere unknown")
+
+
+def network(name: str, *subnets: str) -> dict[str, object]:
+    return {"Name": name, "IPAM": {"Config": [{"Subnet": subnet} for subnet in subnets]}}
+
+
+def test_overlapping_network() -> None:
+    others = [network("bookstore", "172.30.0.0/16"), network("none"), network("v6", "fc00::/64"), network("x", "172.16.0.0/12")]
+    faults = preflight.overlapping_network("172.30.0.0/16", others, own="bookstore")
+    assert len(faults) == 1
+    assert "overlaps the network x (172.16.0.0/12)" in faults[0]
+    assert preflight.overlapping_network("10.9.0.0/16", others, own="bookstore") == []
+
+
+@pytest.mark.parametrize(("bounds", "missing"), [("000001ffffffffff", False), ("000001fffeffffff", True)])
+def test_capability(bounds: str, missing: bool) -> None:
+    assert docker_engine.capability_missing(f"Name: x\nCapBnd:\t{bounds}\n") is missing
+
+
+def test_daemon_is_bounded_only_where_it_must_be() -> None:
+    assert docker_engine.daemon_command(None) == ["dockerd"]
+    assert "--default-runtime=bounded" in docker_engine.daemon_command("/r")
+
+
+def test_stale_pid_files_are_removed_and_live_ones_stay(tmp_path: Path) -> None:
+    proc = tmp_path / "proc"
+    for pid, comm in (("10", "dockerd"), ("11", "bash")):
+        (proc / pid).mkdir(parents=True)
+        (proc / pid / "comm").write_text(f"{comm}\n")
+    live, other, gone = tmp_path / "docker.pid", tmp_path / "containerd.pid", tmp_path / "x.pid"
+    live.write_text("10")
+    other.write_text("11")
+    gone.write_text("12")
+    removed = docker_engine.remove_stale_pid_files([live, other, gone, tmp_path / "absent.pid"], proc)
+    assert removed == [str(other), str(gone)]
+    assert live.exists()

@@ -1,0 +1,279 @@
+"""The image factory: recipes, cache, order, sources; the engine and builders are stand-ins here, real in `make up`."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.bookstore.platform.plugins.module_utils.image_factory import (
+    builders,
+    cache,
+    commands,
+    factory,
+    recipes,
+)
+from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.errors import FactoryError
+
+RECIPES = """
+artifacts:
+  - {name: rootfs, builder: mmdebstrap, suite: trixie, include: []}
+  - {name: binary, builder: go, module: module, packages: {tool: .}}
+images:
+  - {name: base, rootfs: rootfs, publish: false}
+  - {name: app, context: app, base: base, uses: {binary/tool: tool}, upstream: "org/app:{app_version}"}
+  - {name: foreign, upstream: "org/foreign:{app_version}"}
+"""
+
+
+class FakeEngine:
+    """Remembers what it was asked to do."""
+
+    def __init__(self) -> None:
+        self.images: set[str] = set()
+        self.registry: dict[tuple[str, str], str] = {}
+        self.calls: list[str] = []
+        self.reachable = False
+
+    def reference(self, name: str, tag: str) -> str:
+        return f"local/{name}:{tag}"
+
+    def has(self, reference: str) -> bool:
+        return reference in self.images
+
+    def published(self, name: str, tag: str) -> str | None:
+        return self.registry.get((name, tag))
+
+    def _made(self, call: str, reference: str) -> None:
+        self.calls.append(call)
+        self.images.add(reference)
+
+    def build(self, reference: str, folder: Path, files: dict[str, Path], base: str | None, log: Path) -> None:
+        assert base in self.images
+        assert all(path.exists() for path in files.values())
+        self._made(f"build {folder.name}", reference)
+
+    def import_rootfs(self, reference: str, tar: Path, log: Path) -> None:
+        self._made("import", reference)
+
+    def load(self, reference: str, archive: Path, log: Path) -> None:
+        self._made(f"load {archive.name}", reference)
+
+    def pull(self, upstream: str, reference: str, log: Path) -> None:
+        self._made(f"pull {upstream}", reference)
+
+    def publish(self, reference: str, name: str, tag: str, log: Path) -> None:
+        self.calls.append(f"publish {name}")
+        self.registry[(name, tag)] = f"digest of {reference}"
+
+    def registry_answers(self, upstream: str, seconds: float) -> bool:
+        return self.reachable
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    for folder in ("images/app", "images/module", "archives"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "images/recipes.yml").write_text(RECIPES)
+    (tmp_path / "images/app/Containerfile").write_text("FROM base\n")
+    (tmp_path / "images/module/main.go").write_text("package main\n")
+    return tmp_path
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the artifacts in the order in which they were built."""
+    names: list[str] = []
+
+    def build(artifact: recipes.Artifact, target: Path, context: builders.Context) -> None:
+        names.append(artifact.name)
+        (target / "tool").write_text("x")
+
+    monkeypatch.setattr(builders, "BUILDERS", dict.fromkeys(recipes.BUILDERS, build))
+    return names
+
+
+Make = Callable[..., factory.Factory]
+
+
+@pytest.fixture
+def make(project: Path) -> Make:
+    def create(engine: FakeEngine, source: str = "packages", archives: Path | None = None, jobs: int = 2) -> factory.Factory:
+        context = builders.Context(cache.Cache(project / "cache"), project, project / "logs", {"go": "1", "app": "2.0"})
+        return factory.Factory(recipes.load([project / "images/recipes.yml"]), context, engine,  # type: ignore[arg-type]
+                               source=source, archives=archives, jobs=jobs, progress_file=project / "progress.json")
+
+    return create
+
+
+def test_builds_needs_first_and_publishes(make: Make, built: list[str]) -> None:
+    engine = FakeEngine()
+    result = make(engine).run(["app"])
+    assert sorted(built) == ["binary", "rootfs"]
+    assert engine.calls == ["import", "build app", "publish app"]
+    assert result.images["app"].startswith("local/app:")
+    assert result.built == ["app", "base", "binary", "rootfs"]
+
+
+def test_second_run_builds_nothing(make: Make, built: list[str]) -> None:
+    engine = FakeEngine()
+    first = make(engine).run(["app"])
+    engine.calls.clear()
+    built.clear()
+    second = make(engine).run(["app"])
+    assert (second.built, engine.calls, built) == ([], [], [])
+    assert second.images["app"] == first.images["app"]
+
+
+def test_changed_source_changes_the_reference(make: Make, built: list[str], project: Path) -> None:
+    engine = FakeEngine()
+    before = make(engine).run(["app"]).images["app"]
+    (project / "images/module/main.go").write_text("package main // changed\n")
+    after = make(engine).run(["app"])
+    assert after.images["app"] != before
+    assert "rootfs" not in after.built
+
+
+def test_published_image_needs_no_build_even_when_the_engine_lost_it(make: Make, built: list[str]) -> None:
+    engine = FakeEngine()
+    make(engine).run(["app"])
+    engine.images.clear()
+    engine.calls.clear()
+    assert make(engine).run(["app"]).built == []
+
+
+def test_check_mode_builds_nothing(make: Make, built: list[str]) -> None:
+    engine = FakeEngine()
+    assert set(make(engine).run(["app"], check=True).built) == {"app", "base", "binary", "rootfs"}
+    assert engine.calls == []
+    assert built == []
+
+
+def test_archive_wins_over_every_source(make: Make, built: list[str], project: Path) -> None:
+    (project / "archives/app.tar").write_bytes(b"archive")
+    engine = FakeEngine()
+    make(engine, source="registry", archives=project / "archives").run(["app"])
+    assert engine.calls == ["load app.tar", "publish app"]
+    assert built == []
+
+
+def test_registry_pulls_the_pinned_upstream(make: Make, built: list[str]) -> None:
+    engine = FakeEngine()
+    make(engine, source="registry").run(["app"])
+    assert engine.calls == ["pull org/app:2.0", "publish app"]
+
+
+@pytest.mark.parametrize(("reachable", "source"), [(True, "registry"), (False, "packages")])
+def test_auto_asks_the_registry(make: Make, built: list[str], reachable: bool, source: str) -> None:
+    engine = FakeEngine()
+    engine.reachable = reachable
+    assert make(engine, source="auto").run(["app"]).source == source
+
+
+def test_image_without_source_is_skipped_with_the_remedy(make: Make, built: list[str]) -> None:
+    result = make(FakeEngine()).run(["foreign", "app"])
+    assert "foreign" not in result.images
+    assert "app" in result.images
+    assert "foreign.tar" in result.skipped["foreign"]
+    assert "bookstore_image_archives" in result.skipped["foreign"]
+
+
+def test_first_failure_stops_the_rest_and_leaves_no_entry(
+    make: Make, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(artifact: recipes.Artifact, target: Path, context: builders.Context) -> None:
+        (target / "half").write_text("x")
+        raise FactoryError(f"{artifact.name}: no")
+
+    monkeypatch.setattr(builders, "BUILDERS", dict.fromkeys(recipes.BUILDERS, fail))
+    engine = FakeEngine()
+    with pytest.raises(FactoryError, match="no"):
+        make(engine, jobs=1).run(["app"])
+    assert engine.calls == []
+    assert list((project / "cache/artifacts").iterdir()) == []
+    assert json.loads((project / "progress.json").read_text())["running"] == []
+
+
+def test_cache_removes_what_a_killed_build_left(tmp_path: Path) -> None:
+    store = cache.Cache(tmp_path)
+    stale = tmp_path / "artifacts" / ".tool-building-old"
+    stale.mkdir(parents=True)
+    path, new = store.ensure("artifacts", "tool", "k", lambda target: (target / "f").write_text("x") and None)
+    assert new
+    assert (path / "f").is_file()
+    assert not stale.exists()
+
+
+def test_cache_builds_once_for_two_at_the_same_time(tmp_path: Path) -> None:
+    store = cache.Cache(tmp_path)
+    builds: list[int] = []
+    entered = threading.Barrier(2, timeout=10)
+
+    def work() -> None:
+        entered.wait()
+        store.ensure("artifacts", "tool", "k", lambda target: builds.append(1))
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert builds == [1]
+
+
+def test_command_failure_names_component_command_and_log(tmp_path: Path) -> None:
+    log = tmp_path / "logs" / "x.log"
+    with pytest.raises(FactoryError) as caught:
+        commands.run("coredns", ["sh", "-c", "echo reason; exit 3"], log)
+    for part in ("coredns", "exit code 3", "reason", str(log)):
+        assert part in str(caught.value)
+
+
+def test_missing_client_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FactoryError, match="no-such-client cannot be run"):
+        commands.run("x", ["no-such-client"], tmp_path / "x.log")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("artifacts: [{name: a, builder: magic}]", "builder 'magic' is not one of"),
+        ("artifacts: [{name: a, builder: go}, {name: a, builder: go}]", "used twice"),
+        ("images: [{name: a, contxt: b}]", "contxt"),
+        ("imges: []", "unknown section 'imges'"),
+    ],
+)
+def test_bad_recipes_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "recipes.yml"
+    file.write_text(text)
+    with pytest.raises(FactoryError, match=message):
+        recipes.load([file])
+
+
+def test_unknown_name_lists_what_there_is(project: Path) -> None:
+    with pytest.raises(FactoryError, match=r"no recipe is named 'nope'; there are: app, base"):
+        recipes.load([project / "images/recipes.yml"]).closure(["nope"])
+
+
+def test_patterns_without_a_match_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FactoryError, match="no recipe file matches"):
+        recipes.find([str(tmp_path / "*.yml")])
+
+
+def test_ledger_keeps_the_images_of_earlier_runs(tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.json"
+    for name in ("a", "b"):
+        factory.record(ledger, factory.Result(images={name: f"local/{name}:1"}))
+    known: dict[str, Any] = json.loads(ledger.read_text())
+    assert known == {"local/a:1": "packages", "local/b:1": "packages"}
+
+
+def test_recipes_come_in_the_order_of_the_patterns_each_once(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.yml").write_text("")
+    found = recipes.find([str(tmp_path / "b.yml"), str(tmp_path / "*.yml")])
+    assert [file.name for file in found] == ["b.yml", "a.yml"]

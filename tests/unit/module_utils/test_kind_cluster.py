@@ -1,0 +1,150 @@
+"""The kind cluster's decisions, with the engine replaced by a record of what it was asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.bookstore.platform.plugins.module_utils import kind_cluster
+
+NODES = ["shop-control-plane", "shop-worker", "shop-worker2"]
+
+
+class Recorder(kind_cluster.Cluster):
+    """A cluster that records instead of acting."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        super().__init__("shop", "kind", "image:1", "config", 2, "172.30.0.0/16", tmp_path / "kubeconfig", tmp_path / "log")
+        self.done: list[str] = []
+        self.stored: str | None = self.fingerprint()
+
+    def marker(self, nodes: dict[str, dict[str, Any]]) -> str | None:
+        return self.stored if self.control_plane() in nodes else None
+
+    def create(self, timeout: float) -> None:
+        self.done.append("create")
+
+    def delete(self) -> None:
+        self.done.append("delete")
+
+    def write_kubeconfig(self) -> None:
+        self.done.append("kubeconfig")
+
+    def wait_for_api(self, timeout: float) -> None:
+        self.done.append("api")
+
+    def join_worker(self, name: str, nodes: dict[str, dict[str, Any]], timeout: float) -> None:
+        self.done.append(f"join {name}")
+
+
+@pytest.fixture
+def nodes(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
+    found = {name: {"State": {"Running": True}} for name in NODES}
+    monkeypatch.setattr(kind_cluster, "containers", lambda label: found)
+    return found
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    recorder = Recorder(tmp_path)
+    monkeypatch.setattr(kind_cluster, "docker", lambda *args, **kwargs: recorder.done.append(" ".join(args)) or "")
+    return recorder
+
+
+def test_healthy_cluster_is_left_alone(cluster: Recorder, nodes: dict[str, Any]) -> None:
+    assert not cluster.ensure(rebuild=False, timeout=1).changed
+    assert cluster.done == ["kubeconfig", "api"]
+
+
+def test_nothing_there_is_created(cluster: Recorder, nodes: dict[str, Any]) -> None:
+    nodes.clear()
+    assert cluster.ensure(rebuild=False, timeout=1).created
+    assert cluster.done == ["create"]
+
+
+def test_interrupted_creation_is_made_again(cluster: Recorder, nodes: dict[str, Any]) -> None:
+    cluster.stored = None
+    outcome = cluster.ensure(rebuild=False, timeout=1)
+    assert (outcome.removed, outcome.created) == (True, True)
+    assert cluster.done == ["delete", "create"]
+
+
+def test_rebuild_is_made_again(cluster: Recorder, nodes: dict[str, Any]) -> None:
+    cluster.ensure(rebuild=True, timeout=1)
+    assert cluster.done == ["delete", "create"]
+
+
+def test_lost_control_plane_is_made_again(cluster: Recorder, nodes: dict[str, Any]) -> None:
+    del nodes["shop-control-plane"]
+    cluster.ensure(rebuild=False, timeout=1)
+    assert cluster.done == ["delete", "create"]
+
+
+def test_stopped_nodes_are_started_before_the_api_is_waited_for(cluster: Recorder, nodes: dict[str, Any]) -> None:
+    nodes["shop-worker"]["State"]["Running"] = False
+    outcome = cluster.ensure(rebuild=False, timeout=1)
+    assert outcome.started == ["shop-worker"]
+    assert cluster.done == ["container start shop-worker", "kubeconfig", "api"]
+
+
+def test_lost_worker_is_replaced(cluster: Recorder, nodes: dict[str, Any]) -> None:
+    del nodes["shop-worker2"]
+    outcome = cluster.ensure(rebuild=False, timeout=1)
+    assert outcome.joined == ["shop-worker2"]
+    assert cluster.done[-1] == "join shop-worker2"
+
+
+def test_other_settings_are_reported_not_applied(cluster: Recorder, nodes: dict[str, Any]) -> None:
+    cluster.stored = "older"
+    outcome = cluster.ensure(rebuild=False, timeout=1)
+    assert outcome.settings_differ
+    assert not outcome.changed
+
+
+@pytest.mark.parametrize("remove", [[], ["shop-worker"], NODES])
+def test_check_mode_acts_on_nothing(cluster: Recorder, nodes: dict[str, Any], remove: list[str]) -> None:
+    for name in remove:
+        del nodes[name]
+    outcome = cluster.ensure(rebuild=False, timeout=1, check=True)
+    assert outcome.changed is bool(remove)
+    assert cluster.done == []
+
+
+SIBLING = {
+    "Name": "/shop-worker",
+    "HostConfig": {"Binds": ["/lib/modules:/lib/modules:ro", "/data:/var/lib/bookstore"]},
+    "Config": {"Image": "image:1"},
+}
+
+
+def test_replacement_has_the_siblings_mounts_and_image() -> None:
+    arguments = kind_cluster.run_arguments(SIBLING, "shop-worker2", "shop")
+    assert arguments[-1] == "image:1"
+    assert "/data:/var/lib/bookstore" in arguments
+    assert arguments.count("/lib/modules:/lib/modules:ro") == 1
+
+
+CONFIG = """\
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: JoinConfiguration
+nodeRegistration:
+  name: shop-worker
+  kubeletExtraArgs:
+    - name: node-ip
+      value: 172.30.0.4
+    - name: provider-id
+      value: kind://docker/shop/shop-worker
+    - name: other
+      value: 172.30.0.41
+"""
+
+
+def test_join_configuration_takes_name_and_address_of_the_new_node() -> None:
+    text = kind_cluster.join_config(CONFIG, "shop-worker", "shop-worker2", "172.30.0.4", "172.30.0.9")
+    assert "name: shop-worker2\n" in text
+    assert "value: 172.30.0.9\n" in text
+    assert "kind://docker/shop/shop-worker2\n" in text
+    assert "172.30.0.41" in text
+    assert text.count("shop-worker22") == 0
