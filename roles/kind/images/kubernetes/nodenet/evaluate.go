@@ -18,6 +18,8 @@ const (
 	knownSet   = "known"
 	ingressMap = "ingress"
 	egressMap  = "egress"
+	// Sets with this prefix are named by their content.
+	blocksPrefix = "blocks-"
 )
 
 // direction is the side of a connection that a rule speaks about.
@@ -93,10 +95,10 @@ func (e *evaluation) subject(pod *Pod, d direction) {
 func (e *evaluation) policyRules(policy *networkingv1.NetworkPolicy, pod *Pod, d direction) []string {
 	var rules []string
 	if d == ingress {
-		for i, rule := range policy.Spec.Ingress {
-			id := fmt.Sprintf("%s/%s%d", policyKey(policy), d.short, i)
-			froms := e.peerMatches(policy, id, rule.From, d)
-			for _, from := range froms {
+		for i := range policy.Spec.Ingress {
+			rule := &policy.Spec.Ingress[i]
+			names := ruleNames{fmt.Sprintf("%s/%s%d", policyKey(policy), d.short, i), rule.String()}
+			for _, from := range e.peerMatches(policy, names, rule.From, d) {
 				for _, port := range portMatches(rule.Ports, pod) {
 					rules = append(rules, join(from, port, "accept"))
 				}
@@ -104,31 +106,38 @@ func (e *evaluation) policyRules(policy *networkingv1.NetworkPolicy, pod *Pod, d
 		}
 		return rules
 	}
-	for i, rule := range policy.Spec.Egress {
-		id := fmt.Sprintf("%s/%s%d", policyKey(policy), d.short, i)
-		tos := e.peerMatches(policy, id, rule.To, d)
-		for _, to := range tos {
+	for i := range policy.Spec.Egress {
+		rule := &policy.Spec.Egress[i]
+		names := ruleNames{fmt.Sprintf("%s/%s%d", policyKey(policy), d.short, i), rule.String()}
+		for _, to := range e.peerMatches(policy, names, rule.To, d) {
 			for _, port := range portMatches(rule.Ports, nil) {
 				rules = append(rules, join(to, port, "accept"))
 			}
 		}
 		if hasNamedPort(rule.Ports) {
-			set := e.namedPortSet(policy, id, rule.To, rule.Ports)
+			set := e.namedPortSet(policy, names, rule.To, rule.Ports)
 			rules = append(rules, fmt.Sprintf("ip daddr . meta l4proto . th dport @%s accept", set))
 		}
 	}
 	return rules
 }
 
+// ruleNames identify the sets of one policy rule. The rule's content is part
+// of the name: when it changes, the chains move to new sets, and no packet
+// meets the old rules with new members.
+type ruleNames struct{ id, content string }
+
+func (n ruleNames) set(prefix string) string { return objectName(prefix, n.id, n.content) }
+
 // peerMatches returns the nft matches of a rule's peers, any of which may
 // hold; a rule without peers matches everything ("").
-func (e *evaluation) peerMatches(policy *networkingv1.NetworkPolicy, id string, peers []networkingv1.NetworkPolicyPeer, d direction) []string {
+func (e *evaluation) peerMatches(policy *networkingv1.NetworkPolicy, names ruleNames, peers []networkingv1.NetworkPolicyPeer, d direction) []string {
 	if len(peers) == 0 {
 		return []string{""}
 	}
 	var found []string
 	if usesSelectors(peers) {
-		name := objectName("pods", id)
+		name := names.set("pods")
 		if _, done := e.rules.Sets[name]; !done {
 			elements := map[string]string{}
 			for i := range e.snapshot.Pods {
@@ -149,7 +158,7 @@ func (e *evaluation) peerMatches(policy *networkingv1.NetworkPolicy, id string, 
 		}
 		// Named by content: such a set never changes, which spares the kernel
 		// updates of interval sets.
-		name := objectName("blocks", fmt.Sprint(ranges))
+		name := objectName(strings.TrimSuffix(blocksPrefix, "-"), fmt.Sprint(ranges))
 		e.rules.Sets[name] = Set{Type: "ipv4_addr", Interval: true, Elements: elements}
 		found = append(found, d.peer+" @"+name)
 	}
@@ -249,10 +258,10 @@ func matches(selector *metav1.LabelSelector, set map[string]string) (bool, error
 	return compiled.Matches(labels.Set(set)), nil
 }
 
-// objectName builds an nft name: a prefix, a hash for uniqueness, and as much
-// of the readable id as is safe, for whoever reads `nft list table`.
-func objectName(prefix, id string) string {
-	sum := sha256.Sum256([]byte(id))
+// objectName builds an nft name: a prefix, a hash over id and more, and as much
+// of the id as is safe, for whoever reads `nft list table`.
+func objectName(prefix, id string, more ...string) string {
+	sum := sha256.Sum256([]byte(id + "\n" + strings.Join(more, "\n")))
 	readable := strings.Map(func(r rune) rune {
 		switch {
 		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '-', r == '/', r == '.':
@@ -309,6 +318,7 @@ func baseRuleset(s Snapshot) Ruleset {
 			ingressMap: verdicts(), egressMap: verdicts(),
 		},
 		Chains: map[string]Chain{
+			layout:            {},
 			"forward-egress":  {Hook: filter(knftables.ForwardHook, "-10"), Rules: forward},
 			"forward-ingress": {Hook: filter(knftables.ForwardHook, "-9"), Rules: []string{established, "ip daddr vmap @" + ingressMap}},
 			"input-egress":    {Hook: filter(knftables.InputHook, "-10"), Rules: input},

@@ -3,6 +3,7 @@ package nodenet
 import (
 	"maps"
 	"net/netip"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -195,5 +196,29 @@ func TestBrokenSelectorsAreStrict(t *testing.T) {
 	}
 	if got := setsOf(ruleset)["pods:shop/q/in0"]; got != "" {
 		t.Errorf("a broken peer selects %q", got)
+	}
+}
+
+// TestEvaluateIsStable: equal objects at other places in memory give the same
+// names, so that a restarted agent changes nothing.
+func TestEvaluateIsStable(t *testing.T) {
+	spec := `{podSelector: {}, ingress: [{from: [{namespaceSelector: {matchLabels: {team: a, x: y, z: w}}}, {podSelector: {}}], ports: [{port: 80, endPort: 90}]}],
+		egress: [{to: [{podSelector: {matchExpressions: [{key: app, operator: Exists}]}}], ports: [{port: sql, protocol: UDP}]}]}`
+	first, err := Evaluate(world(policy(t, "p", spec)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		again, err := Evaluate(world(policy(t, "p", spec)))
+		if err != nil || !reflect.DeepEqual(first, again) {
+			t.Fatalf("error %v, or two rulesets:\n%v\n%v", err, first, again)
+		}
+	}
+	other, err := Evaluate(world(policy(t, "p", strings.Replace(spec, "Exists", "DoesNotExist", 1))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slices.Equal(slices.Sorted(maps.Keys(first.Sets)), slices.Sorted(maps.Keys(other.Sets))) {
+		t.Error("another selector keeps the set's name")
 	}
 }

@@ -185,9 +185,9 @@ func hasNamedPort(ports []networkingv1.NetworkPolicyPort) bool {
 // namedPortSet resolves an egress rule's port names in each destination pod:
 // address, protocol and number belong together, as pods may give one name to
 // different numbers. It returns the set's name.
-func (e *evaluation) namedPortSet(policy *networkingv1.NetworkPolicy, id string,
+func (e *evaluation) namedPortSet(policy *networkingv1.NetworkPolicy, names ruleNames,
 	peers []networkingv1.NetworkPolicyPeer, ports []networkingv1.NetworkPolicyPort) string {
-	name := objectName("named", id)
+	name := names.set("named")
 	if _, done := e.rules.Sets[name]; done {
 		return name
 	}

@@ -12,8 +12,8 @@ import (
 	"sigs.k8s.io/knftables"
 )
 
-// TestChangesEqualReplacement walks through random states twice: by
-// differences, and by replacing everything. The fake checks every reference;
+// TestChangesEqualReplacement walks through random states three times: by
+// differences, by takeovers, and by replacing everything. The fake checks every reference;
 // the tables must be equal after each step.
 func TestChangesEqualReplacement(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
@@ -24,6 +24,7 @@ func TestChangesEqualReplacement(t *testing.T) {
 		`{podSelector: {matchLabels: {app: job}}, policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: 10.9.0.0/16}}, {podSelector: {}}]}]}`,
 	}
 	incremental := &kernel{nft: knftables.NewFake(knftables.InetFamily, Table)}
+	heir := &kernel{nft: knftables.NewFake(knftables.InetFamily, Table)}
 	changes := 0
 	for step := range 300 {
 		s := world()
@@ -54,6 +55,13 @@ func TestChangesEqualReplacement(t *testing.T) {
 		}
 		if got, want := contents(t, incremental), contents(t, fresh); !maps.Equal(got, want) {
 			t.Fatalf("step %d: differences led to\n%v\nreplacement to\n%v", step, got, want)
+		}
+		heir.applied = nil // a new agent in front of the table of the last one
+		if _, err := heir.apply(context.Background(), ruleset); err != nil {
+			t.Fatalf("step %d, takeover: %v", step, err)
+		}
+		if got, want := contents(t, heir), contents(t, fresh); !maps.Equal(got, want) {
+			t.Fatalf("step %d: takeover led to\n%v\nreplacement to\n%v", step, got, want)
 		}
 		if err := incremental.verify(context.Background()); err != nil {
 			t.Fatalf("step %d: %v", step, err)

@@ -171,7 +171,7 @@ class Cluster:
                 last = str(error).splitlines()[-1]
             if time.monotonic() > deadline:
                 raise ClusterError(
-                    f"BK-201: the API server of cluster {self.name} was not ready within {timeout:.0f} s ({last}); "
+                    f"BK-240: the API server of cluster {self.name} was not ready within {timeout:.0f} s ({last}); "
                     "bootstrap.yml -e rebuild=true makes a new cluster and keeps the data"
                 )
             time.sleep(0.5)
@@ -180,7 +180,7 @@ class Cluster:
         """Replace a worker whose container is gone by a new one made like its sibling."""
         siblings = [node for node in nodes.values() if node["Config"]["Labels"].get(ROLE_LABEL) == "worker"]
         if not siblings:
-            raise ClusterError(f"BK-202: cluster {self.name} has lost all workers; run bootstrap.yml -e rebuild=true, which keeps the data")
+            raise ClusterError(f"BK-241: cluster {self.name} has lost all workers; run bootstrap.yml -e rebuild=true, which keeps the data")
         with contextlib.suppress(DockerError):
             docker("container", "rm", "--force", "--volumes", name)
         self.kubectl("delete", "node", name, "--ignore-not-found", "--wait=false")
@@ -209,7 +209,7 @@ class Cluster:
                 docker("exec", name, "systemctl", "is-active", "containerd.service")
                 return
             if time.monotonic() > deadline:
-                raise ClusterError(f"BK-203: node {name} did not start within {timeout:.0f} s; see `docker logs {name}`")
+                raise ClusterError(f"BK-242: node {name} did not start within {timeout:.0f} s; see `docker logs {name}`")
             time.sleep(0.3)
 
 

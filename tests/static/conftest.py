@@ -1,0 +1,104 @@
+"""The repository's committed files, the inventory, and every manifest rendered once per run."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from checks import allowed, inventory
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def committed() -> dict[str, str]:
+    """Path to text of every file that is, or would be, committed; binary ones are left out."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    texts = {}
+    for name in sorted(set(listed)):
+        path = ROOT / name
+        if path.is_file() and not path.is_symlink():
+            content = path.read_bytes()
+            if b"\0" not in content:
+                texts[name] = content.decode("utf-8")
+    return texts
+
+
+@pytest.fixture(scope="session")
+def data() -> inventory.Data:
+    """The inventory's variables, as written."""
+    return inventory.load(ROOT / "inventory/local/group_vars/all")
+
+
+@pytest.fixture
+def allowances() -> allowed.Allowed:
+    """The named exceptions."""
+    return allowed.load()
+
+
+@pytest.fixture(scope="session")
+def rendered_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the manifests of all roles, rendered by the real playbook without a cluster; once for all workers."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = shared / "rendered"
+    with (shared / "rendered.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            _render(shared / "rendering", shared)
+            (shared / "rendering").rename(folder)
+    return folder
+
+
+def _render(folder: Path, scratch: Path) -> None:
+    command = [
+        str(Path(sys.executable).with_name("ansible-playbook")), "bootstrap.yml",
+        "-e", "bookstore_render_only=true", "-e", f"bookstore_render_dir={folder}", "-e", f"bookstore_state_dir={scratch}/state",
+    ]  # fmt: skip
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "ANSIBLE_STDOUT_CALLBACK": "default",
+        # The run of a test must not be taken for the platform's own.
+        "BOOKSTORE_PROGRESS_FILE": str(scratch / "progress.json"),
+        "BOOKSTORE_REPORT_DIR": str(scratch / "reports"),
+    }
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    if done.returncode != 0:
+        raise AssertionError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-4000:]}\n{done.stderr[-1000:]}")
+
+
+@pytest.fixture(scope="session")
+def rendered(rendered_folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """File name to its manifests."""
+    files = sorted(rendered_folder.glob("*.yml"))
+    return {file.name: [d for d in yaml.safe_load_all(file.read_text(encoding="utf-8")) if d] for file in files}
+
+
+@pytest.fixture(scope="session")
+def manifests(rendered: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """All manifests in one list."""
+    return [manifest for documents in rendered.values() for manifest in documents]
+
+
+@pytest.fixture
+def no_faults() -> Iterator[list[str]]:
+    """A list to which a test adds faults; at its end all are shown at once."""
+    found: list[str] = []
+    yield found
+    assert not found, "\n" + "\n".join(found)

@@ -1,0 +1,89 @@
+"""Documents and lock files tell the truth about the repository."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from checks import documents, inventory
+
+REQUIREMENTS_TOOL = Path(__file__).parents[3] / "shared/tools/requirements"
+
+
+def test_links_lead_somewhere(committed: dict[str, str], root: Path, no_faults: list[str]) -> None:
+    for path in committed:
+        if path.endswith(".md") and "/fixtures/" not in path:
+            no_faults += documents.broken_links(root / path, root)
+
+
+def test_a_broken_link_is_found(tmp_path: Path) -> None:
+    (tmp_path / "b.md").write_text("# A `heading`, here\n", encoding="utf-8")
+    page = tmp_path / "a.md"
+    page.write_text("[b](b.md#a-heading-here) `[not](a link.md)`\n", encoding="utf-8")
+    assert documents.broken_links(page, tmp_path) == []
+    page.write_text("[b](c.md) [b](b.md#none)\n", encoding="utf-8")
+    assert len(documents.broken_links(page, tmp_path)) == 2
+
+
+def test_error_ids_are_documented(committed: dict[str, str], no_faults: list[str]) -> None:
+    code = [
+        (path, text)
+        for path, text in committed.items()
+        if path.startswith(("roles/", "playbooks/", "tools/", "collections/")) and not path.endswith(".md")
+    ]
+    no_faults += documents.error_faults(code, committed["docs/errors.md"])
+
+
+def test_an_undocumented_error_id_is_found() -> None:
+    unknown, unused = "BK-" + "998", "BK-" + "999"
+    assert len(documents.error_faults([("a.py", unknown)], f"| {unused} | x |")) == 2
+
+
+def test_the_readme_lists_every_address(committed: dict[str, str], data: inventory.Data) -> None:
+    table = documents.address_table(data["bookstore_nodeports"])
+    assert table in committed["README.md"], f"README.md must hold this table, made from bookstore_nodeports:\n{table}"
+
+
+def test_the_readme_names_every_target_of_the_makefile(committed: dict[str, str], no_faults: list[str]) -> None:
+    targets = set(re.findall(r"^([a-z-]+):.*## ", committed["Makefile"], re.MULTILINE))
+    no_faults += [f"README.md: `make {name}` is not told" for name in sorted(targets) if f"make {name}" not in committed["README.md"]]
+    told = set(re.findall(r"`make ([a-z-]+)", committed["README.md"]))
+    no_faults += [f"README.md: make {name} does not exist" for name in sorted(told - targets)]
+
+
+def _pins(text: str) -> dict[str, str]:
+    return dict(re.findall(r"^([a-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)", text, re.MULTILINE))
+
+
+def test_tests_and_images_use_the_same_versions(committed: dict[str, str], no_faults: list[str]) -> None:
+    image, dev, controller = (
+        _pins(committed[path]) for path in ("apps/ecom/requirements.txt", "requirements/dev.txt", "requirements/controller.txt")
+    )
+    assert {"fastapi", "sqlalchemy", "psycopg", "alembic"} <= set(image)
+    for name, version in image.items():
+        if dev.get(name, version) != version:
+            no_faults.append(f"requirements/dev.txt: {name}=={dev[name]}, but apps/ecom/requirements.txt has {version}")
+    for name in ("fastapi", "starlette", "sqlalchemy", "psycopg", "alembic", "pydantic-settings", "uvicorn", "structlog", "prometheus-client"):
+        if name not in dev:
+            no_faults.append(f"requirements/dev.txt: {name} is missing; the services' tests need it")
+    for name in sorted(set(dev) & set(controller)):
+        if dev[name] != controller[name]:
+            no_faults.append(f"requirements/dev.txt: {name}=={dev[name]}, but controller.txt has {controller[name]}")
+
+
+@pytest.mark.parametrize("path", ["requirements/controller.txt", "requirements/dev.txt", "apps/ecom/requirements.txt"])
+def test_lock_files_pin_everything_by_hash(committed: dict[str, str], path: str) -> None:
+    entries = re.split(r"\n(?=[a-z0-9])", committed[path].strip())
+    loose = [entry.splitlines()[0] for entry in entries if "==" not in entry.splitlines()[0] or "--hash=sha256:" not in entry]
+    assert loose == []
+
+
+def test_the_ledger_of_requirements_is_true(root: Path) -> None:
+    if not REQUIREMENTS_TOOL.is_file():
+        pytest.skip("../shared/tools/requirements is not there: the ledger can only be checked beside the specification")
+    done = subprocess.run([sys.executable, REQUIREMENTS_TOOL, root], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout

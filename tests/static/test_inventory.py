@@ -1,0 +1,47 @@
+"""The inventory agrees with itself and SPEC 2; each rule finds a broken one."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from checks import inventory
+
+
+@pytest.mark.parametrize("rule", inventory.RULES, ids=lambda rule: str(rule.__name__))
+def test_inventory_keeps_the_rule(data: inventory.Data, rule: Callable[[inventory.Data], list[str]], no_faults: list[str]) -> None:
+    no_faults += rule(data)
+
+
+def _second_port(data: inventory.Data) -> None:
+    data["bookstore_nodeports"][3]["node_port"] = data["bookstore_nodeports"][2]["node_port"]
+
+
+BREAKS: list[tuple[Any, str, Callable[[inventory.Data], Any]]] = [
+    (inventory.namespaces, "shop", lambda d: d["bookstore_namespaces"].append({"name": "shop", "mesh": True})),
+    (inventory.namespaces, "mesh of ecom", lambda d: d["bookstore_namespaces"][2].update(mesh=False)),
+    (inventory.node_ports, "services", lambda d: d["bookstore_nodeports"].pop()),
+    (inventory.node_ports, "used twice", _second_port),
+    (inventory.node_ports, "no node port", lambda d: d["bookstore_nodeports"][2].update(node_port=8080)),
+    (inventory.node_ports, "not both", lambda d: d["bookstore_matrix"][-1].update(node_blocks=True)),
+    (inventory.node_ports, "differ from N1", lambda d: d.update(bookstore_gateway_https_port=30001)),
+    (inventory.matrix, "no workload", lambda d: d["bookstore_matrix"][0]["sources"].append("ecom/nobody")),
+    (inventory.matrix, "unknown key", lambda d: d["bookstore_matrix"][0].update(port=1)),
+    (inventory.matrix, "two rows", lambda d: d["bookstore_matrix"].append(d["bookstore_matrix"][0])),
+    (inventory.matrix, "own source", lambda d: d["bookstore_matrix"][1]["sources"].append("ecom/ecom-api")),
+    (inventory.volumes, "volumes, SPEC", lambda d: d["bookstore_volumes"].pop()),
+    (inventory.volumes, "used twice", lambda d: d["bookstore_volumes"][1].update(d["bookstore_volumes"][0])),
+    (inventory.volumes, "system's", lambda d: d["bookstore_volumes"][0].update(uid=0)),
+    (inventory.volumes, "no backup", lambda d: d["bookstore_volumes"][0].update(name="other-db")),
+    (inventory.networks, "overlaps", lambda d: d.update(bookstore_pod_cidr="10.96.0.0/12")),
+]
+
+
+@pytest.mark.parametrize(("rule", "fragment", "change"), BREAKS, ids=[f"{rule.__name__}-{fragment}" for rule, fragment, _ in BREAKS])
+def test_the_rule_finds_a_broken_inventory(data: inventory.Data, rule: Any, fragment: str, change: Callable[[inventory.Data], Any]) -> None:
+    broken = copy.deepcopy(data)
+    change(broken)
+    assert any(fragment in fault for fault in rule(broken)), rule(broken)

@@ -1,0 +1,126 @@
+"""Every manifest of every role, rendered without a cluster: schemas, policies, and the inventory they come from."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from checks import coverage, inventory, manifests as policies
+
+FIXTURES = Path(__file__).parent / "fixtures/manifests"
+Documents = list[dict[str, Any]]
+# Kinds whose schema is not Kubernetes' own: their CRDs come with Istio and the Gateway API.
+CUSTOM_GROUPS = ("gateway.networking.k8s.io", "security.istio.io", "networking.istio.io")
+
+
+def test_every_role_renders_something(rendered: dict[str, Documents], root: Path) -> None:
+    templates = {path.parent.parent.name for path in root.glob("roles/*/templates/*.yml.j2")}
+    assert {name.split("-")[0] for name in rendered} == templates
+    empty = [name for name, documents in rendered.items() if not documents]
+    assert not empty
+
+
+def test_manifests_match_the_schema_of_our_kubernetes(
+    rendered: dict[str, Documents], data: inventory.Data, no_faults: list[str]
+) -> None:
+    version = ".".join(data["bookstore_versions"]["kubernetes"].split(".")[:2])
+    checked = 0
+    for file, documents in rendered.items():
+        for manifest in documents:
+            if manifest["apiVersion"].split("/")[0] in CUSTOM_GROUPS:
+                continue
+            try:
+                kubernetes_validate.validate(manifest, version, strict=True)
+                checked += 1
+            except (kubernetes_validate.ValidationError, kubernetes_validate.SchemaNotFoundError) as error:
+                no_faults.append(f"{file}: {policies.name_of(manifest)}: {error}")
+    assert checked
+
+
+def test_no_object_is_declared_twice(manifests: Documents) -> None:
+    names = [(m["apiVersion"], policies.name_of(m)) for m in manifests if m["kind"] != "Namespace"]
+    assert sorted({str(name) for name in names if names.count(name) > 1}) == []
+
+
+@pytest.mark.parametrize("name", list(policies.RULES))
+def test_manifests_keep_the_policy(manifests: Documents, name: str, no_faults: list[str]) -> None:
+    no_faults += policies.RULES[name](manifests)
+
+
+@pytest.mark.parametrize("name", list(policies.RULES))
+def test_each_policy_finds_its_bad_example_and_passes_its_good_one(name: str) -> None:
+    good = list(yaml.safe_load_all((FIXTURES / f"{name}.good.yml").read_text(encoding="utf-8")))
+    bad = list(yaml.safe_load_all((FIXTURES / f"{name}.bad.yml").read_text(encoding="utf-8")))
+    assert policies.RULES[name](good) == []
+    faults = policies.RULES[name](bad)
+    expected = (FIXTURES / f"{name}.bad.yml").read_text(encoding="utf-8").splitlines()[0].removeprefix("# finds: ").split("; ")
+    assert len(faults) >= len(expected), faults
+    for fragment in expected:
+        assert any(fragment in fault for fault in faults), f"{fragment!r} is not among {faults}"
+
+
+def test_policies_are_the_matrix(manifests: Documents, data: inventory.Data, no_faults: list[str]) -> None:
+    matrix = data["bookstore_matrix"]
+    no_faults += coverage.authorization_covers(manifests, matrix)
+    no_faults += coverage.network_covers(manifests, matrix)
+    no_faults += coverage.exceptions_are(manifests, matrix)
+
+
+def test_node_ports_and_volumes_are_the_declared_ones(manifests: Documents, data: inventory.Data, no_faults: list[str]) -> None:
+    no_faults += coverage.node_ports_are_declared(manifests, data["bookstore_nodeports"])
+    no_faults += coverage.volumes_are_declared(manifests, data["bookstore_volumes"], data["bookstore_volume_class"])
+    no_faults += coverage.host_paths_are_declared(manifests)
+
+
+def test_only_the_gateway_is_exposed_so_far(manifests: Documents) -> None:
+    services = [*policies.of_kind(manifests, "Service"), *coverage.gateway_services(manifests)]
+    exposed = {s["metadata"]["name"] for s in services if s["spec"].get("type") == "NodePort"}
+    assert exposed == {"bookstore-gateway-istio"}
+
+
+def _changed(manifests: Documents, kind: str, change: Any) -> Documents:
+    """Return a copy in which ``change`` was applied to the first object of a kind that has rules from the matrix."""
+    copied = copy.deepcopy(manifests)
+    for manifest in policies.of_kind(copied, kind):
+        spec = manifest.get("spec") or {}
+        if any(spec.get(key) for key in ("selector", "ingress", "egress")) and manifest["metadata"]["name"] != "platform":
+            change(spec)
+            return copied
+    raise AssertionError(f"no {kind} to change")
+
+
+def _double_port(rules: Documents, key: str) -> None:
+    rules[0][key].append({"protocol": "TCP", "port": 1})
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "rule"),
+    [
+        ("AuthorizationPolicy", lambda spec: spec["rules"].pop(), coverage.authorization_covers),
+        ("AuthorizationPolicy", lambda spec: spec["rules"][0]["to"][0]["operation"]["ports"].append("1"), coverage.authorization_covers),
+        ("NetworkPolicy", lambda spec: spec["ingress"].pop(), coverage.network_covers),
+        ("NetworkPolicy", lambda spec: _double_port(spec["ingress"], "ports"), coverage.network_covers),
+        ("PeerAuthentication", lambda spec: spec["portLevelMtls"].clear(), coverage.exceptions_are),
+    ],
+)
+def test_a_policy_that_differs_from_the_matrix_is_found(
+    manifests: Documents, data: inventory.Data, kind: str, change: Any, rule: Any
+) -> None:
+    assert rule(_changed(manifests, kind, change), data["bookstore_matrix"])
+
+
+def test_an_undeclared_node_port_is_found(data: inventory.Data) -> None:
+    service = {"kind": "Service", "metadata": {"namespace": "ecom", "name": "x"}, "spec": {"type": "NodePort", "ports": [{"nodePort": 31000}]}}
+    assert coverage.node_ports_are_declared([service], data["bookstore_nodeports"])
+    service["spec"] = {"type": "LoadBalancer"}
+    assert coverage.node_ports_are_declared([service], data["bookstore_nodeports"])
+
+
+def test_a_volume_that_is_missing_is_found(manifests: Documents, data: inventory.Data) -> None:
+    fewer = [m for m in manifests if m["metadata"]["name"] != "redis"]
+    assert coverage.volumes_are_declared(fewer, data["bookstore_volumes"], data["bookstore_volume_class"])
