@@ -6,7 +6,7 @@ import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +59,16 @@ def rendered_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = shared / "rendered"
     with (shared / "rendered.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            _render(shared / "rendering", shared)
-            (shared / "rendering").rename(folder)
+        failure = shared / "rendering.failed"
+        if not folder.exists() and not failure.exists():
+            try:
+                _render(shared / "rendering", shared)
+                (shared / "rendering").rename(folder)
+            except AssertionError as error:
+                # Told to every test that needs the manifests, without trying again for each.
+                failure.write_text(str(error), encoding="utf-8")
+        if failure.exists():
+            pytest.fail(failure.read_text(encoding="utf-8"), pytrace=False)
     return folder
 
 
@@ -97,8 +104,16 @@ def manifests(rendered: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]
 
 
 @pytest.fixture
-def no_faults() -> Iterator[list[str]]:
+def no_faults() -> list[str]:
     """A list to which a test adds faults; at its end all are shown at once."""
-    found: list[str] = []
-    yield found
-    assert not found, "\n" + "\n".join(found)
+    return []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Fail a test that left faults in its list."""
+    outcome = yield
+    found = pyfuncitem.funcargs.get("no_faults")
+    if found:
+        pytest.fail("\n".join(str(fault) for fault in found), pytrace=False)
+    return outcome

@@ -19,6 +19,8 @@ def test_committed_files_keep_the_rules(committed: dict[str, str], allowances: a
             continue
         no_faults += sources.faults_of_text(path, text, allowances.covers)
         no_faults += sources.length_fault(path, text, allowances.covers)
+        if path.endswith(".py"):
+            no_faults += sources.sleep_faults(path, text, allowances.covers)
     no_faults += allowances.unused({rule.name for rule in sources.RULES} | {"long-file"})
 
 
@@ -37,6 +39,19 @@ def test_each_rule_finds_its_bad_example_and_passes_its_good_one(rule: str, no_f
             found = sources.faults_of_text(file.name, line, nothing)
             if not any(f": {rule}:" in fault for fault in found):
                 no_faults.append(f"{file.name}:{number}: {rule} does not find: {line}")
+
+
+def test_only_pauses_of_bounded_polls_may_sleep() -> None:
+    def faults(code: str) -> list[str]:
+        return sources.sleep_faults("a.py", code, lambda *_: False)
+
+    poll = "while not done():\n    assert time.monotonic() < deadline\n    time.sleep(0.1)\n"
+    assert faults(poll) == []
+    assert faults("await asyncio.sleep(0)\n") == []
+    assert faults("time.sleep(5)\n")
+    assert faults("await asyncio.sleep(1)\n")
+    assert faults("while not done():\n    time.sleep(0.1)\n"), "without a bound"
+    assert faults("for _ in range(9):\n    time.sleep(1)\n"), "without an early end"
 
 
 def test_a_long_file_is_found() -> None:

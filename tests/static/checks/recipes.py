@@ -81,11 +81,6 @@ def command_is_a_list(text: str) -> list[str]:
     return [f"{found}: write a JSON list" for found in _of(text, "ENTRYPOINT", "CMD") if not found.startswith("[")]
 
 
-def purpose_is_told(text: str) -> list[str]:
-    """The first line says what the image is."""
-    return [] if re.match(r"# \w", text) else ["the first line is no comment that says what the image is"]
-
-
 def no_secret_is_baked(text: str) -> list[str]:
     """No ENV or ARG carries a secret: layers are readable by everyone who can pull."""
     name = re.compile(r"\b\w*(?:PASSWORD|SECRET|TOKEN|API_KEY)\w*\s*=", re.IGNORECASE)
@@ -95,7 +90,6 @@ def no_secret_is_baked(text: str) -> list[str]:
 RULES: dict[str, Callable[[str], list[str]]] = {
     rule.__name__: rule
     for rule in (
-        base_is_given, user_is_numeric, user_is_not_root, nothing_is_downloaded, apt_is_tidy, command_is_a_list, purpose_is_told,
-        no_secret_is_baked,
+        base_is_given, user_is_numeric, user_is_not_root, nothing_is_downloaded, apt_is_tidy, command_is_a_list, no_secret_is_baked,
     )
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,7 +48,6 @@ RULES = (
     _rule("floating-version", r"[\w/-]:latest\b", "name a version"),
     _rule("ignored-error", r"ignore_errors:\s*(?:true|yes)|failed_when:\s*(?:false|no)\s*$", "let it fail, or say what failure is", YAML),
     _rule("swallowed-status", r"\|\|\s*(?:true|:)\s*(?:$|[)#;])", "handle the status", SHELL),
-    _rule("fixed-sleep", r"\b(?:time|asyncio|anyio)\.sleep\(|\bawait sleep\(", "poll for the fact, with a bound", (".py",)),
     _rule("fixed-sleep", r"^\s*sleep\s+\d|ansible\.builtin\.pause|\[sleep,", "poll for the fact, with a bound", (*YAML, *SHELL)),
     _rule("port-forward", r"\bport-forward\b", "use a NodePort or the API server's exec", (".py", *YAML, *SHELL)),
 )  # fmt: skip
@@ -63,6 +63,29 @@ def faults_of_text(path: str, text: str, allowed: Callable[[str, str, str], bool
             found = rule.pattern.search(line)
             if found and not allowed(rule.name, path, line):
                 faults.append(f"{path}:{number}: {rule.name}: {found.group(0).strip()!r}; {rule.instead}")
+    return faults
+
+
+def sleep_faults(path: str, text: str, allowed: Callable[[str, str, str], bool]) -> list[str]:
+    """Return sleeps of Python code that are not a pause of a bounded poll: a loop that reads a clock and can end early."""
+    tree = ast.parse(text)
+    bounded: set[int] = set()
+    for loop in ast.walk(tree):
+        if not isinstance(loop, (ast.While, ast.For, ast.AsyncFor)):
+            continue
+        inside = list(ast.walk(loop))
+        reads_clock = any(isinstance(node, ast.Attribute) and node.attr in ("monotonic", "perf_counter", "loop", "time") for node in inside)
+        may_end = any(isinstance(node, (ast.Return, ast.Break, ast.Raise, ast.Assert)) for node in inside)
+        if reads_clock and may_end:
+            bounded |= {id(node) for node in inside}
+    faults = []
+    lines = text.splitlines()
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or id(node) in bounded or not isinstance(node.func, ast.Attribute) or node.func.attr != "sleep":
+            continue
+        yields = len(node.args) == 1 and isinstance(node.args[0], ast.Constant) and node.args[0].value == 0
+        if not yields and not allowed("fixed-sleep", path, lines[node.lineno - 1]):
+            faults.append(f"{path}:{node.lineno}: fixed-sleep: {ast.unparse(node)!r}; poll for the fact, with a bound")
     return faults
 
 
