@@ -114,6 +114,6 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     """Fail a test that left faults in its list."""
     outcome = yield
     found = pyfuncitem.funcargs.get("no_faults")
-    if found:
+    if isinstance(found, list) and found:
         pytest.fail("\n".join(str(fault) for fault in found), pytrace=False)
     return outcome

@@ -67,7 +67,17 @@ def test_tests_and_images_use_the_same_versions(committed: dict[str, str], no_fa
     for name, version in image.items():
         if dev.get(name, version) != version:
             no_faults.append(f"requirements/dev.txt: {name}=={dev[name]}, but apps/ecom/requirements.txt has {version}")
-    for name in ("fastapi", "starlette", "sqlalchemy", "psycopg", "alembic", "pydantic-settings", "uvicorn", "structlog", "prometheus-client"):
+    for name in (
+        "fastapi",
+        "starlette",
+        "sqlalchemy",
+        "psycopg",
+        "alembic",
+        "pydantic-settings",
+        "uvicorn",
+        "structlog",
+        "prometheus-client",
+    ):
         if name not in dev:
             no_faults.append(f"requirements/dev.txt: {name} is missing; the services' tests need it")
     for name in sorted(set(dev) & set(controller)):

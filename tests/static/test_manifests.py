@@ -10,7 +10,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from checks import coverage, inventory, manifests as policies
+from checks import coverage, inventory
+from checks import manifests as policies
 
 FIXTURES = Path(__file__).parent / "fixtures/manifests"
 Documents = list[dict[str, Any]]
@@ -25,9 +26,7 @@ def test_every_role_renders_something(rendered: dict[str, Documents], root: Path
     assert not empty
 
 
-def test_manifests_match_the_schema_of_our_kubernetes(
-    rendered: dict[str, Documents], data: inventory.Data, no_faults: list[str]
-) -> None:
+def test_manifests_match_the_schema_of_our_kubernetes(rendered: dict[str, Documents], data: inventory.Data, no_faults: list[str]) -> None:
     version = ".".join(data["bookstore_versions"]["kubernetes"].split(".")[:2])
     checked = 0
     for file, documents in rendered.items():
@@ -115,7 +114,11 @@ def test_a_policy_that_differs_from_the_matrix_is_found(
 
 
 def test_an_undeclared_node_port_is_found(data: inventory.Data) -> None:
-    service = {"kind": "Service", "metadata": {"namespace": "ecom", "name": "x"}, "spec": {"type": "NodePort", "ports": [{"nodePort": 31000}]}}
+    service = {
+        "kind": "Service",
+        "metadata": {"namespace": "ecom", "name": "x"},
+        "spec": {"type": "NodePort", "ports": [{"nodePort": 31000}]},
+    }
     assert coverage.node_ports_are_declared([service], data["bookstore_nodeports"])
     service["spec"] = {"type": "LoadBalancer"}
     assert coverage.node_ports_are_declared([service], data["bookstore_nodeports"])

@@ -141,7 +141,7 @@ def gateway_services(manifests: list[Manifest]) -> list[Manifest]:
         name, namespace = gateway["metadata"]["name"], gateway["metadata"]["namespace"]
         overlay = ((gateway["spec"].get("infrastructure") or {}).get("parametersRef") or {}).get("name")
         for config in of_kind(manifests, "ConfigMap"):
-            if config["metadata"] .get("name") == overlay and config["metadata"]["namespace"] == namespace:
+            if config["metadata"].get("name") == overlay and config["metadata"]["namespace"] == namespace:
                 spec = yaml.safe_load(config["data"].get("service", "{}")).get("spec") or {}
                 metadata = {"name": f"{name}-{gateway['spec']['gatewayClassName']}", "namespace": namespace}
                 found.append({"kind": "Service", "metadata": metadata, "spec": spec})

@@ -56,5 +56,7 @@ def address_table(rows: list[dict[str, Any]]) -> str:
     lines = ["| # | Address | Service | Serves |", "|---|---|---|---|"]
     for row in rows:
         scheme = "https" if row["name"] == "https" else "http"
-        lines.append(f"| {row['id']} | `{scheme}://127.0.0.1:{row['node_port']}` | `{row['namespace']}/{row['service']}` | {row['serves']} |")
+        lines.append(
+            f"| {row['id']} | `{scheme}://127.0.0.1:{row['node_port']}` | `{row['namespace']}/{row['service']}` | {row['serves']} |"
+        )
     return "\n".join(lines)

@@ -11,7 +11,9 @@ import yaml
 Data = dict[str, Any]
 
 # SPEC 2.
-NAMESPACES = frozenset("gateway storefront ecom inventory admin identity infra analytics observability admin-tools".split())
+NAMESPACES = frozenset(
+    ["gateway", "storefront", "ecom", "inventory", "admin", "identity", "infra", "analytics", "observability", "admin-tools"]
+)
 VOLUMES = 13
 NODE_PORT_SERVICES = 8
 NODE_PORTS = range(30000, 32768)
@@ -99,7 +101,11 @@ def volumes(data: Data) -> list[str]:
             faults.append(f"bookstore_volumes: {row['name']}: uid {row['uid']} is a system's")
         if not re.fullmatch(r"\d+[MG]i", row["size"]):
             faults.append(f"bookstore_volumes: {row['name']}: size {row['size']} is not <number>Mi or Gi")
-        if row["name"].endswith("-db") and not row["name"].startswith("backup-") and names.get(f"backup-{row['name']}", row)["uid"] != row["uid"]:
+        if (
+            row["name"].endswith("-db")
+            and not row["name"].startswith("backup-")
+            and names.get(f"backup-{row['name']}", row)["uid"] != row["uid"]
+        ):
             faults.append(f"bookstore_volumes: backup-{row['name']}: another uid than {row['name']}")
     databases = {name for name in names if name.endswith("-db") and not name.startswith("backup-")}
     backups = {name.removeprefix("backup-") for name in names if name.startswith("backup-")}
@@ -118,9 +124,7 @@ def networks(data: Data) -> list[str]:
 
     names = ["bookstore_pod_cidr", "bookstore_service_cidr", "bookstore_node_cidr"]
     ranges = [ipaddress.ip_network(data[name]) for name in names]
-    return [
-        f"{names[a]} overlaps {names[b]}" for a in range(3) for b in range(a + 1, 3) if ranges[a].overlaps(ranges[b])
-    ]
+    return [f"{names[a]} overlaps {names[b]}" for a in range(3) for b in range(a + 1, 3) if ranges[a].overlaps(ranges[b])]
 
 
 RULES = (namespaces, node_ports, matrix, volumes, networks)

@@ -75,7 +75,11 @@ def sleep_faults(path: str, text: str, allowed: Callable[[str, str, str], bool])
             continue
         inside = list(ast.walk(loop))
         reads_clock = any(isinstance(node, ast.Attribute) and node.attr in ("monotonic", "perf_counter", "loop", "time") for node in inside)
-        may_end = any(isinstance(node, (ast.Return, ast.Break, ast.Raise, ast.Assert)) for node in inside)
+        may_end = any(
+            isinstance(node, (ast.Return, ast.Break, ast.Raise, ast.Assert))
+            or (isinstance(node, ast.Attribute) and node.attr in ("fail_json", "exit_json"))  # these end a module
+            for node in inside
+        )
         if reads_clock and may_end:
             bounded |= {id(node) for node in inside}
     faults = []

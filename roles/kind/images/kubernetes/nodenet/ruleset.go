@@ -42,7 +42,7 @@ type Hook struct {
 // takeOver fills tx with the steps from a table of which only the names are
 // known. The base chains stay: were they deleted and created again, even in
 // one transaction, a packet could meet the new chain before and the old one
-// after the switch, both empty, and pass. (Seen: one packet of 100,000.)
+// after the switch, both empty, and pass. (The proof saw it happen.)
 func takeOver(tx *knftables.Transaction, inherited, desired Ruleset) {
 	for _, name := range slices.Sorted(maps.Keys(inherited.Sets)) {
 		switch set := inherited.Sets[name]; {

@@ -25,7 +25,7 @@ const (
 	in  = networkingv1.PolicyTypeIngress
 	out = networkingv1.PolicyTypeEgress
 	// How often an agent is restarted under forbidden traffic. Deleting and
-	// creating the base chains instead let a packet through in one of 20.
+	// creating the base chains instead let a packet through in one run of three.
 	takeovers = 20
 )
 

