@@ -28,7 +28,8 @@ def files_digest(root: Path) -> dict[str, str]:
     paths = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
     result = {}
     for path in paths:
-        if "__pycache__" in path.parts or path.suffix == ".pyc" or path.name.endswith("_test.go"):
+        # What cannot change the result: byte code, documents and tests.
+        if "__pycache__" in path.parts or path.suffix in (".pyc", ".md") or path.name.endswith("_test.go"):
             continue
         executable = os.access(path, os.X_OK)
         content = hashlib.sha256(path.read_bytes()).hexdigest()
