@@ -33,10 +33,10 @@ def test_each_rule_finds_its_bad_example_and_passes_its_good_one(rule: str, no_f
     assert good, f"{FIXTURES}: no {rule}.good.*"
     assert bad, f"{FIXTURES}: no {rule}.bad.*"
     for file in good:
-        no_faults += sources.faults_of_text(file.name, file.read_text(encoding="utf-8"), nothing)
+        no_faults += sources.faults_of_text(file.name.removesuffix(".txt"), file.read_text(encoding="utf-8"), nothing)
     for file in bad:
         for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-            found = sources.faults_of_text(file.name, line, nothing)
+            found = sources.faults_of_text(file.name.removesuffix(".txt"), line, nothing)
             if not any(f": {rule}:" in fault for fault in found):
                 no_faults.append(f"{file.name}:{number}: {rule} does not find: {line}")
 

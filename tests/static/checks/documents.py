@@ -56,7 +56,6 @@ def address_table(rows: list[dict[str, Any]]) -> str:
     lines = ["| # | Address | Service | Serves |", "|---|---|---|---|"]
     for row in rows:
         scheme = "https" if row["name"] == "https" else "http"
-        lines.append(
-            f"| {row['id']} | `{scheme}://127.0.0.1:{row['node_port']}` | `{row['namespace']}/{row['service']}` | {row['serves']} |"
-        )
+        address, service = f"{scheme}://127.0.0.1:{row['node_port']}", f"{row['namespace']}/{row['service']}"
+        lines.append(f"| {row['id']} | `{address}` | `{service}` | {row['serves']} |")
     return "\n".join(lines)

@@ -81,9 +81,8 @@ def uses_are_declared(role: Path) -> list[str]:
             if f"community.{role.name}" not in name:
                 faults.append(f"roles/{role.name}/{path}: {name} is neither in defaults nor in the argument spec")
         for name in sorted(_words("\n".join(lines), f"__{role.name}_")):
-            if not any(
-                re.search(rf"(?:register: {name}\b|^\s*-?\s*{name}:|set {name}\b)", other, re.MULTILINE) for other in texts.values()
-            ):
+            is_set = re.compile(rf"(?:register: {name}\b|^\s*-?\s*{name}:|set {name}\b)", re.MULTILINE)
+            if not any(is_set.search(other) for other in texts.values()):
                 faults.append(f"roles/{role.name}/{path}: {name} is never registered or set")
     return faults
 

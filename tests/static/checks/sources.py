@@ -13,9 +13,10 @@ GENERATED = (".sum", "LICENSE", "requirements/controller.txt", "requirements/dev
 
 # Hosts from which packages or images are fetched. Written in pieces, so that this file obeys its own rule.
 _HOSTS = [
-    "pypi" r"\.org", "pythonhosted" r"\.org", "npmjs" r"\.(?:org|com)", "yarnpkg" r"\.com", "docker" r"\.(?:io|com)/\w", "ghcr" r"\.io",
-    "quay" r"\.io", "gcr" r"\.io", "registry\\.k8s" r"\.io", "mcr\\.microsoft" r"\.com", "maven\\.org", "maven\\.apache" r"\.org/maven2",
-    "proxy\\.golang" r"\.org", "sum\\.golang" r"\.org", "crates" r"\.io", "deb\\.debian" r"\.org", "debian\\.org/debian", "galaxy\\.ansible" r"\.com",
+    "pypi" r"\.org", "pythonhosted" r"\.org", "npmjs" r"\.(?:org|com)", "yarnpkg" r"\.com", "docker" r"\.(?:io|com)/\w",
+    "ghcr" r"\.io", "quay" r"\.io", "gcr" r"\.io", "registry\\.k8s" r"\.io", "mcr\\.microsoft" r"\.com", "maven\\.org",
+    "maven\\.apache" r"\.org/maven2", "proxy\\.golang" r"\.org", "sum\\.golang" r"\.org", "crates" r"\.io",
+    "deb\\.debian" r"\.org", "debian\\.org/debian", "galaxy\\.ansible" r"\.com",
 ]  # fmt: skip
 
 

@@ -73,11 +73,15 @@ def build_go(artifact: Artifact, target: Path, context: Context) -> None:
     module = artifact.folder / artifact.spec["module"]
     env = go_env(context)
     ldflags = " ".join(["-s -w", *[f"-X {flag}" for flag in artifact.spec.get("ldflags", [])]])
-    for binary, package in artifact.spec["packages"].items():
-        command = ["go", "build", "-trimpath", "-ldflags", ldflags, "-o", str(target / binary), package]
-        commands.run(artifact.name, command, context.log(artifact.name), cwd=module, env=env)
-    for binary in artifact.spec.get("links", {}):
-        (target / binary).symlink_to(artifact.spec["links"][binary])
+    packages: dict[str, str] = artifact.spec["packages"]
+    command = ["go", "build", "-trimpath", "-ldflags", ldflags, "-o"]
+    if all(binary == package.rsplit("/", 1)[-1] for binary, package in packages.items()):
+        # One call compiles what they share once and links side by side.
+        calls = [[*command, f"{target}/", *packages.values()]]
+    else:
+        calls = [[*command, str(target / binary), package] for binary, package in packages.items()]
+    for call in calls:
+        commands.run(artifact.name, call, context.log(artifact.name), cwd=module, env=env)
 
 
 def build_go_module_files(artifact: Artifact, target: Path, context: Context) -> None:

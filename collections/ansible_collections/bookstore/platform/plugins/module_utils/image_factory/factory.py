@@ -198,8 +198,6 @@ class Factory:
 
     def _build(self, name: str, progress: Progress) -> None:
         log = self.context.log(name)
-        # Each build has a log of its own; the last one of a component is what a reader wants.
-        log.unlink(missing_ok=True)
         progress.start(name, log)
         try:
             if name in self.catalogue.artifacts:
@@ -212,6 +210,8 @@ class Factory:
 
     def _build_artifact(self, artifact: Artifact) -> None:
         def build(target: Path) -> None:
+            # Under the entry's lock: another run may be writing this log until then.
+            self.context.log(artifact.name).unlink(missing_ok=True)
             builders.BUILDERS[artifact.builder](artifact, target, self.context)
 
         self.context.cache.ensure("artifacts", artifact.name, self.key(artifact.name), build)
@@ -219,6 +219,7 @@ class Factory:
     def _build_image(self, image: Image, log: Path) -> None:
         reference = self.engine.reference(image.name, self.key(image.name))
         if not self.engine.has(reference):
+            log.unlink(missing_ok=True)
             self._make(image, reference, log)
         if image.publish and not self._published(image):
             for tag in self._tags(image):
