@@ -1,105 +1,89 @@
-"""Benchmark of the book list and search through the gateway, at fixed rates.
+"""Benchmark of the book list and the search through the gateway, at fixed rates.
 
-Run: ``python -m tests.perf.catalogue --rate 20 --rate 50 --seconds 30``. Load is open-loop: requests are sent at their
-planned times whether or not earlier ones were answered, and latency counts from the planned time, so a stall is not
-hidden. Only this machine's loopback address is loaded; requests are bounded by rate x seconds.
+Run on a machine on which the platform is up: ``python -m tests.perf.catalogue --rate 20 --rate 50 --seconds 30``.
+Requests go to this machine's loopback address only, bounded by rate x seconds; the certificate is verified against the
+platform's own authority. It judges nothing: the figures belong to the machine that is printed with them.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import json
 import ssl
-import statistics
-import subprocess
-import time
-from dataclasses import dataclass, field
+import sys
+from pathlib import Path
+from typing import Any
 
-import httpx2
+import kubernetes
+import yaml
 
-from .machine import facts
+from .load import Connections, constant_rate
+from .machine import REPORTS, STATE, facts, sentence, table
 
-API = "https://api.bookstore.test:30000"
+VARIABLES = Path(__file__).parents[2] / "inventory/local/group_vars/all"
 TARGETS = {"list": "/ecom/books", "search": "/ecom/books/search?q=the"}
+RATES = [20.0, 50.0, 100.0]
+COLUMNS = ("target", "rate", "requests", "errors", "p50_ms", "p95_ms", "p99_ms", "max_ms", "lag_p99_ms", "generator_cpu_ms")
 
 
-@dataclass
-class Sample:
-    """Latencies in seconds, and what went wrong."""
-
-    latencies: list[float] = field(default_factory=list)
-    lags: list[float] = field(default_factory=list)
-    errors: int = 0
-
-    def summary(self) -> dict[str, float | int]:
-        """Return percentiles in milliseconds, the error count and how late the generator itself was."""
-        cuts = statistics.quantiles(self.latencies, n=100) if len(self.latencies) > 1 else [0.0] * 99
-        return {
-            "requests": len(self.latencies) + self.errors, "errors": self.errors,
-            "p50_ms": round(cuts[49] * 1000, 1), "p95_ms": round(cuts[94] * 1000, 1), "p99_ms": round(cuts[98] * 1000, 1),
-            "generator_lag_p99_ms": round(statistics.quantiles(self.lags, n=100)[98] * 1000, 1),
-        }
+def address() -> tuple[str, int]:
+    """Return host name and port of the APIs, as the inventory has them."""
+    platform, network = (yaml.safe_load((VARIABLES / name).read_text(encoding="utf-8")) for name in ("platform.yml", "network.yml"))
+    return f"api.{platform['bookstore_domain']}", network["bookstore_gateway_https_port"]
 
 
-def authority() -> str:
-    """Return the certificate of the platform's own authority."""
-    command = ["docker", "exec", "bookstore-control-plane", "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", "get", "secret",
-               "--namespace=gateway", "bookstore-gateway-tls", "--output=go-template={{index .data \"ca.crt\" | base64decode}}"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+def authority() -> ssl.SSLContext:
+    """Return TLS settings that trust the platform's own authority and nothing else."""
+    kubeconfig = STATE / "kubeconfig"
+    if not kubeconfig.is_file():
+        sys.exit(f"{kubeconfig} does not exist: run `make up` first")
+    # The client carries no types.
+    config: Any = kubernetes.config
+    config.load_kube_config(str(kubeconfig))
+    secret: Any = kubernetes.client.CoreV1Api().read_namespaced_secret("bookstore-gateway-tls", "gateway")
+    return ssl.create_default_context(cadata=base64.b64decode(secret.data["ca.crt"]).decode("ascii"))
 
 
-async def measure(client: httpx2.AsyncClient, path: str, rate: float, seconds: float) -> Sample:
-    """Send ``rate`` requests per second for ``seconds`` and collect what comes back."""
-    sample = Sample()
-
-    async def one(planned: float) -> None:
-        sample.lags.append(time.perf_counter() - planned)
-        try:
-            answer = await client.get(path)
-        except httpx2.HTTPError:
-            sample.errors += 1
-            return
-        if answer.status_code == 200:
-            sample.latencies.append(time.perf_counter() - planned)
-        else:
-            sample.errors += 1
-
-    begin = time.perf_counter()
-    async with asyncio.TaskGroup() as group:
-        for number in range(int(rate * seconds)):
-            planned = begin + number / rate
-            await asyncio.sleep(max(0.0, planned - time.perf_counter()))
-            group.create_task(one(planned))
-    return sample
-
-
-async def run(rates: list[float], seconds: float) -> list[dict[str, object]]:
-    """Measure each target at each rate, after a short warm-up."""
-    results: list[dict[str, object]] = []
-    trust = ssl.create_default_context(cadata=authority())
-    limits = httpx2.Limits(max_connections=64, max_keepalive_connections=64)
-    async with httpx2.AsyncClient(base_url=API, verify=trust, timeout=15, limits=limits, trust_env=False) as client:
-        await measure(client, TARGETS["list"], 20, 3)
+async def run(rates: list[float], seconds: float) -> list[dict[str, Any]]:
+    """Measure each target at each rate, after a short warm-up that is not counted."""
+    host, port = address()
+    connections = Connections(host, port, authority())
+    results: list[dict[str, Any]] = []
+    try:
+        for path in TARGETS.values():
+            await constant_rate(connections, path, 20, 2)
         for name, path in TARGETS.items():
             for rate in rates:
-                summary = (await measure(client, path, rate, seconds)).summary()
-                results.append({"target": name, "rate": rate, **summary})
-                print(f"{name:7} {rate:6.0f}/s  " + "  ".join(f"{key} {value}" for key, value in summary.items()), flush=True)
+                print(f"{name} at {rate:g}/s for {seconds:g} s ...", flush=True)
+                sample = await constant_rate(connections, path, rate, seconds)
+                results.append({"target": name, "path": path, "rate": rate, **sample.summary(), "errors_by_kind": dict(sample.errors)})
+    finally:
+        await connections.close()
     return results
 
 
 def main() -> None:
-    """Run the benchmark and print its figures, with ``--json`` as a document, too."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rate", type=float, action="append", help="requests per second; may be given several times")
-    parser.add_argument("--seconds", type=float, default=30)
-    parser.add_argument("--json", help="file for the results")
+    """Run the benchmark, print its table and write it as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rate", type=float, action="append", help=f"requests per second, may be repeated (default {RATES})")
+    parser.add_argument("--seconds", type=float, default=30, help="duration of each measurement (default 30)")
+    parser.add_argument("--json", type=Path, default=REPORTS / "perf-catalogue.json", help="file for the figures (default %(default)s)")
     arguments = parser.parse_args()
-    results = asyncio.run(run(arguments.rate or [20, 50, 100], arguments.seconds))
-    if arguments.json:
-        with open(arguments.json, "w", encoding="utf-8") as file:
-            json.dump({"machine": facts(), "results": results}, file, indent=1)
+    machine = facts()
+    print(sentence(machine))
+    try:
+        results = asyncio.run(run(arguments.rate or RATES, arguments.seconds))
+    except ValueError as error:
+        parser.error(str(error))
+    print(table(COLUMNS, [[row[column] for column in COLUMNS] for row in results]))
+    for row in results:
+        if row["errors_by_kind"]:
+            print(f"errors of {row['target']} at {row['rate']:g}/s: {row['errors_by_kind']}")
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps({"machine": machine, "results": results}, indent=1), encoding="utf-8")
+    print(f"written to {arguments.json}")
 
 
 if __name__ == "__main__":
