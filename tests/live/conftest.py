@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx2
-import kubernetes
 import pytest
 import yaml
-from kubernetes.stream import stream
+
+from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
 
 STATE = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "bookstore-platform"
 NETWORK = yaml.safe_load((Path(__file__).parents[2] / "inventory/local/group_vars/all/network.yml").read_text())
@@ -28,17 +28,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def core() -> kubernetes.client.CoreV1Api:
-    """The core API of the cluster."""
-    kubernetes.config.load_kube_config(str(STATE / "kubeconfig"))
-    return kubernetes.client.CoreV1Api()
+def cluster() -> Cluster:
+    """The cluster's API server."""
+    return Cluster(str(STATE / "kubeconfig"), request_timeout=15)
 
 
 @pytest.fixture(scope="session")
-def trust(core: kubernetes.client.CoreV1Api) -> ssl.SSLContext:
+def trust(cluster: Cluster) -> ssl.SSLContext:
     """TLS that trusts the platform's certificate authority and nothing else."""
-    secret = core.read_namespaced_secret("bookstore-gateway-tls", "gateway")
-    return ssl.create_default_context(cadata=base64.b64decode(secret.data["ca.crt"]).decode())
+    secret = cluster.get("Secret", "gateway", "bookstore-gateway-tls")
+    assert secret is not None, "gateway/bookstore-gateway-tls does not exist; run make up"
+    return ssl.create_default_context(cadata=base64.b64decode(secret["data"]["ca.crt"]).decode("ascii"))
 
 
 @pytest.fixture
@@ -49,14 +49,12 @@ def api(trust: ssl.SSLContext) -> Iterator[httpx2.Client]:
 
 
 @pytest.fixture
-def ecom_sql(core: kubernetes.client.CoreV1Api) -> Callable[[str], str]:
-    """Run SQL in ecom-db as its superuser, over the pod's local socket."""
+def ecom_sql(cluster: Cluster) -> Callable[[str], str]:
+    """Run SQL in ecom-db as its superuser, over the pod's local socket; ClusterError when it fails."""
 
     def run(statement: str) -> str:
-        command = ["psql", "--host=/run/postgresql", "--username=postgres", "--dbname=ecomdb", "--no-psqlrc", "--tuples-only",
-                   "--no-align", "--quiet", "--set=ON_ERROR_STOP=1", f"--command={statement}"]
-        text: str = stream(core.connect_get_namespaced_pod_exec, "ecom-db-0", "ecom", container="postgresql", command=command,
-                           stdin=False, stdout=True, stderr=True, tty=False)
-        return text.strip()
+        command = ["psql", "--host=/run/postgresql", "--username=postgres", "--dbname=ecomdb", "--no-psqlrc"]
+        command += ["--tuples-only", "--no-align", "--quiet", "--set=ON_ERROR_STOP=1", f"--command={statement}"]
+        return cluster.execute("ecom", "ecom-db-0", "postgresql", command, timeout=30).strip()
 
     return run

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import kubernetes
+import urllib3
 import yaml
 
 from .load import Connections, constant_rate
@@ -42,7 +43,10 @@ def authority() -> ssl.SSLContext:
     # The client carries no types.
     config: Any = kubernetes.config
     config.load_kube_config(str(kubeconfig))
-    secret: Any = kubernetes.client.CoreV1Api().read_namespaced_secret("bookstore-gateway-tls", "gateway")
+    try:
+        secret: Any = kubernetes.client.CoreV1Api().read_namespaced_secret("bookstore-gateway-tls", "gateway", _request_timeout=10)
+    except (kubernetes.client.ApiException, OSError, urllib3.exceptions.HTTPError) as error:
+        sys.exit(f"the authority's certificate cannot be read from Secret gateway/bookstore-gateway-tls: {error}; run `make up` first")
     return ssl.create_default_context(cadata=base64.b64decode(secret.data["ca.crt"]).decode("ascii"))
 
 

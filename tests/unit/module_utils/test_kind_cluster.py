@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,9 @@ class Recorder(kind_cluster.Cluster):
     def wait_for_api(self, timeout: float) -> None:
         self.done.append("api")
 
+    def wait_for_kubelets(self, names: Iterable[str], timeout: float) -> None:
+        self.done.append("kubelets")
+
     def join_worker(self, name: str, nodes: dict[str, dict[str, Any]], timeout: float) -> None:
         self.done.append(f"join {name}")
 
@@ -55,7 +59,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recorder:
 
 def test_healthy_cluster_is_left_alone(cluster: Recorder, nodes: dict[str, Any]) -> None:
     assert not cluster.ensure(rebuild=False, timeout=1).changed
-    assert cluster.done == ["kubeconfig", "api"]
+    assert cluster.done == ["kubeconfig", "api", "kubelets"]
 
 
 def test_nothing_there_is_created(cluster: Recorder, nodes: dict[str, Any]) -> None:
@@ -86,7 +90,7 @@ def test_stopped_nodes_are_started_before_the_api_is_waited_for(cluster: Recorde
     nodes["shop-worker"]["State"]["Running"] = False
     outcome = cluster.ensure(rebuild=False, timeout=1)
     assert outcome.started == ["shop-worker"]
-    assert cluster.done == ["container start shop-worker", "kubeconfig", "api"]
+    assert cluster.done == ["container start shop-worker", "kubeconfig", "api", "kubelets"]
 
 
 def test_lost_worker_is_replaced(cluster: Recorder, nodes: dict[str, Any]) -> None:
@@ -148,3 +152,21 @@ def test_join_configuration_takes_name_and_address_of_the_new_node() -> None:
     assert "kind://docker/shop/shop-worker2\n" in text
     assert "172.30.0.41" in text
     assert text.count("shop-worker22") == 0
+
+
+def pod(name: str, node: str | None, *started: str | None) -> dict[str, Any]:
+    states = [{"state": {"running": {"startedAt": at}} if at else {"waiting": {}}} for at in started]
+    return {"metadata": {"namespace": "n", "name": name}, "spec": {"nodeName": node} if node else {}, "status": {"containerStatuses": states}}
+
+
+def test_pods_of_before_the_nodes_start_are_stale() -> None:
+    started = {"shop-worker": "2026-11-23T06:00:00.123456789Z"}
+    pods = [
+        pod("old", "shop-worker", "2026-11-23T05:59:59Z"),
+        pod("half", "shop-worker", "2026-11-23T06:00:09Z", "2026-11-23T05:00:00Z"),
+        pod("new", "shop-worker", "2026-11-23T06:00:00Z"),
+        pod("waiting", "shop-worker", None),
+        pod("elsewhere", "other", "2026-11-23T05:00:00Z"),
+        pod("unscheduled", None),
+    ]
+    assert kind_cluster.stale_pods(pods, started) == ["n/old", "n/half"]

@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,7 @@ class Cluster:
             docker("container", "start", name)
         self.write_kubeconfig()
         self.wait_for_api(timeout)
+        self.wait_for_kubelets(nodes, timeout)
         for name in outcome.joined:
             self.join_worker(name, nodes, timeout)
         return outcome
@@ -176,6 +178,24 @@ class Cluster:
                 )
             time.sleep(0.5)
 
+    def wait_for_kubelets(self, names: Iterable[str], timeout: float) -> None:
+        """Wait until no pod's status is older than its node's start.
+
+        After a power loss the API server shows what was true before it; who trusts that finds "ready" pods that are gone.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            nodes = {name: node["State"]["StartedAt"] for name, node in containers(f"{LABEL}={self.name}").items() if name in names}
+            stale = stale_pods(json.loads(self.kubectl("get", "pods", "--all-namespaces", "--output=json"))["items"], nodes)
+            if not stale:
+                return
+            if time.monotonic() > deadline:
+                raise ClusterError(
+                    f"BK-243: {len(stale)} pods still have the status of before their node's start after {timeout:.0f} s: "
+                    f"{', '.join(stale[:5])}; see `make status`, then run bootstrap.yml -e rebuild=true, which keeps the data"
+                )
+            time.sleep(0.5)
+
     def join_worker(self, name: str, nodes: dict[str, dict[str, Any]], timeout: float) -> None:
         """Replace a worker whose container is gone by a new one made like its sibling."""
         siblings = [node for node in nodes.values() if node["Config"]["Labels"].get(ROLE_LABEL) == "worker"]
@@ -211,6 +231,20 @@ class Cluster:
             if time.monotonic() > deadline:
                 raise ClusterError(f"BK-242: node {name} did not start within {timeout:.0f} s; see `docker logs {name}`")
             time.sleep(0.3)
+
+
+def stale_pods(pods: list[dict[str, Any]], started: dict[str, str]) -> list[str]:
+    """Return the pods that are said to run since before their node was started (RFC 3339 times, whole seconds)."""
+    stale = []
+    for pod in pods:
+        node_start = started.get(pod["spec"].get("nodeName", ""))
+        if node_start is None:
+            continue
+        running = [status["state"]["running"]["startedAt"] for status in pod["status"].get("containerStatuses", [])
+                   if "running" in status.get("state", {})]
+        if any(time_of_container[:19] < node_start[:19] for time_of_container in running):
+            stale.append(f"{pod['metadata']['namespace']}/{pod['metadata']['name']}")
+    return stale
 
 
 def run_arguments(sibling: dict[str, Any], name: str, cluster: str) -> list[str]:
