@@ -156,7 +156,8 @@ def test_join_configuration_takes_name_and_address_of_the_new_node() -> None:
 
 def pod(name: str, node: str | None, *started: str | None) -> dict[str, Any]:
     states = [{"state": {"running": {"startedAt": at}} if at else {"waiting": {}}} for at in started]
-    return {"metadata": {"namespace": "n", "name": name}, "spec": {"nodeName": node} if node else {}, "status": {"containerStatuses": states}}
+    spec = {"nodeName": node} if node else {}
+    return {"metadata": {"namespace": "n", "name": name}, "spec": spec, "status": {"containerStatuses": states}}
 
 
 def test_pods_of_before_the_nodes_start_are_stale() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -139,7 +140,8 @@ def test_callback(tmp_path: Path) -> None:
     assert ran.returncode == 2, ran.stderr
     assert "== First play" in out
     assert "] Change   changed" in out
-    assert "Quick" not in out
+    # A busy host may take a second for it; it is hidden only below that.
+    assert all(float(seconds) >= 1 for seconds in re.findall(r"\] Quick   ok ([0-9.]+)s", out))
     assert "      ... Slow, for " in out
     assert "      hello a" in out
     assert "item 3 failed:" in out
