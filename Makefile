@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help up test check down recover status doctor venv venv-dev verify
 
+comma := ,
 VENV := .venv
 BIN := $(VENV)/bin
 PLAY := $(BIN)/ansible-playbook
@@ -11,6 +12,9 @@ ARGS ?=
 STATE := $(or $(XDG_STATE_HOME),$(HOME)/.local/state)/bookstore-platform
 export BOOKSTORE_PROGRESS_FILE := $(STATE)/progress.json
 export BOOKSTORE_REPORT_DIR := $(STATE)/reports
+# The platform is reached on the loopback address, never through a proxy.
+export no_proxy := $(if $(no_proxy),$(no_proxy)$(comma))127.0.0.1,localhost,.bookstore.test
+export NO_PROXY := $(no_proxy)
 export PATH := $(abspath $(BIN)):$(PATH)
 
 help: ## List the targets

@@ -12,8 +12,8 @@ class DockerError(Exception):
     """A docker command failed; the message is its own."""
 
 
-def docker(*arguments: str, timeout: float = 300, stdin: str | None = None) -> str:
-    """Run one docker command and return its output; DockerError when it fails."""
+def docker(*arguments: str, timeout: float = 300, stdin: str | None = None, stderr: bool = False) -> str:
+    """Run one docker command and return its output (with its messages if ``stderr``); DockerError when it fails."""
     try:
         done = subprocess.run(
             ["docker", *arguments], capture_output=True, text=True, timeout=timeout, check=False, input=stdin
@@ -22,7 +22,7 @@ def docker(*arguments: str, timeout: float = 300, stdin: str | None = None) -> s
         raise DockerError(f"`docker {' '.join(arguments[:3])}` did not end within {timeout:g} s") from error
     if done.returncode != 0:
         raise DockerError(f"`docker {' '.join(arguments[:3])}` failed: {(done.stderr or done.stdout).strip()}")
-    return done.stdout
+    return done.stdout + done.stderr if stderr else done.stdout
 
 
 def inspect(names: Sequence[str]) -> list[dict[str, Any]]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from pathlib import Path
+
+from .waiter import wait_for
 
 CAP_SYS_RESOURCE = 24
 START_SECONDS = 60.0
@@ -76,12 +77,9 @@ def start(bounded_runtime: str | None, log: Path) -> None:
                 daemon_command(bounded_runtime), stdout=output, stderr=output, stdin=subprocess.DEVNULL,
                 start_new_session=True, cwd="/", env={**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"},
             )
-    deadline = time.monotonic() + START_SECONDS
-    while not answers():
-        if time.monotonic() > deadline:
-            tail = log.read_text(errors="replace").splitlines()[-8:] if log.is_file() else []
-            raise EngineError(
-                f"BK-102: the Docker engine did not answer within {START_SECONDS:.0f} s of its start; "
-                f"its log is {log}:\n" + "\n".join(tail)
-            )
-        time.sleep(0.5)
+    if not wait_for(answers, bool, timeout=START_SECONDS).done:
+        tail = log.read_text(errors="replace").splitlines()[-8:] if log.is_file() else []
+        raise EngineError(
+            f"BK-102: the Docker engine did not answer within {START_SECONDS:.0f} s of its start; "
+            f"its log is {log}:\n" + "\n".join(tail)
+        )

@@ -11,13 +11,13 @@ import hashlib
 import json
 import os
 import subprocess
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .docker import DockerError, containers, docker, ensure_network
+from .waiter import wait_for
 
 MARKER = "/kind/bookstore-cluster"
 LABEL = "io.x-k8s.kind.cluster"
@@ -163,38 +163,36 @@ class Cluster:
 
     def wait_for_api(self, timeout: float) -> None:
         """Wait until the API server says that it is ready."""
-        deadline = time.monotonic() + timeout
-        while True:
+        def state() -> str:
             try:
-                if self.kubectl("get", "--raw=/readyz").strip() == "ok":
-                    return
-                last = "not ok"
+                return self.kubectl("get", "--raw=/readyz").strip()
             except DockerError as error:
-                last = str(error).splitlines()[-1]
-            if time.monotonic() > deadline:
-                raise ClusterError(
-                    f"BK-240: the API server of cluster {self.name} was not ready within {timeout:.0f} s ({last}); "
-                    "bootstrap.yml -e rebuild=true makes a new cluster and keeps the data"
-                )
-            time.sleep(0.5)
+                return str(error).splitlines()[-1]
+
+        last = wait_for(state, lambda answer: answer == "ok", timeout=timeout)
+        if not last.done:
+            raise ClusterError(
+                f"BK-240: the API server of cluster {self.name} was not ready within {timeout:.0f} s ({last.value}); "
+                "bootstrap.yml -e rebuild=true makes a new cluster and keeps the data"
+            )
 
     def wait_for_kubelets(self, names: Iterable[str], timeout: float) -> None:
         """Wait until no pod's status is older than its node's start.
 
         After a power loss the API server shows what was true before it; who trusts that finds "ready" pods that are gone.
         """
-        deadline = time.monotonic() + timeout
-        while True:
-            nodes = {name: node["State"]["StartedAt"] for name, node in containers(f"{LABEL}={self.name}").items() if name in names}
-            stale = stale_pods(json.loads(self.kubectl("get", "pods", "--all-namespaces", "--output=json"))["items"], nodes)
-            if not stale:
-                return
-            if time.monotonic() > deadline:
-                raise ClusterError(
-                    f"BK-243: {len(stale)} pods still have the status of before their node's start after {timeout:.0f} s: "
-                    f"{', '.join(stale[:5])}; see `make status`, then run bootstrap.yml -e rebuild=true, which keeps the data"
-                )
-            time.sleep(0.5)
+        wanted = set(names)
+
+        def stale() -> list[str]:
+            nodes = {name: node["State"]["StartedAt"] for name, node in containers(f"{LABEL}={self.name}").items() if name in wanted}
+            return stale_pods(json.loads(self.kubectl("get", "pods", "--all-namespaces", "--output=json"))["items"], nodes)
+
+        last = wait_for(stale, lambda pods: not pods, timeout=timeout)
+        if not last.done:
+            raise ClusterError(
+                f"BK-243: {len(last.value)} pods still have the status of before their node's start after {timeout:.0f} s: "
+                f"{', '.join(last.value[:5])}; see `make status`, then run bootstrap.yml -e rebuild=true, which keeps the data"
+            )
 
     def join_worker(self, name: str, nodes: dict[str, dict[str, Any]], timeout: float) -> None:
         """Replace a worker whose container is gone by a new one made like its sibling."""
@@ -223,14 +221,14 @@ class Cluster:
         self.kubectl("delete", "pods", "--all-namespaces", f"--field-selector=spec.nodeName={node}", "--force", "--grace-period=0")
 
     def _wait_for_systemd(self, name: str, timeout: float) -> None:
-        deadline = time.monotonic() + timeout
-        while True:
+        def started() -> bool:
             with contextlib.suppress(DockerError):
                 docker("exec", name, "systemctl", "is-active", "containerd.service")
-                return
-            if time.monotonic() > deadline:
-                raise ClusterError(f"BK-242: node {name} did not start within {timeout:.0f} s; see `docker logs {name}`")
-            time.sleep(0.3)
+                return True
+            return False
+
+        if not wait_for(started, bool, timeout=timeout).done:
+            raise ClusterError(f"BK-242: node {name} did not start within {timeout:.0f} s; see `docker logs {name}`")
 
 
 def stale_pods(pods: list[dict[str, Any]], started: dict[str, str]) -> list[str]:

@@ -60,8 +60,6 @@ seconds:
 """
 
 import os
-import time
-import urllib.request
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -72,17 +70,15 @@ from ansible_collections.bookstore.platform.plugins.module_utils.docker import (
     ensure_network,
     inspect,
 )
+from ansible_collections.bookstore.platform.plugins.module_utils.loopback import failure
+from ansible_collections.bookstore.platform.plugins.module_utils.waiter import wait_for
 
 START_SECONDS = 30.0
 
 
-def answers(port: int) -> bool:
-    """Tell whether the registry answers on the loopback address."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
+def fault(port: int) -> str | None:
+    """Return why the registry does not answer on the loopback address, or None when it does."""
+    return failure(f"http://127.0.0.1:{port}/v2/")
 
 
 def ensure(params: dict[str, object], check: bool) -> bool:
@@ -91,7 +87,7 @@ def ensure(params: dict[str, object], check: bool) -> bool:
     exists = name in docker("container", "ls", "--all", "--format", "{{.Names}}").split()
     if exists:
         container = inspect([name])[0]
-        if container["Config"]["Image"] == image and container["State"]["Running"] and answers(int(str(params["port"]))):
+        if container["Config"]["Image"] == image and container["State"]["Running"] and fault(int(str(params["port"]))) is None:
             return False
     if check:
         return True
@@ -126,7 +122,6 @@ def main() -> None:
         supports_check_mode=True,
     )
     p = module.params
-    began = time.monotonic()
     try:
         if p["state"] == "absent":
             exists = p["name"] in docker("container", "ls", "--all", "--format", "{{.Names}}").split()
@@ -134,14 +129,19 @@ def main() -> None:
                 docker("container", "rm", "--force", p["name"])
             module.exit_json(changed=exists)
         changed = ensure(p, module.check_mode)
-        while not module.check_mode and not answers(p["port"]):
-            if time.monotonic() - began > START_SECONDS:
-                logs = docker("logs", "--tail", "5", p["name"])
-                module.fail_json(msg=f"the nodes' registry {p['name']} did not answer within {START_SECONDS:.0f} s: {logs}")
-            time.sleep(0.2)
+        if module.check_mode:
+            module.exit_json(changed=changed)
+        answer = wait_for(lambda: fault(p["port"]), lambda why: why is None, timeout=START_SECONDS, interval=0.2)
+        if not answer.done:
+            state = docker("container", "inspect", "--format", "{{.State.Status}}, exit code {{.State.ExitCode}}", p["name"])
+            module.fail_json(
+                msg=f"BK-122: the nodes' registry {p['name']} did not answer on 127.0.0.1:{p['port']} within "
+                f"{START_SECONDS:.0f} s: {answer.value}; its container is {state.strip()}, and its log ends with: "
+                f"{docker('logs', '--tail', '3', p['name'], stderr=True).strip()}"
+            )
     except DockerError as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=changed, seconds=round(time.monotonic() - began, 1))
+    module.exit_json(changed=changed, seconds=round(answer.elapsed, 1))
 
 
 if __name__ == "__main__":

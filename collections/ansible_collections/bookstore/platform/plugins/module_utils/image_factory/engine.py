@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
+from .. import loopback
 from . import commands
 from .errors import FactoryError
 
 # The classic builder is what every Debian release of the engine has.
 BUILD_ENV = {"DOCKER_BUILDKIT": "0", "DOCKER_CLI_HINTS": "false"}
+# Arguments that every build knows; they are no part of an image.
+PROXY_VARIABLES = frozenset({"http_proxy", "https_proxy", "no_proxy"})
 MANIFEST_TYPES = ", ".join((
     "application/vnd.docker.distribution.manifest.v2+json",
     "application/vnd.oci.image.manifest.v1+json",
@@ -40,16 +41,12 @@ class Engine:
 
     def published(self, name: str, tag: str) -> str | None:
         """Return the digest of an image in the nodes' registry, or None when it is not there."""
-        request = urllib.request.Request(
-            f"http://{self.push_address}/v2/{name}/manifests/{tag}", method="HEAD", headers={"Accept": MANIFEST_TYPES}
-        )
+        url = f"http://{self.push_address}/v2/{name}/manifests/{tag}"
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                return str(answer.headers["Docker-Content-Digest"])
-        except urllib.error.HTTPError:
-            return None
+            headers = loopback.head(url, {"Accept": MANIFEST_TYPES})
         except OSError as error:
             raise FactoryError(f"the nodes' registry does not answer on {self.push_address}: {error}") from error
+        return None if headers is None else headers["docker-content-digest"]
 
     def build(self, reference: str, folder: Path, files: Mapping[str, Path], base: str | None, log: Path) -> None:
         """Build a Containerfile whose context is ``folder`` plus ``files`` (path in the context -> source)."""
@@ -61,6 +58,9 @@ class Engine:
             command = ["docker", "build", "--network", "host", "--tag", reference, "--file", str(context / "Containerfile")]
             if base is not None:
                 command += ["--build-arg", f"BASE={base}"]
+            # By name only: the client takes the value, which may hold a password, from the environment.
+            for name in sorted(name for name in os.environ if name.lower() in PROXY_VARIABLES):
+                command += ["--build-arg", name]
             commands.run(reference, [*command, str(context)], log, env=BUILD_ENV)
 
     def import_rootfs(self, reference: str, tar: Path, log: Path) -> None:
