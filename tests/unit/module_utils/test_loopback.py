@@ -12,12 +12,12 @@ from ansible_collections.bookstore.platform.plugins.module_utils import loopback
 
 
 class _Answer(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 # its name is the protocol
         self.send_response(200 if self.path == "/v2/" else 403)
         self.send_header("Docker-Content-Digest", "sha256:1")
         self.end_headers()
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""

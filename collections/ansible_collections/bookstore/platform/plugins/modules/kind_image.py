@@ -60,6 +60,10 @@ options:
   jobs:
     description: Builds that run side by side. Defaults to the number of processors.
     type: int
+  require_registries:
+    description: Before anything is built, ask the package registries that the missing ones of all images need.
+    type: bool
+    default: false
   progress_file:
     description: JSON file that tells what is building, for the playbook's output.
     type: path
@@ -135,6 +139,7 @@ def main() -> None:
             "repository": {"type": "str", "default": "bookstore.local"},
             "push_address": {"type": "str", "required": True},
             "jobs": {"type": "int"},
+            "require_registries": {"type": "bool", "default": False},
             "progress_file": {"type": "path"},
         },
         supports_check_mode=True,
@@ -151,6 +156,8 @@ def main() -> None:
             archives=Path(p["archives"]) if p["archives"] else None, jobs=p["jobs"] or os.cpu_count() or 1,
             progress_file=Path(p["progress_file"]) if p["progress_file"] else None,
         )
+        if p["require_registries"]:
+            run.require_registries(list(catalogue.images))
         result = run.run(p["wanted"] or list(catalogue.images), check=module.check_mode)
         if not module.check_mode:
             factory.record(Path(p["cache_dir"]) / "ledger.json", result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import shutil
 import sys
@@ -14,6 +15,9 @@ from typing import Any
 from . import cache, commands
 from .errors import FactoryError
 from .recipes import Artifact
+
+# Version pinned; it has no say in what is fetched, whose hash is in the recipe.
+MAVEN_COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Context:
         return {"UV_CACHE_DIR": str(self.cache.root / "uv"), "UV_NO_CONFIG": "1"}
 
 
-def _uv() -> str:
+def uv() -> str:
     beside = Path(sys.executable).parent / "uv"
     found = str(beside) if beside.exists() else shutil.which("uv")
     if not found:
@@ -48,7 +52,7 @@ def _wheel(context: Context, requirement: str, key: str) -> Path:
     def build(target: Path) -> None:
         commands.run(
             requirement,
-            [_uv(), "pip", "install", "--no-deps", "--only-binary", ":all:", "--target", str(target), requirement],
+            [uv(), "pip", "install", "--no-deps", "--only-binary", ":all:", "--target", str(target), requirement],
             context.log(key), env=context.uv_env(),
         )
 
@@ -105,18 +109,68 @@ def build_go_module_files(artifact: Artifact, target: Path, context: Context) ->
         path.chmod(0o755 if path.is_dir() else 0o644)
 
 
+def build_maven(artifact: Artifact, target: Path, context: Context) -> None:
+    """Fetch ``files`` of Maven repositories with the host's own client.
+
+    Each has ``artifact`` (group:artifact:version:type[:classifier]), ``sha256`` of the file, and ``unpack`` to put what a
+    tar archive holds below its one folder into the artifact instead of the archive itself. Nothing transitive is fetched.
+    """
+    log = context.log(artifact.name)
+    with context.cache.lock("maven"):
+        _install_maven(artifact.name, log)
+    downloads = target / ".maven"
+    for entry in artifact.spec["files"]:
+        command = [
+            "mvn", "--batch-mode", "--no-transfer-progress", "-Dstyle.color=never", MAVEN_COPY, f"-Dartifact={entry['artifact']}",
+            f"-DoutputDirectory={downloads}", f"-Dmaven.repo.local={context.cache.root / 'maven'}",
+        ]
+        commands.run(artifact.name, command, log)
+        fetched = next(downloads.iterdir())
+        _verify(artifact.name, entry, fetched, log)
+        if entry.get("unpack"):
+            commands.run(artifact.name, ["tar", "--extract", "--strip-components=1", f"--directory={target}", f"--file={fetched}"], log)
+            fetched.unlink()
+        else:
+            fetched.rename(target / fetched.name)
+    downloads.rmdir()
+
+
+def _install_maven(component: str, log: Path) -> None:
+    """Install the distribution's Maven, which brings a Java runtime, where none is."""
+    if shutil.which("mvn"):
+        return
+    if os.geteuid() != 0:
+        raise FactoryError(f"BK-150: {component}: Maven is missing and only root may install it; run `apt-get install maven`")
+    env = {"DEBIAN_FRONTEND": "noninteractive"}
+    commands.run(component, ["apt-get", "-o", "DPkg::Lock::Timeout=300", "update"], log, env=env)
+    install = ["apt-get", "-o", "DPkg::Lock::Timeout=300", "install", "-y", "--no-install-recommends", "maven"]
+    commands.run(component, install, log, env=env)
+
+
+def _verify(component: str, entry: dict[str, Any], file: Path, log: Path) -> None:
+    """Compare a fetched file with the recipe's sha256."""
+    with open(file, "rb") as handle:
+        found = hashlib.file_digest(handle, "sha256").hexdigest()
+    if found != entry["sha256"]:
+        raise FactoryError(
+            f"BK-151: {component}: {entry['artifact']} has sha256 {found}, the recipe says {entry['sha256']}; "
+            "correct the recipe if its version was changed, else ask who serves this repository",
+            str(log),
+        )
+
+
 def build_mmdebstrap(artifact: Artifact, target: Path, context: Context) -> None:
     """Make ``rootfs.tar`` of Debian ``suite`` with the packages of ``include``, from the host's own mirror."""
     excluded = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("man", "doc", "locale", "info", "lintian")]
     command = [
         "mmdebstrap", "--variant=minbase", *excluded, "--aptopt=APT::Install-Recommends \"false\"",
         f"--include={','.join(artifact.spec['include'])}", "--quiet",
-        artifact.spec["suite"], str(target / "rootfs.tar"), *_debian_mirror(),
+        artifact.spec["suite"], str(target / "rootfs.tar"), *debian_mirror(),
     ]
     commands.run(artifact.name, command, context.log(artifact.name))
 
 
-def _debian_mirror() -> list[str]:
+def debian_mirror() -> list[str]:
     """Return the mirror that the host's apt uses for Debian, if it names one; mmdebstrap has a default."""
     code, text = commands.capture(
         ["apt-get", "indextargets", "--format", "$(REPO_URI) $(ORIGIN) $(LABEL)", "Identifier: Packages"]
@@ -132,7 +186,7 @@ def build_python_target(artifact: Artifact, target: Path, context: Context) -> N
     """Install the locked ``requirements`` for another Python; ``sources`` ({folder of the checkout: place}) go beside them."""
     requirements = context.project / artifact.spec["requirements"]
     command = [
-        _uv(), "pip", "install", "--target", str(target), "--no-deps", "--require-hashes",
+        uv(), "pip", "install", "--target", str(target), "--no-deps", "--require-hashes",
         "--only-binary", ":all:", "--python-version", str(artifact.spec["python"]),
         "--python-platform", "x86_64-manylinux_2_28", "-r", str(requirements),
     ]
@@ -174,6 +228,7 @@ def inputs(artifact: Artifact, context: Context) -> dict[str, Any]:
 BUILDERS: dict[str, Callable[[Artifact, Path, Context], None]] = {
     "go": build_go,
     "go_module_files": build_go_module_files,
+    "maven": build_maven,
     "mmdebstrap": build_mmdebstrap,
     "python_target": build_python_target,
     "python_wheel_files": build_python_wheel_files,

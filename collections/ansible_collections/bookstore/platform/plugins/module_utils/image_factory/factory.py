@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import builders, cache
+from . import builders, cache, reach
 from .engine import Engine
+from .errors import FactoryError
 from .progress import Progress
 from .recipes import Artifact, Catalogue, Image
 
@@ -122,6 +123,17 @@ class Factory:
                 result.artifacts[name] = str(self._artifact_path(name))
         return result
 
+    def require_registries(self, names: list[str]) -> None:
+        """Raise FactoryError when a package registry that missing builds need does not answer (BK-108)."""
+        if self.source == "auto":
+            self.source = self.resolve_source(names)
+        order, _ = self.plan(names)
+        pending = self._needed(names, {name for name in order if not self._present_somewhere(name)})
+        artifacts = [artifact for name, artifact in self.catalogue.artifacts.items() if name in pending]
+        images = [image for name, image in self.catalogue.images.items() if name in pending]
+        if pending:
+            reach.require(reach.needed(artifacts, any(image.context for image in images)), self.context)
+
     def resolve_source(self, names: list[str]) -> str:
         """Return registry when the registry of the needed images answers, else packages."""
         probe = next((self.catalogue.images[name] for name in names
@@ -157,6 +169,13 @@ class Factory:
         if not image.publish:
             return self.engine.has(self.engine.reference(name, self.key(name)))
         return self._published(image)
+
+    def _present_somewhere(self, name: str) -> bool:
+        """Like ``_present``, but before the nodes' registry runs: then what the engine holds counts."""
+        try:
+            return self._present(name)
+        except FactoryError:
+            return self.engine.has(self.engine.reference(name, self.key(name)))
 
     def _published(self, image: Image) -> bool:
         """Tell whether all tags of an image name the content that the recipe describes today."""

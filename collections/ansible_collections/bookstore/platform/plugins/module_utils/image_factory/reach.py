@@ -1,0 +1,83 @@
+"""Asks the package registries that pending builds need, so that an unreachable one stops a run before its first build.
+
+Each is asked by its own ordinary client, for something small that its caches cannot answer. Maven repositories are not:
+their client fetches a dozen plugins before it can ask anything.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from . import builders, commands
+from .errors import FactoryError
+from .recipes import Artifact
+
+SECONDS = 60.0
+# Which registry each builder fetches from; a compiler comes as a wheel.
+_OF_BUILDER = {
+    "go": ("Python packages", "Go modules"),
+    "go_module_files": ("Python packages", "Go modules"),
+    "maven": ("Maven artifacts",),
+    "mmdebstrap": ("Debian packages",),
+    "npm": ("Python packages", "npm packages"),
+    "python_target": ("Python packages",),
+    "python_wheel_files": ("Python packages",),
+}
+Question = Callable[[builders.Context, Path], tuple[list[str], dict[str, str]]]
+
+
+def _debian(_context: builders.Context, folder: Path) -> tuple[list[str], dict[str, str]]:
+    mirror = builders.debian_mirror()
+    if not mirror:
+        return ["apt-get", "check"], {}
+    options = ["-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=15", "-o", "Acquire::https::Timeout=15"]
+    url = f"{mirror[0].rstrip('/')}/dists/stable/InRelease"
+    return ["/usr/lib/apt/apt-helper", *options, "download-file", url, str(folder / "InRelease")], {}
+
+
+def _go(context: builders.Context, folder: Path) -> tuple[list[str], dict[str, str]]:
+    return ["go", "-C", str(folder), "list", "-m", "golang.org/x/mod@latest"], builders.go_env(context)
+
+
+def _python(context: builders.Context, folder: Path) -> tuple[list[str], dict[str, str]]:
+    wanted = folder / "wanted.in"
+    wanted.write_text("pip\n", encoding="ascii")
+    command = [builders.uv(), "pip", "compile", "--quiet", "--no-cache", "--no-header", str(wanted)]
+    return command, {**context.uv_env(), "UV_HTTP_TIMEOUT": "15"}
+
+
+_QUESTIONS: dict[str, Question] = {
+    "Debian packages": _debian, "Go modules": _go, "Python packages": _python,
+}
+
+
+def needed(artifacts: Iterable[Artifact], builds_images: bool) -> set[str]:
+    """Return the registries that these artifacts are fetched from; images install Debian packages as they are built."""
+    found = {registry for artifact in artifacts for registry in _OF_BUILDER[artifact.builder]}
+    return found | ({"Debian packages"} if builds_images else set())
+
+
+def require(registries: set[str], context: builders.Context) -> None:
+    """Raise FactoryError that names every registry that does not answer, with its client's own words."""
+    asked = sorted(registries & set(_QUESTIONS))
+    with ThreadPoolExecutor() as pool:
+        answers = list(pool.map(lambda registry: _ask(registry, context), asked))
+    silent = [answer for answer in answers if answer]
+    if silent:
+        raise FactoryError("\n".join(silent))
+
+
+def _ask(registry: str, context: builders.Context) -> str | None:
+    with tempfile.TemporaryDirectory(prefix="bookstore-reach-") as folder:
+        command, env = _QUESTIONS[registry](context, Path(folder))
+        code, output = commands.capture(command, env=env, timeout=SECONDS)
+    if code == 0:
+        return None
+    said = " ".join(line.strip() for line in output.splitlines()[-2:]) or "no output"
+    return (
+        f"BK-108: the registry for {registry} does not answer: {Path(command[0]).name} said: {said}; "
+        "nothing was built. Check the network and the client's own configuration, or give finished images by bookstore_image_archives"
+    )

@@ -1,0 +1,60 @@
+"""Which package registries are asked before a build, and what is said of one that does not answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.bookstore.platform.plugins.module_utils.image_factory import (
+    builders,
+    cache,
+    commands,
+    reach,
+    recipes,
+)
+from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.errors import FactoryError
+
+
+@pytest.fixture
+def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> builders.Context:
+    monkeypatch.setattr(builders, "go_env", lambda _: {})
+    return builders.Context(cache.Cache(tmp_path / "cache"), tmp_path, tmp_path / "logs", {"go": "1"})
+
+
+def artifact(builder: str) -> recipes.Artifact:
+    return recipes.Artifact(name=builder, builder=builder, folder=Path(), spec={})
+
+
+def test_each_builder_says_where_it_fetches_from() -> None:
+    assert set(reach._OF_BUILDER) >= set(builders.BUILDERS)
+
+
+def test_only_the_registries_of_pending_builds_are_needed() -> None:
+    assert reach.needed([artifact("python_target")], builds_images=False) == {"Python packages"}
+    assert reach.needed([artifact("go")], builds_images=True) == {"Python packages", "Go modules", "Debian packages"}
+    assert reach.needed([], builds_images=False) == set()
+
+
+def test_a_silent_registry_is_named_with_its_clients_words(
+    context: builders.Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def capture(command: list[str], **_: object) -> tuple[int, str]:
+        return (1, "lookup failed: no such host") if command[0] == "go" else (0, "")
+
+    monkeypatch.setattr(commands, "capture", capture)
+    with pytest.raises(FactoryError, match=r"BK-108: the registry for Go modules .* no such host") as raised:
+        reach.require({"Go modules", "Python packages"}, context)
+    assert "Python packages" not in str(raised.value)
+
+
+def test_registries_that_answer_let_the_build_begin(context: builders.Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def capture(command: list[str], **_: object) -> tuple[int, str]:
+        asked.append(command[0])
+        return 0, ""
+
+    monkeypatch.setattr(commands, "capture", capture)
+    reach.require({"Go modules", "Maven artifacts"}, context)
+    assert asked == ["go"]
