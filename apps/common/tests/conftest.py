@@ -6,11 +6,17 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from bookstore_common.db import Database
+from bookstore_common.metrics import Metrics
+from bookstore_common.redis import RedisClient, RedisSettings
 from bookstore_common.settings import DatabaseSettings, load_settings
+from bookstore_common.testing.http_stub import upstream
 from bookstore_common.testing.logs import log_stream
 from bookstore_common.testing.postgres import Postgres, postgres
+from bookstore_common.testing.redis import RedisServer, _redis_process, redis_server
+from bookstore_common.testing.tokens import Issuer, _issuer, issuer
+from bookstore_common.tokens import OidcSettings, TokenVerifier
 
-__all__ = ["log_stream", "postgres"]
+__all__ = ["_issuer", "_redis_process", "issuer", "log_stream", "postgres", "redis_server", "upstream"]
 OWNER = "library_owner"
 
 
@@ -23,7 +29,7 @@ def anyio_backend() -> str:
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No variable of the desk or of another test reaches a test."""
     for name in list(os.environ):
-        if name.startswith(("DATABASE_", "CORS_", "LOG_", "MIGRATION_", "SHUTDOWN_")):
+        if name.startswith(("DATABASE_", "CORS_", "LOG_", "MIGRATION_", "SHUTDOWN_", "REDIS_", "OIDC_", "SERVICE_")):
             monkeypatch.delenv(name)
 
 
@@ -56,3 +62,31 @@ async def database(database_environment: dict[str, str]) -> AsyncIterator[Databa
     database = Database(load_settings(DatabaseSettings), "library-test")
     yield database
     await database.close()
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+async def redis_client(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RedisClient]:
+    for name, value in redis_server.environment().items():
+        monkeypatch.setenv(name, value)
+    client = RedisClient(load_settings(RedisSettings))
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+def oidc_settings(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> OidcSettings:
+    for name, value in issuer.environment().items():
+        monkeypatch.setenv(name, value)
+    return load_settings(OidcSettings)
+
+
+@pytest.fixture
+async def verifier(oidc_settings: OidcSettings, metrics: Metrics) -> AsyncIterator[TokenVerifier]:
+    verifier = TokenVerifier(oidc_settings, metrics)
+    yield verifier
+    await verifier.close()

@@ -2,6 +2,6 @@
 
 from bookstore_common.db import Base
 from bookstore_common.migrations import run_env
-from ecom.books import models as _books  # noqa: F401 # registers its table
+from ecom import models as _models  # noqa: F401 # registers the tables
 
 run_env(Base.metadata)

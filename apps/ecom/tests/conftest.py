@@ -1,29 +1,34 @@
-"""Fixtures: a real PostgreSQL, migrated by the real migrations, behind the real application."""
+"""Fixtures: real PostgreSQL and Redis, an issuer of real tokens, a stand-in for Inventory, and the real service."""
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
 
 import httpx2
 import psycopg
 import pytest
-from fastapi import FastAPI
+from ecom_testing import SHOP, Caller, Connection, Inventory, http, running, settings_of
 
 from bookstore_common.migrations import Migrations, migrate
 from bookstore_common.settings import load_settings
 from bookstore_common.testing.logs import log_stream
 from bookstore_common.testing.postgres import Postgres, postgres, template_database
-from ecom.app import Service, create_service
+from bookstore_common.testing.redis import RedisServer, _redis_process, redis_server
+from bookstore_common.testing.tokens import Issuer, _issuer, issuer
+from ecom.app import Service
 from ecom.migrate import migrations_folder
-from ecom.settings import EcomMigrationSettings, Settings
+from ecom.settings import EcomMigrationSettings
 
-__all__ = ["log_stream", "postgres"]
+__all__ = ["_issuer", "_redis_process", "issuer", "log_stream", "postgres", "redis_server"]
 
-SHOP = "https://shop.bookstore.test:30000"
 OWNER, APP, RO, CDC = "ecom_owner", "ecom_app", "ecom_ro", "ecom_cdc"
-PREFIXES = ("DATABASE_", "CORS_", "LOG_", "MIGRATION_", "SHUTDOWN_", "PUBLIC_", "INTERNAL_", "MANAGEMENT_", "LISTEN_")
-# Given the server and a database's name; yields a connection as the owner, in autocommit mode.
-Connection = psycopg.Connection[tuple[object, ...]]
+PREFIXES = (
+    "DATABASE_", "CORS_", "LOG_", "MIGRATION_", "SHUTDOWN_", "PUBLIC_", "INTERNAL_", "MANAGEMENT_", "LISTEN_",
+    "OIDC_", "REDIS_", "SERVICE_", "INVENTORY_", "RATE_", "CHECKOUT_",
+)  # fmt: skip
+# The variables of a service over the named database.
+Environment = Callable[[str], dict[str, str]]
+# Makes a signed-in person on the public listener: ``person("customer", sub=...)``.
+People = Callable[..., Caller]
 
 
 @pytest.fixture(scope="session")
@@ -51,14 +56,6 @@ def migration_settings(server: Postgres, database: str) -> EcomMigrationSettings
         for name, value in server.environment(OWNER, database).items():
             patch.setenv(name, value)
         return load_settings(EcomMigrationSettings)
-
-
-def service_settings(server: Postgres, database: str, **changes: str) -> Settings:
-    with pytest.MonkeyPatch.context() as patch:
-        variables = {**server.environment(APP, database), "CORS_ALLOWED_ORIGINS": SHOP, **changes}
-        for name, value in variables.items():
-            patch.setenv(name, value)
-        return load_settings(Settings)
 
 
 def owner_connection(server: Postgres, database: str) -> Connection:
@@ -104,29 +101,79 @@ def empty(roles: Postgres) -> Iterator[str]:
     roles.drop_database(name)
 
 
-def http(app: FastAPI) -> httpx2.AsyncClient:
-    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://ecom.test")
-
-
-@asynccontextmanager
-async def service(settings: Settings) -> AsyncIterator[Service]:
-    built = create_service(settings)
-    yield built
-    await built.database.close()
+@pytest.fixture
+def inventory() -> Iterator[Inventory]:
+    """Inventory with 50 copies of everything, for one test."""
+    stub = Inventory()
+    yield stub
+    stub.stop()
 
 
 @pytest.fixture
-async def client(roles: Postgres, seeded: str) -> AsyncIterator[httpx2.AsyncClient]:
+def environment(roles: Postgres, redis_server: RedisServer, issuer: Issuer, inventory: Inventory) -> Environment:
+    issuer.answer_service_tokens()
+
+    def of(database: str) -> dict[str, str]:
+        return {
+            **roles.environment(APP, database),
+            **redis_server.environment(),
+            **issuer.environment(),
+            **issuer.service_environment(),
+            "INVENTORY_URL": inventory.url,
+            "CORS_ALLOWED_ORIGINS": SHOP,
+            # Tests ask more often than people; what limits do is tested in apps/common.
+            "RATE_LIMIT_FACTOR": "1000",
+            # And a busy machine is no outage.
+            "REDIS_TIMEOUT_SECONDS": "5",
+            "DATABASE_POOL_TIMEOUT_SECONDS": "20",
+            "DATABASE_COMMAND_TIMEOUT_SECONDS": "30",
+        }
+
+    return of
+
+
+@pytest.fixture
+async def client(environment: Environment, seeded: str) -> AsyncIterator[httpx2.AsyncClient]:
     """The public API over the seed books."""
-    async with service(service_settings(roles, seeded)) as built, http(built.public) as client:
+    async with running(settings_of(environment(seeded))) as built, http(built.public) as client:
         yield client
 
 
 @pytest.fixture
-async def shop(roles: Postgres, fresh: str) -> AsyncIterator[httpx2.AsyncClient]:
+async def service(environment: Environment, fresh: str) -> AsyncIterator[Service]:
+    """A service over a database of its own."""
+    async with running(settings_of(environment(fresh))) as built:
+        yield built
+
+
+@pytest.fixture
+async def shop(service: Service) -> AsyncIterator[httpx2.AsyncClient]:
     """The public API over the database that ``add_book`` and ``books`` write to."""
-    async with service(service_settings(roles, fresh)) as built, http(built.public) as client:
+    async with http(service.public) as client:
         yield client
+
+
+@pytest.fixture
+async def internal(service: Service) -> AsyncIterator[httpx2.AsyncClient]:
+    """The internal API over the same database as ``shop``."""
+    async with http(service.internal) as client:
+        yield client
+
+
+@pytest.fixture
+def person(shop: httpx2.AsyncClient, issuer: Issuer) -> People:
+    return lambda *roles, **claims: Caller(shop, issuer, *roles, **claims)
+
+
+@pytest.fixture
+def customer(person: People) -> Caller:
+    return person("customer")
+
+
+@pytest.fixture
+def admin(internal: httpx2.AsyncClient, issuer: Issuer) -> Caller:
+    """An administrator on the internal listener."""
+    return Caller(internal, issuer, "customer", "admin")
 
 
 @pytest.fixture
@@ -144,7 +191,7 @@ def add_book(books: Connection) -> Callable[..., str]:
         values = {"title": title, "author": author, "price": price, **columns}
         names = ", ".join(values)
         marks = ", ".join(["%s"] * len(values))
-        statement = f"INSERT INTO books ({names}) VALUES ({marks}) RETURNING id::text"  # noqa: S608 # our names
+        statement = f"INSERT INTO books ({names}) VALUES ({marks}) RETURNING id::text"
         row = books.execute(statement.encode(), list(values.values())).fetchone()
         assert row is not None
         return str(row[0])

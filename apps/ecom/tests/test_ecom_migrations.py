@@ -6,23 +6,20 @@ import subprocess
 import sys
 from typing import Any
 
-import httpx2
 import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from ecom_testing import http, running, settings_of
 from sqlalchemy import create_engine
 
 from bookstore_common.db import Base
 from bookstore_common.migrations import Migrations, migrate
 from bookstore_common.settings import load_settings
 from bookstore_common.testing.postgres import Postgres
-from ecom.app import create_service
 from ecom.migrate import migrations_folder
-from ecom.settings import EcomMigrationSettings, Settings
-
-SHOP = "https://shop.bookstore.test:30000"
+from ecom.settings import EcomMigrationSettings
 
 
 @pytest.fixture
@@ -89,15 +86,45 @@ def test_two_at_once(roles: Postgres, empty: str, settings: EcomMigrationSetting
     assert migrate(Migrations(migrations_folder()), settings, "current", "") == Migrations(migrations_folder()).head
 
 
-@pytest.mark.parametrize(
-    ("role", "allowed"),
-    [("ecom_app", {"SELECT", "INSERT", "UPDATE", "DELETE"}), ("ecom_ro", {"SELECT"}), ("ecom_cdc", {"SELECT"})],
-)
-def test_grants(roles: Postgres, seeded: str, role: str, allowed: set[str]) -> None:
+DML = {"SELECT", "INSERT", "UPDATE", "DELETE"}
+# table -> what the roles ro and cdc may do; app has DML everywhere.
+GRANTS: dict[str, tuple[set[str], set[str]]] = {
+    "books": ({"SELECT"}, {"SELECT"}),
+    "cart_items": ({"SELECT"}, set()),
+    "orders": ({"SELECT"}, {"SELECT"}),
+    "order_items": ({"SELECT"}, {"SELECT"}),
+    "idempotency_keys": (set(), set()),
+    "outbox_events": ({"SELECT"}, {"SELECT"}),
+    "processed_events": ({"SELECT"}, set()),
+    "cdc_heartbeat": ({"SELECT"}, {"SELECT", "INSERT", "UPDATE"}),
+}
+# SPEC 7.
+CAPTURED = {"books", "orders", "order_items", "outbox_events", "cdc_heartbeat"}
+
+
+def test_every_table_is_known(roles: Postgres, seeded: str) -> None:
     with roles.connect(seeded) as connection:
-        for privilege in ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"):
-            row = connection.execute("SELECT has_table_privilege(%s, 'books', %s)", [role, privilege]).fetchone()
-            assert row == (privilege in allowed,)
+        found = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+    assert {name for (name,) in found} == {*GRANTS, "alembic_version"}
+
+
+@pytest.mark.parametrize("defaults_first", [True, False])
+@pytest.mark.parametrize("role", ["ecom_app", "ecom_ro", "ecom_cdc"])
+def test_grants(roles: Postgres, empty: str, settings: EcomMigrationSettings, role: str, defaults_first: bool) -> None:
+    """The same whether the databases role set its default privileges before the migration or not at all."""
+    if defaults_first:
+        for privileges, to in (("SELECT, INSERT, UPDATE, DELETE", "ecom_app"), ("SELECT", "ecom_cdc, ecom_ro")):
+            roles.execute(
+                f"ALTER DEFAULT PRIVILEGES FOR ROLE ecom_owner IN SCHEMA public GRANT {privileges} ON TABLES TO {to}",
+                empty,
+            )
+    migrate(Migrations(migrations_folder()), settings, "upgrade", "head")
+    with roles.connect(empty) as connection:
+        for table, (ro, cdc) in GRANTS.items():
+            allowed = {"ecom_app": DML, "ecom_ro": ro, "ecom_cdc": cdc}[role]
+            for privilege in (*DML, "TRUNCATE", "REFERENCES", "TRIGGER"):
+                row = connection.execute("SELECT has_table_privilege(%s, %s, %s)", [role, table, privilege]).fetchone()
+                assert row == (privilege in allowed,), (table, privilege)
         row = connection.execute("SELECT has_table_privilege(%s, 'alembic_version', 'SELECT')", [role]).fetchone()
         assert row == (True,)
         assert connection.execute("SELECT has_schema_privilege(%s, 'public', 'CREATE')", [role]).fetchone() == (False,)
@@ -105,8 +132,58 @@ def test_grants(roles: Postgres, seeded: str, role: str, allowed: set[str]) -> N
 
 def test_whole_old_row_goes_into_the_wal(roles: Postgres, seeded: str) -> None:
     with roles.connect(seeded) as connection:
-        row = connection.execute("SELECT relreplident::text FROM pg_class WHERE relname = 'books'").fetchone()
-        assert row == ("f",)
+        rows = connection.execute(
+            "SELECT relname FROM pg_class WHERE relkind = 'r' AND relreplident = 'f'"
+            " AND relnamespace = 'public'::regnamespace"
+        ).fetchall()
+        assert {name for (name,) in rows} == CAPTURED
+
+
+ORDER = "20000000-0000-4000-8000-000000000001"
+_NEW_ORDER = (
+    f"INSERT INTO orders (id, user_id, status, total, shipping) VALUES ('{ORDER}', 'u', 'CONFIRMED', 1, '{{}}')"
+)
+_NEW_ITEM = (
+    "INSERT INTO order_items (order_id, book_id, title_at_purchase, quantity, price_at_purchase)"
+    f" VALUES ('{ORDER}', '00000000-0000-0000-0000-000000000001', 't', 1, 1)"
+)
+_NEW_LINE = (
+    "INSERT INTO cart_items (user_id, book_id, quantity) VALUES ('u', '00000000-0000-0000-0000-000000000001', 1)"
+)
+CHECK, UNIQUE, FOREIGN, NULL = (
+    psycopg.errors.CheckViolation,
+    psycopg.errors.UniqueViolation,
+    psycopg.errors.ForeignKeyViolation,
+    psycopg.errors.NotNullViolation,
+)
+
+
+@pytest.mark.parametrize(
+    ("statement", "error"),
+    [
+        ("UPDATE orders SET status = 'PAID'", CHECK),
+        ("UPDATE orders SET total = -0.01", CHECK),
+        ("UPDATE orders SET currency = 'EUR'", CHECK),
+        ("UPDATE orders SET shipping = NULL", NULL),
+        ("UPDATE orders SET user_id = NULL", NULL),
+        ("UPDATE order_items SET quantity = 0", CHECK),
+        ("UPDATE order_items SET price_at_purchase = 0", CHECK),
+        ("UPDATE order_items SET book_id = gen_random_uuid()", FOREIGN),
+        ("UPDATE order_items SET order_id = gen_random_uuid()", FOREIGN),
+        (_NEW_ORDER, UNIQUE),
+        (_NEW_ITEM, UNIQUE),
+        ("DELETE FROM orders", FOREIGN),
+        ("UPDATE cart_items SET quantity = 0", CHECK),
+        ("UPDATE cart_items SET quantity = 100", CHECK),
+        ("UPDATE cart_items SET book_id = gen_random_uuid()", FOREIGN),
+        (_NEW_LINE, UNIQUE),
+    ],
+)
+def test_database_refuses_in_carts_and_orders(books: Any, statement: str, error: type[psycopg.Error]) -> None:
+    for new in (_NEW_ORDER, _NEW_ITEM, _NEW_LINE):
+        books.execute(new)
+    with pytest.raises(error):
+        books.execute(statement)
 
 
 @pytest.mark.parametrize(
@@ -165,14 +242,10 @@ def test_seed_books(books: Any) -> None:
 
 @pytest.mark.anyio
 async def test_readiness_follows_the_schema(
-    roles: Postgres, empty: str, settings: EcomMigrationSettings, monkeypatch: pytest.MonkeyPatch
+    roles: Postgres, empty: str, settings: EcomMigrationSettings, environment: Any
 ) -> None:
-    monkeypatch.setenv("CORS_ALLOWED_ORIGINS", SHOP)
-    for name, value in roles.environment("ecom_app", empty).items():
-        monkeypatch.setenv(name, value)
-    service = create_service(load_settings(Settings))
     migrations = Migrations(migrations_folder())
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(service.management), base_url="http://pod") as client:
+    async with running(settings_of(environment(empty))) as service, http(service.management) as client:
 
         async def schema() -> tuple[int, str]:
             response = await client.get("/health/ready")
@@ -182,9 +255,8 @@ async def test_readiness_follows_the_schema(
         assert status == 503
         assert 'relation "alembic_version" does not exist' in detail
         await asyncio.to_thread(migrate, migrations, settings, "upgrade", "0001")
-        assert await schema() == (503, "schema revision 0001 is older than 0002; run the migrations")
+        assert await schema() == (503, f"schema revision 0001 is older than {migrations.head}; run the migrations")
         await asyncio.to_thread(migrate, migrations, settings, "upgrade", "head")
         assert await schema() == (200, "")
         roles.execute("UPDATE alembic_version SET version_num = '9999'", empty)
         assert await schema() == (200, "")  # a newer release has migrated
-    await service.database.close()

@@ -1,78 +1,22 @@
 """The real process: ``python -m ecom``, its three ports, its end, its logs, its dependency down."""
 
 import json
-import os
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
+from ecom_testing import PATIENCE_SECONDS, Process, until
 
-from bookstore_common.testing.postgres import Postgres, free_port
+from bookstore_common.testing.postgres import Postgres
 
-SHOP = "https://shop.bookstore.test:30000"
-PATIENCE_SECONDS = 40.0
-
-
-def until(done: Callable[[], bool], what: str) -> None:
-    """Poll a fact that no event announces."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not done():
-        assert time.monotonic() < deadline, f"waited {PATIENCE_SECONDS:g} s for: {what}"
-        time.sleep(0.02)
-
-
-class Process:
-    """One running service."""
-
-    def __init__(self, environment: dict[str, str], log: Path) -> None:
-        self.ports = {name: free_port() for name in ("PUBLIC_PORT", "INTERNAL_PORT", "MANAGEMENT_PORT")}
-        self.log = log
-        variables = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(sys.path),
-            "LISTEN_HOST": "127.0.0.1",
-            "CORS_ALLOWED_ORIGINS": SHOP,
-            "SHUTDOWN_LAME_DUCK_SECONDS": "1",
-            # Longer than a busy host needs for a whole test.
-            "DATABASE_COMMAND_TIMEOUT_SECONDS": "60",
-            **{name: str(port) for name, port in self.ports.items()},
-            **environment,
-        }
-        with log.open("wb") as output:
-            self.popen = subprocess.Popen(
-                [sys.executable, "-m", "ecom"], env=variables, stdout=output, stderr=subprocess.STDOUT
-            )
-
-    def get(self, port: str, path: str) -> httpx2.Response:
-        return httpx2.get(f"http://127.0.0.1:{self.ports[port]}{path}", timeout=PATIENCE_SECONDS)
-
-    def status(self, port: str, path: str) -> int:
-        """0 if nothing listens."""
-        try:
-            return self.get(port, path).status_code
-        except httpx2.TransportError:
-            return 0
-
-    def started(self) -> "Process":
-        until(lambda: self.status("MANAGEMENT_PORT", "/health/live") == 200, "the process to listen")
-        return self
-
-    def end(self) -> int:
-        self.popen.terminate()
-        return self.popen.wait(timeout=PATIENCE_SECONDS)
-
-    def events(self) -> list[dict[str, object]]:
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
+Environment = Callable[[str], dict[str, str]]
 
 
 @pytest.fixture
-def process(roles: Postgres, fresh: str, tmp_path: Path) -> Iterator[Process]:
-    running = Process(roles.environment("ecom_app", fresh), tmp_path / "log").started()
+def process(environment: Environment, fresh: str, tmp_path: Path) -> Iterator[Process]:
+    running = Process(environment(fresh), tmp_path / "log").started()
     yield running
     if running.popen.poll() is None:
         running.popen.kill()
@@ -135,9 +79,11 @@ def test_graceful_end_with_a_request_in_flight(process: Process, roles: Postgres
         until(lambda: watcher.execute(gone.encode()).fetchone() == (0,), "the pool's connections to close")
 
 
-def test_starts_and_recovers_without_its_database(roles: Postgres, fresh: str, tmp_path: Path) -> None:
-    environment = roles.environment("ecom_app", fresh)
-    process = Process({**environment, "DATABASE_PASSWORD": "wrong-password-1234"}, tmp_path / "log").started()
+def test_starts_and_recovers_without_its_database(
+    environment: Environment, roles: Postgres, fresh: str, tmp_path: Path
+) -> None:
+    variables = environment(fresh)
+    process = Process({**variables, "DATABASE_PASSWORD": "wrong-password-1234"}, tmp_path / "log").started()
     response = process.get("MANAGEMENT_PORT", "/health/ready")
     assert response.status_code == 503
     assert response.headers["content-type"] == "application/problem+json"
@@ -151,21 +97,22 @@ def test_starts_and_recovers_without_its_database(roles: Postgres, fresh: str, t
         until(lambda: process.status("MANAGEMENT_PORT", "/health/ready") == 200, "readiness to return")
         assert process.status("PUBLIC_PORT", "/ecom/books") == 200
     finally:
-        password = environment["DATABASE_PASSWORD"].replace("'", "''")
+        password = variables["DATABASE_PASSWORD"].replace("'", "''")
         roles.execute(f"ALTER ROLE ecom_app PASSWORD '{password}'")
     assert process.end() == 0
     assert "wrong-password-1234" not in process.log.read_text()
     assert {"not_ready", "ready", "database_unavailable"} <= {event["event"] for event in process.events()}
 
 
-def test_no_secret_in_debug_logs(roles: Postgres, fresh: str, tmp_path: Path) -> None:
-    environment = roles.environment("ecom_app", fresh)
-    process = Process({**environment, "LOG_LEVEL": "debug"}, tmp_path / "log").started()
+def test_no_secret_in_debug_logs(environment: Environment, fresh: str, tmp_path: Path) -> None:
+    variables = environment(fresh)
+    process = Process({**variables, "LOG_LEVEL": "debug"}, tmp_path / "log").started()
     assert process.get("PUBLIC_PORT", "/ecom/books/search?q=private+words").status_code == 200
     assert process.end() == 0
     text = process.log.read_text()
-    assert environment["DATABASE_PASSWORD"] not in text
-    assert json.dumps(environment["DATABASE_PASSWORD"])[1:-1] not in text
+    for name in ("DATABASE_PASSWORD", "REDIS_PASSWORD", "SERVICE_CLIENT_SECRET"):
+        assert variables[name] not in text
+        assert json.dumps(variables[name])[1:-1] not in text
     assert all(event["service"] == "ecom-api" for event in process.events())
 
 
@@ -175,12 +122,17 @@ def test_no_secret_in_debug_logs(roles: Postgres, fresh: str, tmp_path: Path) ->
         ({"DATABASE_HOST": "", "DATABASE_PORT": "x"}, "DATABASE_HOST: not set"),
         ({"DATABASE_PORT": "x"}, "DATABASE_PORT: 'x' is wrong"),
         ({"LISTEN_HOST": "203.0.113.1"}, "PUBLIC_PORT="),
+        ({"REDIS_HOST": ""}, "REDIS_HOST: not set"),
+        ({"OIDC_ISSUER": ""}, "OIDC_ISSUER: not set"),
+        ({"OIDC_LOGOUT_AUDIENCE": ""}, "OIDC_LOGOUT_AUDIENCE: not set"),
+        ({"SERVICE_CLIENT_SECRET": ""}, "SERVICE_CLIENT_SECRET: not set"),
+        ({"INVENTORY_URL": "inventory:8001"}, "INVENTORY_URL: 'inventory:8001' is wrong"),
     ],
 )
 def test_bad_settings_end_the_start(
-    roles: Postgres, fresh: str, tmp_path: Path, changes: dict[str, str], part: str
+    environment: Environment, fresh: str, tmp_path: Path, changes: dict[str, str], part: str
 ) -> None:
-    process = Process({**roles.environment("ecom_app", fresh), **changes}, tmp_path / "log")
+    process = Process({**environment(fresh), **changes}, tmp_path / "log")
     assert process.popen.wait(timeout=PATIENCE_SECONDS) == 2
     assert part in process.log.read_text()
     assert "Traceback" not in process.log.read_text()

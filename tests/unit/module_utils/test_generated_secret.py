@@ -124,3 +124,36 @@ def test_what_is_reported_holds_no_value() -> None:
     values = [base64.b64decode(v).decode() for s in store.secrets.values() for k, v in s["data"].items() if k != "username"]
     assert values
     assert not any(value in reported for value in values)
+
+
+SEVERAL: dict[str, Any] = {
+    "secrets": [
+        {**PARAMS, "name": f"{name}-roles", "copies": [{**PARAMS["copies"][0], "name": f"{name}-app"}]}
+        for name in ("ecom-db", "inventory-db")
+    ]
+}
+
+
+def test_several_secrets_in_one_call() -> None:
+    store = Store()
+    assert run(store, **SEVERAL) == ["ecom/ecom-db-roles", "ecom/ecom-db-app", "ecom/inventory-db-roles", "ecom/inventory-db-app"]
+    assert store.values("ecom-db-roles")["app"] != store.values("inventory-db-roles")["app"]
+    assert store.values("inventory-db-app")["password"] == store.values("inventory-db-roles")["app"]
+    store.writes.clear()
+    assert run(store, **SEVERAL) == []
+    assert store.writes == []
+
+
+def test_nothing_is_written_when_one_of_several_is_wrong() -> None:
+    store = Store()
+    wrong = [SEVERAL["secrets"][0], {**SEVERAL["secrets"][1], "rotate": ["admin"]}]
+    with pytest.raises(ValueError, match="rotate=admin: there is no such key"):
+        run(store, secrets=wrong)
+    assert store.writes == []
+
+
+def test_two_descriptions_of_one_secret_are_refused() -> None:
+    store = Store()
+    with pytest.raises(ValueError, match="secret=ecom/ecom-db-roles is described twice"):
+        run(store, secrets=[SEVERAL["secrets"][0], {**SEVERAL["secrets"][1], "name": "ecom-db-roles"}])
+    assert store.writes == []

@@ -12,7 +12,7 @@ from ansible_collections.bookstore.platform.plugins.module_utils import loopback
 
 
 class _Answer(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:  # noqa: N802 # its name is the protocol
+    def do_GET(self) -> None:  # its name is the protocol
         self.send_response(200 if self.path == "/v2/" else 403)
         self.send_header("Docker-Content-Digest", "sha256:1")
         self.end_headers()

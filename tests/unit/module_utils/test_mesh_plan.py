@@ -66,6 +66,19 @@ def test_dropped_packets_come_with_a_control() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "again"),
+    [
+        ("principal", ["timeout"]), ("plaintext", ["timeout"]), ("identity", ["timeout"]),
+        ("allowed", None), ("dropped", None), ("port", None),
+    ],
+)
+def test_silence_is_waited_for_where_it_proves_nothing(kind: str, again: list[str] | None) -> None:
+    request = mesh_plan.Call("c1", kind, "a/b", "c/d:1", "d.c", 1, "http").request("PEM")
+    assert request.get("while") == again
+    assert (request["patience"] > 0) is (again is not None)
+
+
+@pytest.mark.parametrize(
     ("mode", "address"), [("sidecar", "ecom-db.ecom.svc.cluster.local:5432"), ("ambient", "10.244.1.5:15008")]
 )
 def test_identity_is_read_where_the_mode_terminates_tls(mode: str, address: str) -> None:

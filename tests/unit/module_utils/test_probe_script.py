@@ -94,6 +94,15 @@ def test_patience_repeats_until_answered() -> None:
     assert result["seconds"] < 1
 
 
+def test_a_silence_is_repeated_and_a_reply_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer that does not know the caller yet is asked again; what it says then counts, whatever it says."""
+    replies = iter(["timeout", "timeout", "reset", "answered"])
+    monkeypatch.setattr(probe_script, "attempt", lambda _: probe_script.outcome(next(replies)))
+    monkeypatch.setattr(probe_script.time, "sleep", lambda _: None)
+    assert probe_script.run({"patience": 5, "while": ["timeout"]})["outcome"] == "reset"
+    assert probe_script.run({"patience": 5, "while": ["timeout"]})["outcome"] == "answered"
+
+
 def test_runs_as_a_program_and_waits_for_the_proxy() -> None:
     with server(b"HTTP/1.1 200 OK\r\n\r\n") as port:
         request = {"ready_url": ["127.0.0.1", port, "/"], "calls": [call(port), {**call(port), "id": "c2"}]}

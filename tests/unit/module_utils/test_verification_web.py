@@ -27,15 +27,19 @@ class FakeWeb(Web):
         self.location = location
         self.days = days
         self.reading = "alert protocol_version"
+        self.sent: list[dict[str, str] | None] = []
 
-    def https(self, host: str, path: str, method: str = "GET") -> Answer:
+    def https(
+        self, host: str, path: str, method: str = "GET", headers: dict[str, str] | None = None, body: str | None = None
+    ) -> Answer:
+        self.sent.append(headers)
         answer = self.answers.get(path, Answer(404, {}, b""))
         if isinstance(answer, Exception):
             raise answer
         assert isinstance(answer, Answer)
         return answer
 
-    def http(self, host: str, path: str) -> Answer:
+    def http(self, host: str, path: str, port: int | None = None) -> Answer:
         return Answer(301, {"location": self.location.format(host=host, path=path)}, b"")
 
     def certificate(self, host: str) -> Object:
@@ -89,6 +93,12 @@ def test_routes() -> None:
 )
 def test_wrong_answers(rules: Object, body: bytes, fault: str) -> None:
     assert any(fault in found for found in web_checks.answer_faults(route(**rules), Answer(200, {}, body)))
+
+
+def test_request_headers_of_a_route_are_sent() -> None:
+    fake = FakeWeb({"/ecom/books": Answer(200, {}, BOOKS)})
+    web_checks.routes(context(fake, routes=[route(headers={"Origin": "https://shop.test"})]))
+    assert fake.sent == [{"Origin": "https://shop.test"}]
 
 
 def test_route_that_appears_a_moment_later_passes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import yaml
 from ansible_collections.bookstore.platform.plugins.doc_fragments.connection import ModuleDocFragment
 from ansible_collections.bookstore.platform.plugins.module_utils import readiness
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC
-from ansible_collections.bookstore.platform.plugins.modules import mesh_probe, platform_verify, workload_ready
+from ansible_collections.bookstore.platform.plugins.modules import keycloak_realm, mesh_probe, platform_verify, workload_ready
 
 ROOT = Path(__file__).parents[3]
 COLLECTION = ROOT / "collections/ansible_collections/bookstore/platform"
@@ -47,7 +47,7 @@ def compare(spec: dict[str, Any], documented: dict[str, Any], where: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "module", [workload_ready, mesh_probe, platform_verify], ids=lambda m: m.__name__.rsplit(".", 1)[-1]
+    "module", [keycloak_realm, workload_ready, mesh_probe, platform_verify], ids=lambda m: m.__name__.rsplit(".", 1)[-1]
 )
 def test_documentation_equals_the_argument_spec(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = spec_of(module, monkeypatch)

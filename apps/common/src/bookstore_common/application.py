@@ -1,12 +1,14 @@
 """The FastAPI application of one listener."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from bookstore_common import problem
+from bookstore_common import access_docs, problem
+from bookstore_common.bodies import BodyRulesMiddleware
 from bookstore_common.metrics import Metrics, RouteTemplates
 from bookstore_common.middleware import RequestContextMiddleware, UnforeseenErrorMiddleware
 
@@ -24,12 +26,19 @@ CORS_EXPOSED_HEADERS = (
 CORS_MAX_AGE_SECONDS = 600
 
 
-def create_app(title: str, *, listener: str, metrics: Metrics, cors_origins: Sequence[str] = ()) -> FastAPI:
+class Application(FastAPI):
+    """FastAPI whose OpenAPI document says who may call each operation; see ``access_docs``."""
+
+    def openapi(self) -> dict[str, Any]:
+        return access_docs.describe(super().openapi(), self.routes)
+
+
+def create_app(title: str, *, listener: str, metrics: Metrics, cors_origins: Sequence[str] = ()) -> Application:
     """Build an application with errors, request ids, metrics and (given origins) CORS in place.
 
     It serves no documentation pages: nothing but the product's paths is reachable (SPEC 4.2).
     """
-    app = FastAPI(
+    app = Application(
         title=title,
         version="1",
         openapi_url=None,
@@ -57,5 +66,6 @@ def create_app(title: str, *, listener: str, metrics: Metrics, cors_origins: Seq
             )
         )
     app.user_middleware.append(Middleware(UnforeseenErrorMiddleware))
+    app.user_middleware.append(Middleware(BodyRulesMiddleware))
     problem.install(app)
     return app

@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 from fastapi import FastAPI, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.middleware import Middleware
 
 from bookstore_common import problem
@@ -30,20 +30,30 @@ class NotReadyError(problem.ProblemError):
 
 
 class Readiness:
-    """Whether this process wants traffic. ``timeout`` in seconds bounds each check; checks run side by side."""
+    """Whether this process wants traffic. ``timeout`` in seconds bounds each check; checks run side by side.
 
-    def __init__(self, checks: Mapping[str, Check], timeout: float) -> None:
+    ``degrading`` are checks of what the service can do without, such as Redis (rate limits open, CSRF closed): a
+    failure is reported as ``degraded`` and does not take the process out of rotation.
+    """
+
+    def __init__(
+        self, checks: Mapping[str, Check], timeout: float, *, degrading: Mapping[str, Check] | None = None
+    ) -> None:
         self._checks = checks
+        self._degrading = degrading or {}
         self._timeout = timeout
         self._was_ready: bool | None = None
         self.draining = False
 
     async def examine(self) -> dict[str, dict[str, Any]]:
-        """Run all checks; per check ``{"status": "ok"|"failed", "duration_ms": float, "detail": str}``."""
-        results = await asyncio.gather(*(self._run(check) for check in self._checks.values()))
-        return dict(zip(self._checks, results, strict=True))
+        """Run all checks; per check ``{"status": "ok"|"degraded"|"failed", "duration_ms": float, "detail": str}``."""
+        results = await asyncio.gather(
+            *(self._run(check, "failed") for check in self._checks.values()),
+            *(self._run(check, "degraded") for check in self._degrading.values()),
+        )
+        return dict(zip([*self._checks, *self._degrading], results, strict=True))
 
-    async def _run(self, check: Check) -> dict[str, Any]:
+    async def _run(self, check: Check, otherwise: str) -> dict[str, Any]:
         started = time.perf_counter()
         detail = ""
         try:
@@ -55,7 +65,7 @@ class Readiness:
             detail = str(exc)
         except Exception as exc:  # whatever a driver raises means: not usable
             detail = f"{type(exc).__name__}: {str(exc).partition(chr(10))[0]}"
-        result: dict[str, Any] = {"status": "failed" if detail else "ok"}
+        result: dict[str, Any] = {"status": otherwise if detail else "ok"}
         result["duration_ms"] = round((time.perf_counter() - started) * 1000, 2)
         if detail:
             result["detail"] = detail
@@ -66,7 +76,7 @@ class Readiness:
         if self.draining:
             raise problem.ShuttingDownError("The process is shutting down.", checks={})
         checks = await self.examine()
-        failed = [name for name, result in checks.items() if result["status"] != "ok"]
+        failed = [name for name, result in checks.items() if result["status"] == "failed"]
         if self._was_ready is not (not failed):  # log the change, not each of the probes
             self._was_ready = not failed
             _log.warning("not_ready", checks=checks) if failed else _log.info("ready")
@@ -95,6 +105,6 @@ def create_management_app(readiness: Readiness, metrics: Metrics) -> FastAPI:
 
     @app.get("/metrics")
     async def expose() -> Response:
-        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(await metrics.expose(), media_type=CONTENT_TYPE_LATEST)
 
     return app

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -12,6 +13,14 @@ from bookstore_common.context import accept_request_id, request_id_var
 from bookstore_common.metrics import Metrics, RouteTemplates
 
 _log = structlog.get_logger("bookstore_common.access")
+_HEADERS = "bookstore.response_headers"
+
+
+def add_response_headers(scope: Scope, headers: Mapping[str, str]) -> None:
+    """Send ``headers`` with the answer to this request, whatever the endpoint returns or raises."""
+    pending: dict[str, str] | None = scope.get(_HEADERS)
+    if pending is not None:
+        pending.update(headers)
 
 
 class RequestContextMiddleware:
@@ -37,6 +46,8 @@ class RequestContextMiddleware:
         token = request_id_var.set(request_id)
         structlog.contextvars.bind_contextvars(request_id=request_id)
         status = 500
+        pending: dict[str, str] = {}
+        scope[_HEADERS] = pending
         if method == "HEAD":
             scope = {**scope, "method": "GET"}
 
@@ -44,7 +55,7 @@ class RequestContextMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["x-request-id"] = request_id
+                MutableHeaders(scope=message).update({**pending, "x-request-id": request_id})
             elif method == "HEAD" and message["type"] == "http.response.body":
                 message = {**message, "body": b""}
             await send(message)
@@ -65,7 +76,7 @@ class RequestContextMiddleware:
                 status=status,
                 duration_ms=round(seconds * 1000, 2),
             )
-            structlog.contextvars.unbind_contextvars("request_id")
+            structlog.contextvars.unbind_contextvars("request_id", "sub")
             request_id_var.reset(token)
 
 

@@ -16,6 +16,8 @@ from bookstore_common.context import request_id_var
 from bookstore_common.jsonbody import dumps
 
 MEDIA_TYPE = "application/problem+json"
+# Characters of a client's own text in an error.
+_MAX_ECHO = 200
 _log = structlog.get_logger(__name__)
 
 
@@ -150,15 +152,26 @@ async def _on_problem(_request: Request, exc: ProblemError) -> Response:
 async def _on_validation(_request: Request, exc: RequestValidationError) -> Response:
     errors = []
     for error in exc.errors():
-        location, *path = (str(part) for part in error["loc"])
-        errors.append(FieldError(field=".".join(path) or location, location=location, message=str(error["msg"])))
+        location, *path = (_printable(str(part)) for part in error["loc"])
+        message = _printable(str(error["msg"]).removeprefix("Value error, "))
+        errors.append(FieldError(field=".".join(path) or location, location=location, message=message))
     names = ", ".join(dict.fromkeys(error.field for error in errors))
     return InvalidInputError(f"Invalid input: {names}.", errors=errors).response()
+
+
+def _printable(text: str) -> str:
+    """A client's field names come back in errors: cut, and without what JSON in UTF-8 cannot carry."""
+    return text[:_MAX_ECHO].encode("utf-8", "replace").decode()
 
 
 async def _on_http(request: Request, exc: HTTPException) -> Response:
     headers = dict(exc.headers or {})
     detail = exc.detail
+    if exc.status_code == HTTPStatus.BAD_REQUEST:
+        # The framework's answer to a body that its parsers choke on; our own code raises ProblemError.
+        return InvalidInputError(
+            "Invalid input: body.", errors=[FieldError(field="body", location="body", message="The body is unreadable")]
+        ).response()
     if exc.status_code == HTTPStatus.NOT_FOUND:
         detail = "Nothing is served under this path."
     elif exc.status_code == HTTPStatus.METHOD_NOT_ALLOWED:

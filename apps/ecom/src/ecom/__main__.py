@@ -19,7 +19,8 @@ def start() -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     logging.configure(settings.log_level, settings.log_format, SERVICE)
-    logging.hide_secret(settings.database_password.get_secret_value())
+    for secret in (settings.database_password, settings.redis_password, settings.service_client_secret):
+        logging.hide_secret(secret.get_secret_value())
     log = structlog.get_logger(__name__)
     try:
         run(main(settings))

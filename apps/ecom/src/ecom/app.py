@@ -1,21 +1,34 @@
 """Wires the service together: one process, three applications (SPEC 5.1)."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
+from prometheus_client import Counter
 
+from bookstore_common.access import AccessControl
 from bookstore_common.application import create_app
 from bookstore_common.db import Database
 from bookstore_common.health import Readiness, create_management_app
 from bookstore_common.metrics import Metrics
 from bookstore_common.migrations import Migrations
+from bookstore_common.outbound import OutboundClient
+from bookstore_common.outbox import OutboxAge
+from bookstore_common.redis import RedisClient
 from bookstore_common.server import Listener, serve
-from ecom.books.endpoints import books_router, genres_router
-from ecom.health.endpoints import router as health_router
+from bookstore_common.service_token import ServiceToken
+from bookstore_common.tokens import TokenVerifier
+from ecom.books.cache import BookCache
+from ecom.checkout.service import CheckoutService
 from ecom.migrate import migrations_folder
+from ecom.reservations import Reservations
+from ecom.routes import internal_router, public_router
 from ecom.settings import SERVICE, Settings
+
+# Debezium's, for the age of events that it has not published (SPEC 7).
+SLOT = "debezium_ecom_slot"
 
 
 @dataclass(frozen=True)
@@ -26,7 +39,18 @@ class Service:
     internal: FastAPI
     management: FastAPI
     readiness: Readiness
+    metrics: Metrics
     database: Database
+    verifier: TokenVerifier
+    redis: RedisClient
+    inventory: OutboundClient
+    token: ServiceToken
+
+    async def close(self) -> None:
+        """Close all connections."""
+        async with AsyncExitStack() as stack:
+            for resource in (self.database, self.redis, self.verifier, self.token, self.inventory):
+                stack.push_async_callback(resource.close)
 
 
 def create_service(settings: Settings) -> Service:
@@ -34,24 +58,63 @@ def create_service(settings: Settings) -> Service:
     database = Database(settings, SERVICE)
     metrics = Metrics()
     migrations = Migrations(migrations_folder())
+    redis = RedisClient(settings)
+    verifier = TokenVerifier(settings, metrics)
+    inventory = OutboundClient("inventory", settings.inventory_url, metrics)
+    token = ServiceToken(settings, metrics)
+    OutboxAge(metrics, database, SLOT)
 
     async def schema() -> None:
         async with database.reading() as session:
             await migrations.check(session)
 
-    readiness = Readiness({"database": database.check, "schema": schema}, settings.readiness_timeout_seconds)
+    # Redis is no reason to take the pod away: the catalogue works without it, and the rest answers as SPEC 5.1 says.
+    readiness = Readiness(
+        {"database": database.check, "schema": schema, "tokens": verifier.check},
+        settings.readiness_timeout_seconds,
+        degrading={"redis": redis.check},
+    )
+    reservations = Reservations(inventory, token, settings.reservation_patience_seconds)
+    checkout = CheckoutService(
+        database,
+        reservations,
+        Counter("checkout_total", "Checkouts, by result.", ["result"], registry=metrics.registry),
+        asyncio.Semaphore(settings.checkout_slots),
+        settings.checkout_slot_timeout_seconds,
+    )
     public = create_app(
         "E-Commerce API", listener="public", metrics=metrics, cors_origins=settings.cors_allowed_origins
     )
-    ecom = APIRouter(prefix="/ecom")
-    for router in (health_router, books_router, genres_router):
-        ecom.include_router(router)
-    public.include_router(ecom)
-    # Calls between services (E-17 ff.) will live here; until then every path is a 404.
+    public.include_router(public_router())
     internal = create_app("E-Commerce API, internal", listener="internal", metrics=metrics)
+    internal.include_router(internal_router())
     for app in (public, internal):
+        app.state.access = AccessControl(
+            verifier,
+            redis,
+            settings.cors_allowed_origins,
+            metrics,
+            csrf=app is public,
+            rate_factor=settings.rate_limit_factor,
+        )
+        app.state.cache = BookCache(redis)
+        app.state.checkout = checkout
         app.state.database = database
-    return Service(public, internal, create_management_app(readiness, metrics), readiness, database)
+        app.state.redis = redis
+        app.state.reservations = reservations
+        app.state.verifier = verifier
+    return Service(
+        public,
+        internal,
+        create_management_app(readiness, metrics),
+        readiness,
+        metrics,
+        database,
+        verifier,
+        redis,
+        inventory,
+        token,
+    )
 
 
 async def main(settings: Settings) -> None:
@@ -63,7 +126,7 @@ async def main(settings: Settings) -> None:
         try:
             yield
         finally:
-            await service.database.close()
+            await service.close()
 
     await serve(
         settings,

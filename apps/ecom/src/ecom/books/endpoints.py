@@ -5,13 +5,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from bookstore_common.access import Limit, public
 from bookstore_common.conditional import respond
 from bookstore_common.db import Reading
-from bookstore_common.jsonbody import dumps
+from bookstore_common.inputs import QueryText
 from bookstore_common.pagination import Page, PageRequest, page_request
 from bookstore_common.problem import DependencyUnavailableError, InvalidInputError, NotFoundError, responses
 from ecom.books.repository import BookRepository
-from ecom.books.schemas import Book, BookFilter, GenreCount, SearchText, book_filter
+from ecom.books.schemas import Book, BookFilter, GenreCount, book_filter
 from ecom.books.service import BookService
 
 # SPEC 5.3, E-02 and E-03.
@@ -23,8 +24,8 @@ books_router = APIRouter(prefix="/books", tags=["books"])
 genres_router = APIRouter(prefix="/genres", tags=["books"])
 
 
-async def _service(session: Reading) -> BookService:
-    return BookService(BookRepository(session))
+async def _service(request: Request, session: Reading) -> BookService:
+    return BookService(BookRepository(session), request.app.state.cache)
 
 
 Books = Annotated[BookService, Depends(_service)]
@@ -37,11 +38,12 @@ Paging = Annotated[PageRequest, Depends(page_request)]
     summary="List books on sale",
     response_model=Page[Book],
     responses=responses(InvalidInputError, DependencyUnavailableError),
+    dependencies=[Depends(public())],
 )
 async def list_books(
     request: Request, books: Books, paging: Paging, wanted: Annotated[BookFilter, Depends(book_filter)]
 ) -> Response:
-    return respond(request, dumps(await books.find(wanted, paging)), cache_control=LIST_CACHE)
+    return respond(request, await books.find(wanted, paging), cache_control=LIST_CACHE)
 
 
 # Before /{book_id}, which would take "search" for an id.
@@ -52,11 +54,12 @@ async def list_books(
     description="Best match first. Words may be incomplete; accents, case and hyphens in an ISBN do not matter.",
     response_model=Page[Book],
     responses=responses(InvalidInputError, DependencyUnavailableError),
+    dependencies=[Depends(public(Limit.SEARCH))],
 )
 async def search_books(
-    request: Request, books: Books, paging: Paging, q: Annotated[SearchText, Query(examples=["hobbit"])]
+    request: Request, books: Books, paging: Paging, q: Annotated[QueryText, Query(examples=["hobbit"])]
 ) -> Response:
-    return respond(request, dumps(await books.search(q, paging)), cache_control=LIST_CACHE)
+    return respond(request, await books.search(q, paging), cache_control=LIST_CACHE)
 
 
 @books_router.get(
@@ -65,9 +68,10 @@ async def search_books(
     summary="Show one book",
     response_model=Book,
     responses=responses(NotFoundError, InvalidInputError, DependencyUnavailableError),
+    dependencies=[Depends(public())],
 )
 async def get_book(request: Request, books: Books, book_id: uuid.UUID) -> Response:
-    return respond(request, dumps(await books.get(book_id)), cache_control=BOOK_CACHE)
+    return respond(request, await books.get(book_id), cache_control=BOOK_CACHE)
 
 
 @genres_router.get(
@@ -76,6 +80,7 @@ async def get_book(request: Request, books: Books, book_id: uuid.UUID) -> Respon
     summary="List genres with the number of books on sale",
     response_model=list[GenreCount],
     responses=responses(DependencyUnavailableError),
+    dependencies=[Depends(public())],
 )
 async def list_genres(request: Request, books: Books) -> Response:
-    return respond(request, dumps(await books.genres()), cache_control=LIST_CACHE)
+    return respond(request, await books.genres(), cache_control=LIST_CACHE)

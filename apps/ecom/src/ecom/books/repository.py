@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Text, cast, func, literal, literal_column, select
+from sqlalchemy import ColumnElement, Text, cast, func, literal, literal_column, select
 from sqlalchemy.dialects.postgresql import REGCONFIG, TSVECTOR
 
 from bookstore_common.db import ReadSession
@@ -12,9 +12,10 @@ from bookstore_common.pagination import PageRequest
 from ecom.books.models import Book
 from ecom.books.schemas import CURRENCY, BookFilter, SortKey
 from ecom.books.searching import SearchQuery
+from ecom.paging import read_page
 
 _BOOKS = Book.__table__.c
-_COLUMNS: tuple[ColumnElement[Any], ...] = (
+BOOK_COLUMNS: tuple[ColumnElement[Any], ...] = (
     _BOOKS.id,
     _BOOKS.title,
     _BOOKS.author,
@@ -41,6 +42,23 @@ _SORT_COLUMNS: dict[str, ColumnElement[Any]] = {
 }
 
 
+def matching(query: SearchQuery) -> tuple[ColumnElement[bool], Sequence[ColumnElement[Any]]]:
+    """Condition and order of a full-text search, best match first.
+
+    The same title wins; then whole words count more than beginnings, titles and ISBNs more than authors, and authors
+    more than genres (the weights of ``books_search_vector``).
+    """
+    words = func.to_tsquery(_SIMPLE, query.words)
+    matches = func.to_tsquery(_SIMPLE, query.prefixes).op("||")(func.to_tsquery(_ENGLISH, query.prefixes))
+    order = (
+        (func.books_search_fold(Book.title) == literal(query.phrase)).desc(),
+        (func.ts_rank(_VECTOR, words) * 4 + func.ts_rank(_VECTOR, matches)).desc(),
+        func.lower(Book.title),
+        _BOOKS.id,
+    )
+    return _VECTOR.op("@@")(matches), order
+
+
 class BookRepository:
     """Books on sale; inactive ones do not exist here."""
 
@@ -59,23 +77,12 @@ class BookRepository:
         return await self._page(conditions, _order(wanted.sort), page)
 
     async def search(self, query: SearchQuery, page: PageRequest) -> tuple[list[dict[str, Any]], int]:
-        """As :meth:`find`, best match first.
-
-        The same title wins; then whole words count more than beginnings, titles and ISBNs more than authors, and
-        authors more than genres (the weights of ``books_search_vector``).
-        """
-        words = func.to_tsquery(_SIMPLE, query.words)
-        matches = func.to_tsquery(_SIMPLE, query.prefixes).op("||")(func.to_tsquery(_ENGLISH, query.prefixes))
-        order: Sequence[ColumnElement[Any]] = (
-            (func.books_search_fold(Book.title) == literal(query.phrase)).desc(),
-            (func.ts_rank(_VECTOR, words) * 4 + func.ts_rank(_VECTOR, matches)).desc(),
-            func.lower(Book.title),
-            _BOOKS.id,
-        )
-        return await self._page([_VECTOR.op("@@")(matches)], order, page)
+        """As :meth:`find`, best match first."""
+        matches, order = matching(query)
+        return await self._page([matches], order, page)
 
     async def get(self, book_id: uuid.UUID) -> dict[str, Any] | None:
-        result = await self._session.execute(select(*_COLUMNS).where(Book.active, Book.id == book_id))
+        result = await self._session.execute(select(*BOOK_COLUMNS).where(Book.active, Book.id == book_id))
         row = result.one_or_none()
         return None if row is None else row._asdict()
 
@@ -92,23 +99,7 @@ class BookRepository:
     async def _page(
         self, conditions: Sequence[ColumnElement[bool]], order: Sequence[ColumnElement[Any]], page: PageRequest
     ) -> tuple[list[dict[str, Any]], int]:
-        statement: Select[Any] = select(func.count().over(), *_COLUMNS).where(Book.active, *conditions)
-        result = await self._session.execute(statement.order_by(*order).limit(page.size).offset(page.offset))
-        rows = result.all()
-        if rows:
-            return [_book(row) for row in rows], rows[0][0]
-        if page.page == 1:
-            return [], 0
-        # Past the end no row carries the total.
-        counted = await self._session.execute(select(func.count()).select_from(Book).where(Book.active, *conditions))
-        return [], counted.scalar_one()
-
-
-def _book(row: Row[Any]) -> dict[str, Any]:
-    return dict(zip(_NAMES, row[1:], strict=True))
-
-
-_NAMES = [str(column.key) for column in _COLUMNS]
+        return await read_page(self._session, select(*BOOK_COLUMNS).where(Book.active, *conditions), order, page)
 
 
 def _order(sort: SortKey) -> Sequence[ColumnElement[Any]]:

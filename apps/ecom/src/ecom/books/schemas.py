@@ -1,6 +1,5 @@
 """What the catalogue's endpoints accept and answer."""
 
-import unicodedata
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,30 +7,16 @@ from decimal import Decimal
 from typing import Annotated, Literal
 
 from fastapi import Query
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from bookstore_common.inputs import refuse_control_characters
 from bookstore_common.problem import FieldError, InvalidInputError
 
 CURRENCY = "USD"
 SortKey = Literal[
     "title", "-title", "price", "-price", "published_year", "-published_year", "created_at", "-created_at"
 ]
-
-
-def _refuse_control_characters(value: str) -> str:
-    """They have no place in a title, and PostgreSQL refuses NUL."""
-    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in value):
-        raise ValueError("must not contain control characters")
-    return value
-
-
-SearchText = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=100),
-    # Before the white space at the ends is cut, which would forgive a line break there.
-    BeforeValidator(_refuse_control_characters),
-]
-Genre = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(_refuse_control_characters)]
+Genre = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(refuse_control_characters)]
 Money = Annotated[Decimal, Field(ge=0, max_digits=10, decimal_places=2)]
 
 
@@ -48,7 +33,7 @@ class Book(BaseModel):
                 "isbn": "9780141439518",
                 "genre": "Classics",
                 "description": "A sharp-tongued young woman and a proud gentleman learn to see past first impressions.",
-                "cover_url": None,
+                "cover_url": "/covers/pride-and-prejudice.jpg",
                 "price": "9.99",
                 "currency": "USD",
                 "published_year": 1813,

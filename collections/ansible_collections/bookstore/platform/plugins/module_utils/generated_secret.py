@@ -49,6 +49,13 @@ def copied(values: dict[str, str], copy: Copy) -> dict[str, str]:
     return {**copy.constants, **{target: values[source] for target, source in copy.keys.items()}}
 
 
+def refuse_duplicates(names: list[str]) -> None:
+    """Raise ValueError when two Secrets of a call are the same object: the second would replace the first each time."""
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"secret={twice[0]} is described twice; give each Secret and each copy a name of its own")
+
+
 def manifest(namespace: str, name: str, values: dict[str, str]) -> dict[str, Any]:
     """Return a Secret object."""
     return {

@@ -45,6 +45,9 @@ NEVER_READY = "platform.bookstore/never-ready"
 HBONE_PORT = 15008
 CALL_TIMEOUT = 4.0
 ALLOWED_PATIENCE = 15.0
+# A node drops packets of a pod elsewhere until a kubelet reported its address: silence proves nothing about the peer then,
+# so it is waited for. Any reply counts at once, lest a gap that closes later be overlooked.
+WAITED_FOR = frozenset({"principal", "plaintext", "identity"})
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,8 @@ class Call:
             "timeout": CALL_TIMEOUT,
             "patience": self.patience,
         }
+        if self.kind in WAITED_FOR:
+            body = {**body, "patience": ALLOWED_PATIENCE, "while": ["timeout"]}
         return {**body, "ca": ca} if self.protocol == "tls" else body
 
 

@@ -3,8 +3,9 @@
 """Runs inside a pod, as ``python3 -c <this file> <request>``; the standard library is all it may use.
 
 The request is a JSON object {calls, ready_url?, ready_timeout?}. Each call is {id, host, port, protocol (http,
-postgres, redis, kafka, tcp, tls), timeout, patience?, ca?}; a call is repeated for ``patience`` seconds until it is
-answered. The answer is a JSON object {ready, results: {id: {outcome, detail, seconds}}}, on standard output.
+postgres, redis, kafka, tcp, tls), timeout, patience?, while?, ca?}; a call is repeated for ``patience`` seconds until it
+is answered, or as long as its outcome is in the list ``while``. The answer is a JSON object
+{ready, results: {id: {outcome, detail, seconds}}}, on standard output.
 
 Outcomes: answered (the peer itself replied), rbac_denied (a proxy denied the caller), reset (a connection was made
 and closed without a reply), port_closed (refused at once), timeout (nothing came back: dropped), unavailable (a
@@ -131,7 +132,8 @@ def run(call: dict[str, Any]) -> Result:
     deadline = start + call.get("patience", 0)
     while True:
         result = attempt(call)
-        if result["outcome"] == "answered" or time.monotonic() >= deadline:
+        again = result["outcome"] in call["while"] if "while" in call else result["outcome"] != "answered"
+        if not again or time.monotonic() >= deadline:
             return {**result, "seconds": round(time.monotonic() - start, 3)}
         time.sleep(0.3)
 

@@ -1,31 +1,30 @@
 #!/usr/bin/python
 # Copyright: the Bookstore Platform authors
 # SPDX-License-Identifier: Apache-2.0
-"""Keep a Secret with generated values, and copies of it."""
+"""Keep Secrets with generated values, and copies of them."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
 module: generated_secret
-short_description: Keep a Secret with generated values, and copies of it
+short_description: Keep Secrets with generated values, and copies of them
 version_added: 0.1.0
 description:
   - Values are generated in memory when they are missing, never changed otherwise, and never returned.
+  - Describe one Secret with O(namespace), O(name) and O(keys), or several with O(secrets); one call for several is
+    faster than a loop, and nothing is written before all of them are known to be valid.
 options:
   namespace:
     description: Namespace of the Secret.
     type: str
-    required: true
   name:
     description: Name of the Secret.
     type: str
-    required: true
   keys:
     description: Names of the values.
     type: list
     elements: str
-    required: true
   rotate:
     description: Names of values to make anew.
     type: list
@@ -36,7 +35,7 @@ options:
     type: list
     elements: dict
     default: []
-    suboptions:
+    suboptions: &copy
       namespace:
         description: Namespace of the copy.
         type: str
@@ -53,6 +52,35 @@ options:
         description: Further values that are no secret, such as a user name.
         type: dict
         default: {}
+  secrets:
+    description: Several Secrets, instead of one.
+    type: list
+    elements: dict
+    suboptions:
+      namespace:
+        description: Namespace of the Secret.
+        type: str
+        required: true
+      name:
+        description: Name of the Secret.
+        type: str
+        required: true
+      keys:
+        description: Names of the values.
+        type: list
+        elements: str
+        required: true
+      rotate:
+        description: Names of values to make anew.
+        type: list
+        elements: str
+        default: []
+      copies:
+        description: Secrets that hold some of the values, each only what its namespace uses.
+        type: list
+        elements: dict
+        default: []
+        suboptions: *copy
 extends_documentation_fragment:
   - bookstore.platform.connection
 author: The Bookstore Platform authors (@bookstore)
@@ -67,6 +95,13 @@ EXAMPLES = r"""
     keys: [owner, app]
     copies:
       - {namespace: ecom, name: ecom-db-app, keys: {password: app}, constants: {username: ecom_app}}
+
+- name: Two Secrets in one call
+  bookstore.platform.generated_secret:
+    kubeconfig: "{{ bookstore_kubeconfig }}"
+    secrets:
+      - {namespace: ecom, name: ecom-db-roles, keys: [owner, app]}
+      - {namespace: inventory, name: inventory-db-roles, keys: [owner, app]}
 """
 
 RETURN = r"""
@@ -100,35 +135,50 @@ def ensure(cluster: Cluster, namespace: str, name: str, values: dict[str, str], 
 
 
 def run(cluster: Cluster, p: dict[str, Any], check: bool) -> list[str]:
-    """Bring the Secret and its copies to the wanted state; return what changed."""
-    current = generated_secret.decode(cluster.get("Secret", p["namespace"], p["name"]))
-    values = generated_secret.complete(current, p["keys"], p["rotate"])
-    wanted = [(p["namespace"], p["name"], values)]
-    for entry in p["copies"]:
-        copy = generated_secret.Copy(**entry)
-        wanted.append((copy.namespace, copy.name, generated_secret.copied(values, copy)))
+    """Bring the Secrets and their copies to the wanted state; return what changed, as ``namespace/name``."""
+    wanted: list[tuple[str, str, dict[str, str]]] = []
+    for secret in p.get("secrets") or [p]:
+        current = generated_secret.decode(cluster.get("Secret", secret["namespace"], secret["name"]))
+        values = generated_secret.complete(current, secret["keys"], secret["rotate"])
+        wanted.append((secret["namespace"], secret["name"], values))
+        for entry in secret["copies"]:
+            copy = generated_secret.Copy(**entry)
+            wanted.append((copy.namespace, copy.name, generated_secret.copied(values, copy)))
+    generated_secret.refuse_duplicates([f"{namespace}/{name}" for namespace, name, _ in wanted])
     return [f"{namespace}/{name}" for namespace, name, content in wanted if ensure(cluster, namespace, name, content, check)]
+
+
+COPY_SPEC: dict[str, dict[str, Any]] = {
+    "namespace": {"type": "str", "required": True},
+    "name": {"type": "str", "required": True},
+    "keys": {"type": "dict", "default": {}, "no_log": False},
+    "constants": {"type": "dict", "default": {}},
+}
+
+
+def secret_spec(required: bool) -> dict[str, dict[str, Any]]:
+    """Return the options that describe one Secret."""
+    return {
+        "namespace": {"type": "str", "required": required},
+        "name": {"type": "str", "required": required},
+        "keys": {"type": "list", "elements": "str", "required": required, "no_log": False},
+        "rotate": {"type": "list", "elements": "str", "default": []},
+        "copies": {"type": "list", "elements": "dict", "default": [], "options": COPY_SPEC},
+    }
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "namespace": {"type": "str", "required": True},
-            "name": {"type": "str", "required": True},
-            "keys": {"type": "list", "elements": "str", "required": True, "no_log": False},
-            "rotate": {"type": "list", "elements": "str", "default": []},
-            "copies": {
-                "type": "list", "elements": "dict", "default": [],
-                "options": {
-                    "namespace": {"type": "str", "required": True},
-                    "name": {"type": "str", "required": True},
-                    "keys": {"type": "dict", "default": {}, "no_log": False},
-                    "constants": {"type": "dict", "default": {}},
-                },
-            },
+            **secret_spec(required=False),
+            # Names only: nothing in it is a value.
+            "secrets": {"type": "list", "elements": "dict", "options": secret_spec(required=True), "no_log": False},
             **CONNECTION_SPEC,
         },
+        required_together=[("namespace", "name", "keys")],
+        required_one_of=[("name", "secrets")],
+        mutually_exclusive=[("name", "secrets"), ("namespace", "secrets"), ("keys", "secrets")],
         supports_check_mode=True,
     )
     try:

@@ -38,7 +38,7 @@ options:
     type: list
     elements: dict
     default: []
-    suboptions:
+    suboptions: &workload
       kind:
         description: Kind of the workload.
         type: str
@@ -81,24 +81,27 @@ options:
     type: list
     elements: dict
     required: true
-    suboptions:
-      id:
-        description: Id of the route, for messages.
+    suboptions: &answer
+      id: &id
+        description: Id of the route or node port, for messages.
         type: str
         required: true
-      host:
+      host: &host
         description: A key of O(hosts).
         type: str
         required: true
-      path:
+      path: &path
         description: Path and query.
         type: str
         required: true
-      method:
+      method: &method
         description: HTTP method.
         type: str
         default: GET
-      status:
+      headers:
+        description: Request headers.
+        type: dict
+      status: &status
         description: Expected status.
         type: int
         default: 200
@@ -116,19 +119,50 @@ options:
     type: list
     elements: dict
     default: []
+    suboptions: &request {host: *host, path: *path, method: *method}
+  detours:
+    description: Other spellings of paths that need a token; without one they must be answered with 400, 401 or 404.
+    type: list
+    elements: dict
+    default: []
+    suboptions: *request
+  access:
+    description: Requests with a token of a client for tests, each with what its answer must be.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      <<: *answer
+      client:
+        description: The client, a key of the Secret in O(test_tokens).
+        type: str
+        required: true
+  gateway_routes:
+    description: All routes, as C(bookstore_routes) in the inventory.
+    type: list
+    elements: dict
+    default: []
+  oidc:
+    description: The issuer of tokens, as C(bookstore_oidc) in the inventory. With it C(issuer) and C(audience) are needed.
+    type: dict
+    default: {}
+  test_tokens:
+    description: Where tokens of clients for tests come from. Without it O(access) is skipped.
+    type: dict
     suboptions:
       host:
-        description: A key of O(hosts).
+        description: Host name of the token endpoint.
         type: str
         required: true
-      path:
-        description: Path and query.
+      path: *path
+      namespace:
+        description: Namespace of the Secret.
         type: str
         required: true
-      method:
-        description: HTTP method.
+      secret:
+        description: Secret whose keys are clients and whose values are their secrets.
         type: str
-        default: GET
+        required: true
   headers:
     description: Response headers and their values, under V(all) or a key of O(hosts).
     type: dict
@@ -143,6 +177,12 @@ options:
     type: list
     elements: str
     default: []
+  nodeport_requests:
+    description: Paths that node ports must answer in plain HTTP.
+    type: list
+    elements: dict
+    default: []
+    suboptions: {id: *id, path: *path, status: *status}
   images:
     description: Ledger of the image factory, reference to source.
     type: dict
@@ -158,19 +198,7 @@ options:
     elements: dict
     default: []
     suboptions:
-      name:
-        description: Name of the component.
-        type: str
-        required: true
-      kind:
-        description: Kind of its workload.
-        type: str
-        required: true
-        choices: [DaemonSet, Deployment, Job, StatefulSet]
-      namespace:
-        description: Namespace of its workload.
-        type: str
-        required: true
+      <<: *workload
       workload:
         description: Name of its workload.
         type: str
@@ -270,31 +298,27 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC, Cluster, ClusterError
 from ansible_collections.bookstore.platform.plugins.module_utils.verification import runner
 
+NEEDED = {"type": "str", "required": True}
 WORKLOAD_SPEC = {
-    "kind": {"type": "str", "required": True, "choices": ["DaemonSet", "Deployment", "Job", "StatefulSet"]},
-    "namespace": {"type": "str", "required": True},
-    "name": {"type": "str", "required": True},
+    "kind": {**NEEDED, "choices": ["DaemonSet", "Deployment", "Job", "StatefulSet"]},
+    "namespace": NEEDED,
+    "name": NEEDED,
 }
-COMPONENT_SPEC = {
-    "name": {"type": "str", "required": True},
-    "kind": {"type": "str", "required": True, "choices": ["DaemonSet", "Deployment", "Job", "StatefulSet"]},
-    "namespace": {"type": "str", "required": True},
-    "workload": {"type": "str", "required": True},
-    "reason": {"type": "str", "required": True},
-}
-REQUEST_SPEC = {
-    "host": {"type": "str", "required": True},
-    "path": {"type": "str", "required": True},
-    "method": {"type": "str", "default": "GET"},
-}
+COMPONENT_SPEC = {**WORKLOAD_SPEC, "workload": NEEDED, "reason": NEEDED}
+REQUEST_SPEC = {"host": NEEDED, "path": NEEDED, "method": {"type": "str", "default": "GET"}}
+STATUS = {"type": "int", "default": 200}
 ROUTE_SPEC = {
     **REQUEST_SPEC,
-    "id": {"type": "str", "required": True},
-    "status": {"type": "int", "default": 200},
+    "id": NEEDED,
+    "headers": {"type": "dict"},
+    "status": STATUS,
     "equals": {"type": "dict"},
     "at_least": {"type": "dict"},
     "lengths": {"type": "dict"},
 }
+ACCESS_SPEC = {**ROUTE_SPEC, "client": NEEDED}
+# The name of a Secret, not a secret.
+TOKENS_SPEC = {"host": NEEDED, "path": NEEDED, "namespace": NEEDED, "secret": {**NEEDED, "no_log": False}}
 ARGUMENTS = {
     "cluster_name": {"type": "str", "required": True},
     "control_planes": {"type": "int", "default": 1},
@@ -310,9 +334,18 @@ ARGUMENTS = {
     "certificate_days": {"type": "int", "default": 30},
     "routes": {"type": "list", "elements": "dict", "required": True, "options": ROUTE_SPEC},
     "unrouted": {"type": "list", "elements": "dict", "default": [], "options": REQUEST_SPEC},
+    "detours": {"type": "list", "elements": "dict", "default": [], "options": REQUEST_SPEC},
+    "access": {"type": "list", "elements": "dict", "default": [], "options": ACCESS_SPEC},
+    "gateway_routes": {"type": "list", "elements": "dict", "default": []},
+    "oidc": {"type": "dict", "default": {}},
+    # Says where tokens come from; holds none.
+    "test_tokens": {"type": "dict", "options": TOKENS_SPEC, "no_log": False},
     "headers": {"type": "dict", "default": {}},
     "nodeports": {"type": "list", "elements": "dict", "required": True},
     "nodeports_required": {"type": "list", "elements": "str", "default": []},
+    "nodeport_requests": {
+        "type": "list", "elements": "dict", "default": [], "options": {"id": NEEDED, "path": NEEDED, "status": STATUS},
+    },
     "images": {"type": "dict", "required": True},
     "image_source": {"type": "str", "choices": ["packages", "registry", "auto"], "default": "auto"},
     "optional_components": {"type": "list", "elements": "dict", "default": [], "options": COMPONENT_SPEC},
@@ -329,12 +362,12 @@ ARGUMENTS = {
 
 
 def wrong_hosts(params: dict[str, object]) -> str:
-    """Return what is wrong with the host keys of routes and unrouted, or an empty text."""
+    """Return what is wrong with the host keys of requests, or an empty text."""
     hosts: dict[str, str] = params["hosts"]  # type: ignore[assignment]
     if "api" not in hosts:
         return f"hosts={hosts} lacks the key api; write hosts: {{api: <host name>}}"
-    for option in ("routes", "unrouted"):
-        for entry in params[option]:  # type: ignore[attr-defined]
+    for option in ("routes", "unrouted", "detours", "access", "gateway_routes"):
+        for entry in params.get(option) or []:  # type: ignore[attr-defined]
             if entry["host"] not in hosts:
                 return f"{option}: host={entry['host']} is not a key of hosts; use one of {', '.join(sorted(hosts))}"
     return ""

@@ -130,6 +130,9 @@ def build_maven(artifact: Artifact, target: Path, context: Context) -> None:
         if entry.get("unpack"):
             commands.run(artifact.name, ["tar", "--extract", "--strip-components=1", f"--directory={target}", f"--file={fetched}"], log)
             fetched.unlink()
+            # The client's own copy of an archive, which nothing reads again.
+            group, name, version = entry["artifact"].split(":")[:3]
+            shutil.rmtree(context.cache.root / "maven" / group.replace(".", "/") / name / version, ignore_errors=True)
         else:
             fetched.rename(target / fetched.name)
     downloads.rmdir()
@@ -191,6 +194,11 @@ def build_python_target(artifact: Artifact, target: Path, context: Context) -> N
         "--python-platform", "x86_64-manylinux_2_28", "-r", str(requirements),
     ]
     commands.run(artifact.name, command, context.log(artifact.name), env=context.uv_env())
+    build_sources(artifact, target, context)
+
+
+def build_sources(artifact: Artifact, target: Path, context: Context) -> None:
+    """Copy ``sources`` ({folder of the checkout: place}) without what tools leave in them."""
     for source, place in artifact.spec["sources"].items():
         shutil.copytree(
             context.project / source, target / place, dirs_exist_ok=True,
@@ -232,4 +240,5 @@ BUILDERS: dict[str, Callable[[Artifact, Path, Context], None]] = {
     "mmdebstrap": build_mmdebstrap,
     "python_target": build_python_target,
     "python_wheel_files": build_python_wheel_files,
+    "sources": build_sources,
 }

@@ -25,6 +25,7 @@ _OF_BUILDER = {
     "npm": ("Python packages", "npm packages"),
     "python_target": ("Python packages",),
     "python_wheel_files": ("Python packages",),
+    "sources": (),
 }
 Question = Callable[[builders.Context, Path], tuple[list[str], dict[str, str]]]
 

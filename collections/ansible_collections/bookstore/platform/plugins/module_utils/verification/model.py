@@ -49,12 +49,14 @@ class Answer:
 class Web:
     """Requests to the gateway; tests put their own in its place."""
 
-    def https(self, host: str, path: str, method: str = "GET") -> Answer:
+    def https(
+        self, host: str, path: str, method: str = "GET", headers: dict[str, str] | None = None, body: str | None = None
+    ) -> Answer:
         """Return the answer of the HTTPS listener, its certificate verified against the platform's authority."""
         raise NotImplementedError
 
-    def http(self, host: str, path: str) -> Answer:
-        """Return the answer of the plain HTTP listener."""
+    def http(self, host: str, path: str, port: int | None = None) -> Answer:
+        """Return the answer of a port of this host in plain HTTP; without ``port`` that of the redirecting listener."""
         raise NotImplementedError
 
     def certificate(self, host: str) -> Object:
@@ -66,11 +68,20 @@ class Web:
         raise NotImplementedError
 
 
+class Tokens:
+    """Access tokens of the clients for tests. They are secrets: no finding, report or message may hold one."""
+
+    def of(self, client: str) -> str:
+        """Return a token of a client; ClusterError or OSError when none can be had."""
+        raise NotImplementedError
+
+
 @dataclass
 class Context:
     """What checks may look at. ``objects``: kind to objects, fetched once. ``params``: the module's.
 
     ``patient_until``: until when (time.monotonic) a wrong answer of the gateway may still become right.
+    ``tokens``: None on a platform without clients for tests.
     """
 
     params: Object
@@ -79,6 +90,7 @@ class Context:
     mesh: Future[Object] | None
     memory: Future[dict[str, int]] | None
     patient_until: float = 0.0
+    tokens: Tokens | None = None
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,10 @@ from typing import cast
 from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, mesh_run
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, ClusterError
 from ansible_collections.bookstore.platform.plugins.module_utils.verification import (
+    access_checks,
     cluster_checks,
     security_checks,
+    tokens,
     web,
     web_checks,
 )
@@ -72,6 +74,14 @@ CHECKS = (
     Check("V-INGRESS", "BK-318", "No Ingress", cluster_checks.no_ingress, "use an HTTPRoute instead"),
     Check("V-IMAGES", "BK-319", "Images are ours", cluster_checks.images,
           "take the image's reference from bookstore_images"),
+    Check("V-TOKENLESS", "BK-321", "No token, no entry", access_checks.tokenless,
+          "compare the HTTPRoutes with bookstore_routes; look at storefront-web, which answers for H9"),
+    Check("V-FORGED", "BK-322", "Forged tokens refused", access_checks.forged,
+          "look at RequestAuthentication gateway/bookstore-tokens"),
+    Check("V-ROLES", "BK-323", "Roles decide", access_checks.roles,
+          "look at AuthorizationPolicy gateway/bookstore-gateway-roles, and at the token's roles in Keycloak"),
+    Check("V-CONSOLES", "BK-324", "Node ports answer", access_checks.node_port_answers,
+          "look at the Service's endpoints and at the NetworkPolicy's node blocks"),
     Check("V-MEMORY", "BK-320", "Memory in use", cluster_checks.memory, "make status shows memory by workload"),
 )  # fmt: skip
 
@@ -140,7 +150,9 @@ def verify(cluster: Cluster, params: Object, check_mode: bool) -> Object:
         objects = {kind: cluster.objects(kind) for kind in KINDS}
         pem = authority(cluster, params["tls_namespace"], params["tls_secret"])
         live = web.LiveWeb(pem, params["https_port"], params["http_port"])
-        context = Context(params, objects, live, mesh, memory, time.monotonic() + params["patience"])
+        source = params["test_tokens"]
+        clients = tokens.ClientTokens(live, cluster, source) if source else None
+        context = Context(params, objects, live, mesh, memory, time.monotonic() + params["patience"], clients)
         return report(run_checks(checks_for(params), context), started)
 
 

@@ -29,13 +29,15 @@ class LiveWeb(Web):
         self.timeout = timeout
         self._tls = ssl.create_default_context(cadata=authority)
 
-    def https(self, host: str, path: str, method: str = "GET") -> Answer:
+    def https(
+        self, host: str, path: str, method: str = "GET", headers: dict[str, str] | None = None, body: str | None = None
+    ) -> Answer:
         with self._connect(self.https_port) as raw, self._tls.wrap_socket(raw, server_hostname=host) as sock:
-            return _exchange(sock, f"{host}:{self.https_port}", path, method)
+            return _exchange(sock, f"{host}:{self.https_port}", path, method, headers, body)
 
-    def http(self, host: str, path: str) -> Answer:
-        with self._connect(self.http_port) as sock:
-            return _exchange(sock, f"{host}:{self.http_port}", path, "GET")
+    def http(self, host: str, path: str, port: int | None = None) -> Answer:
+        with self._connect(port or self.http_port) as sock:
+            return _exchange(sock, f"{host}:{port or self.http_port}", path, "GET")
 
     def certificate(self, host: str) -> Object:
         with self._connect(self.https_port) as raw, self._tls.wrap_socket(raw, server_hostname=host) as sock:
@@ -54,17 +56,25 @@ class LiveWeb(Web):
         return socket.create_connection((LOOPBACK, port), timeout=self.timeout)
 
 
-def _exchange(sock: socket.socket, host: str, path: str, method: str) -> Answer:
+def _exchange(
+    sock: socket.socket,
+    host: str,
+    path: str,
+    method: str,
+    headers: dict[str, str] | None = None,
+    body: str | None = None,
+) -> Answer:
     connection = http.client.HTTPConnection(host)
     connection.sock = sock
+    own = {"Host": host, "Accept": "application/json", "Connection": "close"}
     try:
-        connection.request(method, path, headers={"Host": host, "Accept": "application/json", "Connection": "close"})
+        connection.request(method, path, body=body, headers={**own, **(headers or {})})
         response = connection.getresponse()
-        headers: dict[str, str] = {}
+        found: dict[str, str] = {}
         for name, value in response.getheaders():
             key = name.lower()
-            headers[key] = f"{headers[key]}, {value}" if key in headers else value
-        return Answer(response.status, headers, response.read())
+            found[key] = f"{found[key]}, {value}" if key in found else value
+        return Answer(response.status, found, response.read())
     except http.client.HTTPException as error:
         raise OSError(f"no HTTP answer: {error!r}") from error
     finally:

@@ -44,7 +44,7 @@ def routes(context: Context) -> Finding:
             host = context.params["hosts"][route["host"]]
             method = route.get("method") or "GET"
             try:
-                answer = context.web.https(host, route["path"], method)
+                answer = context.web.https(host, route["path"], method, route.get("headers"))
             except OSError as error:
                 found.append(f"{route['id']} {_name(host, route['path'], method)}: {error}")
                 continue
@@ -135,7 +135,7 @@ def headers(context: Context) -> Finding:
     for route in context.params["routes"]:
         host = context.params["hosts"][route["host"]]
         try:
-            answer = context.web.https(host, route["path"], route.get("method") or "GET")
+            answer = context.web.https(host, route["path"], route.get("method") or "GET", route.get("headers"))
         except OSError as error:
             faults.append(f"{_name(host, route['path'])}: {error}")
             continue

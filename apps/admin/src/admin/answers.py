@@ -1,0 +1,30 @@
+"""How the endpoints answer, and how they document it."""
+
+from typing import Any
+
+from fastapi import Response
+from pydantic import BaseModel
+
+from bookstore_common.jsonbody import JSONBytes
+from bookstore_common.problem import MEDIA_TYPE, Problem
+
+
+def answer(body: BaseModel, status: int = 200, *, etag: str | None = None, location: str | None = None) -> Response:
+    """``body`` as JSON; never stored, because answers to one administrator are nobody else's."""
+    headers = {"cache-control": "no-store"}
+    if etag is not None:
+        headers["etag"] = etag
+    if location is not None:
+        headers["location"] = location
+    return JSONBytes(body.model_dump_json().encode(), status, headers)
+
+
+def problems(**codes: int) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI ``responses``: ``problems(not_found=404, below_reserved=409)``; one status may have several codes."""
+    described: dict[int | str, dict[str, Any]] = {}
+    for code, status in codes.items():
+        if status in described:
+            described[status]["description"] += f" or {code}"
+        else:
+            described[status] = {"description": code, "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
+    return described

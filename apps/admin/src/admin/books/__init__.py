@@ -1,0 +1,1 @@
+"""The catalogue with its stock: A-03 to A-06."""

@@ -1,0 +1,1 @@
+"""The public health route: A-01."""

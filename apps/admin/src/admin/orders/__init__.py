@@ -1,0 +1,1 @@
+"""Everybody's orders: A-11 and A-12."""

@@ -1,0 +1,88 @@
+"""A-07 to A-10."""
+
+import uuid
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+
+from admin.answers import answer, problems
+from admin.books.clients import BookClient
+from admin.dependencies import CallerDep, Paging, PeersDep
+from admin.stock.clients import StockClient
+from admin.stock.schemas import (
+    Movement,
+    Stock,
+    StockAdjustment,
+    StockRow,
+    StockSetting,
+    WantedLow,
+    WantedText,
+)
+from admin.stock.service import StockService
+from bookstore_common.pagination import Page
+
+router = APIRouter(prefix="/stock", tags=["stock"])
+
+
+async def _client(caller: CallerDep, peers: PeersDep) -> StockClient:
+    return StockClient(peers.inventory, caller)
+
+
+Client = Annotated[StockClient, Depends(_client)]
+
+
+async def _service(caller: CallerDep, peers: PeersDep, stock: Client) -> StockService:
+    return StockService(stock, BookClient(peers.ecom, caller))
+
+
+@router.get(
+    "",
+    operation_id="listStock",
+    summary="List stock with titles",
+    description="Every book, also one that is not on sale or has no stock yet (`pending`), by title or with `q` by"
+    " relevance. With `low` only books at or below their threshold, those with the fewest copies first.",
+    response_model=Page[StockRow],
+    responses=problems(validation_error=422, bad_gateway=502, gateway_timeout=504),
+)
+async def list_stock(
+    stock: Annotated[StockService, Depends(_service)], paging: Paging, q: WantedText = None, low: WantedLow = False
+) -> Response:
+    return answer(await (stock.find_low(paging, q) if low else stock.find(paging, q)))
+
+
+@router.put(
+    "/{book_id}",
+    operation_id="setStock",
+    summary="Say how many copies of a book there are",
+    description="Also of a book that had no stock. 409 tells `quantity` and `reserved`.",
+    response_model=Stock,
+    responses=problems(below_reserved=409, validation_error=422, bad_gateway=502, gateway_timeout=504),
+)
+async def set_stock(stock: Client, book_id: uuid.UUID, setting: StockSetting) -> Response:
+    return answer(await stock.set(book_id, setting.model_dump(mode="json", exclude_unset=True)))
+
+
+@router.post(
+    "/{book_id}/adjust",
+    operation_id="adjustStock",
+    summary="Add or remove copies of a book",
+    description="409 tells `quantity` and `reserved`.",
+    response_model=Stock,
+    responses=problems(
+        not_found=404, below_reserved=409, above_maximum=409, validation_error=422, bad_gateway=502,
+        gateway_timeout=504,
+    ),
+)  # fmt: skip
+async def adjust_stock(stock: Client, book_id: uuid.UUID, adjustment: StockAdjustment) -> Response:
+    return answer(await stock.adjust(book_id, adjustment.model_dump(mode="json")))
+
+
+@router.get(
+    "/{book_id}/movements",
+    operation_id="listStockMovements",
+    summary="List what happened to a book's copies, newest first",
+    response_model=Page[Movement],
+    responses=problems(not_found=404, validation_error=422, bad_gateway=502, gateway_timeout=504),
+)
+async def list_stock_movements(stock: Client, paging: Paging, book_id: uuid.UUID) -> Response:
+    return answer(await stock.movements(book_id, paging))

@@ -1,0 +1,1 @@
+"""Numbers for the start page: A-02."""

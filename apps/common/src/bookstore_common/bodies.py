@@ -1,0 +1,101 @@
+"""Limits for request bodies, before anything parses them: size 413, and 422 for JSON that no endpoint could take."""
+
+import re
+
+import orjson
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from bookstore_common.problem import FieldError, InvalidInputError, ProblemError
+
+# SPEC 4.1; the gateway refuses more as well.
+MAX_BODY_BYTES = 1024 * 1024
+# An order's body is four levels deep.
+MAX_JSON_DEPTH = 32
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_JSON_TYPE = re.compile(r"application/(?:[\w.+-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_NOT_BRACKETS = bytes(value for value in range(256) if value not in b"[]{}")
+_STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+
+
+class PayloadTooLargeError(ProblemError):
+    """The body is longer than any request of this product needs."""
+
+    status = 413
+    code = "payload_too_large"
+
+    def __init__(self) -> None:
+        super().__init__(f"The body is longer than {MAX_BODY_BYTES} bytes.")
+
+
+class BodyRulesMiddleware:
+    """Reads the body of requests that may change something, checks it, and hands it on in one piece."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] not in _WITH_BODY:
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        try:
+            body = await _read(receive, headers.get("content-length"))
+            if body and _JSON_TYPE.match(headers.get("content-type", "")):
+                check_json(body)
+        except ProblemError as error:
+            await error.response()(scope, receive, send)
+            return
+        if body is None:  # the client went away
+            return
+        pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def replay() -> Message:
+            return pending.pop() if pending else await receive()
+
+        await self._app(scope, replay, send)
+
+
+async def _read(receive: Receive, announced: str | None) -> bytes | None:
+    if announced is not None and announced.isdecimal() and int(announced) > MAX_BODY_BYTES:
+        raise PayloadTooLargeError
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY_BYTES:
+            raise PayloadTooLargeError
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def check_json(body: bytes) -> None:
+    """Raise InvalidInputError unless ``body`` is UTF-8 JSON (RFC 8259) of at most 32 levels.
+
+    Stricter than Python's parser, which takes NaN, lone surrogates and any depth until the stack ends.
+    """
+    try:
+        if _too_deep(body):
+            raise ValueError(f"is nested more than {MAX_JSON_DEPTH} levels deep")
+        try:
+            orjson.loads(body)
+        except orjson.JSONDecodeError as exc:
+            raise ValueError(f"is not JSON: {exc.msg} at position {exc.pos}") from None
+    except ValueError as exc:
+        raise InvalidInputError(
+            "Invalid input: body.", errors=[FieldError(field="body", location="body", message=f"The body {exc}")]
+        ) from None
+
+
+def _too_deep(body: bytes) -> bool:
+    if body.count(b"[") + body.count(b"{") <= MAX_JSON_DEPTH:  # nearly always
+        return False
+    depth = 0
+    for bracket in _STRINGS.sub(b"", body).translate(None, _NOT_BRACKETS):
+        depth += _STEP[bracket]
+        if depth > MAX_JSON_DEPTH:
+            return True
+    return False

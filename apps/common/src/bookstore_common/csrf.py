@@ -1,0 +1,131 @@
+"""CSRF tokens, kept server-side (SPEC 5.1): 32 random bytes, only their SHA-256 is stored.
+
+``csrf:<sid>`` (``sub`` for tokens without a session) is a sorted set: member = digest, score = when it ends, in ms of
+Redis' clock. At most five live, the one unused for longest makes room; each use grants another 30 minutes.
+"""
+
+import base64
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from redis.exceptions import NoScriptError
+
+from bookstore_common.problem import ProblemError
+from bookstore_common.redis import RedisClient
+from bookstore_common.sessions import csrf_key, revoked_key
+from bookstore_common.tokens import Principal
+
+HEADER = "X-CSRF-Token"
+LIFETIME_SECONDS = 1800
+MAX_LIVE = 5
+_TOKEN_BYTES = 32
+_TOKEN_LENGTH = 43  # base64url of 32 bytes, without padding
+
+# KEYS: tokens. ARGV: digest, lifetime in ms, most tokens.
+_ISSUE = """
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
+redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -(ARGV[3] + 1))
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
+"""
+# KEYS: tokens, mark of an ended session. ARGV: digest, lifetime in ms. Returns {ended, live digests}; the caller
+# compares, in constant time. The token's time is extended here to spare a second round trip.
+_EXAMINE = """
+local ended = redis.call('EXISTS', KEYS[2])
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local live = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf')
+if ended == 0 then
+    for _, digest in ipairs(live) do
+        if digest == ARGV[1] then
+            redis.call('ZADD', KEYS[1], 'XX', now + ARGV[2], digest)
+            redis.call('PEXPIRE', KEYS[1], ARGV[2])
+        end
+    end
+end
+return {ended, live}
+"""
+
+
+class CsrfInvalidError(ProblemError):
+    """The token is missing, wrong, expired or another session's."""
+
+    status = 403
+    code = "csrf_invalid"
+
+    def __init__(self) -> None:
+        super().__init__(f"{HEADER} is missing or not valid for this session; get a new one and try again.")
+
+
+@dataclass(frozen=True, slots=True)
+class CsrfToken:
+    """A new token; ``expires_in`` in seconds, counted from its last use."""
+
+    token: str
+    expires_in: int = LIFETIME_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class SessionState:
+    """What Redis knows of a principal's session."""
+
+    revoked: bool
+    csrf_valid: bool
+
+
+def key_of(principal: Principal) -> str:
+    """Whose tokens: the session's, or the user's where there is no session."""
+    return principal.sid or principal.sub
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+class CsrfStore:
+    """All methods raise RedisUnavailableError (503): without the store nothing that changes state is let in."""
+
+    def __init__(self, redis: RedisClient) -> None:
+        self._redis = redis
+        self._issue = redis.raw.register_script(_ISSUE)
+        self._examine = redis.raw.register_script(_EXAMINE)
+
+    async def issue(self, principal: Principal) -> CsrfToken:
+        """Make a token for the principal's session."""
+        token = base64.urlsafe_b64encode(secrets.token_bytes(_TOKEN_BYTES)).rstrip(b"=").decode()
+        await self._run(self._issue, [csrf_key(key_of(principal))], [_digest(token), LIFETIME_SECONDS * 1000, MAX_LIVE])
+        return CsrfToken(token)
+
+    async def examine(self, principal: Principal, token: str | None) -> SessionState:
+        """Whether the session was ended and whether ``token`` is one of its live tokens, in one round trip."""
+        offered = _digest(token) if token is not None and len(token) == _TOKEN_LENGTH else ""
+        key = key_of(principal)
+        # Without a session there is no mark to find: a key that never exists stands for it.
+        mark = revoked_key(principal.sid) if principal.sid else revoked_key("")
+        ended, live = await self._run(self._examine, [csrf_key(key), mark], [offered, LIFETIME_SECONDS * 1000])
+        valid = False
+        for digest in live:  # all of them: the time taken tells nothing
+            valid |= hmac.compare_digest(digest, offered)
+        return SessionState(bool(ended), valid)
+
+    async def check(self, principal: Principal, token: str | None) -> None:
+        """Raise CsrfInvalidError unless ``token`` is live for this principal's session."""
+        if not (await self.examine(principal, token)).csrf_valid:
+            raise CsrfInvalidError
+
+    async def forget(self, key: str) -> None:
+        """Drop all tokens of a session (``sid``) or user (``sub``)."""
+        await self._redis.delete(csrf_key(key))
+
+    async def _run(self, script: Any, keys: list[str], arguments: list[str | int]) -> Any:
+        async with self._redis.guarded() as connection:
+            try:
+                return await connection.evalsha(script.sha, len(keys), *keys, *arguments)
+            except NoScriptError:  # Redis restarted, or sees us for the first time
+                return await connection.eval(script.script, len(keys), *keys, *arguments)

@@ -1,0 +1,131 @@
+"""What JSON bodies may hold: known fields, text without control characters, money as text, whole numbers (SPEC 5.1).
+
+FastAPI reports what these types refuse as a 422 problem that names the field.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+    field_validator,
+)
+from pydantic_core.core_schema import ValidationInfo
+
+# Lower-case for people who paste; more digits than NUMERIC(12,2) holds are refused by the types below.
+_AMOUNT = re.compile(r"[0-9]{1,10}(?:\.[0-9]{1,2})?")
+_LINE_BREAKS = frozenset("\n\t")
+# Prices are numeric(10,2), totals numeric(12,2) (SPEC 5.3).
+MAX_PRICE = Decimal("99999999.99")
+MAX_TOTAL = Decimal("9999999999.99")
+MAX_QUANTITY = 99
+
+
+class _Multiline:
+    """Marks a field in which line breaks and tabs are text."""
+
+
+def refuse_control_characters(value: str, *, allowed: Iterable[str] = ()) -> str:
+    """Return ``value``, or raise ValueError if it holds control characters or lone surrogates.
+
+    They have no place in what people type, PostgreSQL refuses NUL, and UTF-8 cannot carry a lone surrogate.
+    """
+    for character in value:
+        if unicodedata.category(character) in {"Cc", "Cs"} and character not in allowed:
+            raise ValueError("must not contain control characters or lone surrogates")
+    return value
+
+
+def _check_strings(value: Any, allowed: frozenset[str]) -> None:
+    if isinstance(value, str):
+        refuse_control_characters(value, allowed=allowed)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _check_strings(key, frozenset())
+            _check_strings(item, allowed)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _check_strings(item, allowed)
+
+
+class StrictModel(BaseModel):
+    """Base of request bodies: unknown fields are errors, text is stripped and holds no control characters.
+
+    Fields of type :data:`Paragraphs` may hold line breaks and tabs. Instances cannot be changed.
+    """
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_control_characters(cls, value: Any, info: ValidationInfo) -> Any:
+        # Before white space at the ends is cut, which would forgive a line break there.
+        metadata = cls.model_fields[info.field_name].metadata if info.field_name else []
+        multiline = any(isinstance(part, _Multiline) for part in metadata)
+        _check_strings(value, _LINE_BREAKS if multiline else frozenset())
+        return value
+
+
+def _amount(value: Any) -> Any:
+    """Only text: a JSON number has gone through binary floating point somewhere."""
+    if isinstance(value, Decimal):  # made by our own code
+        return value
+    if not isinstance(value, str) or not _AMOUNT.fullmatch(value.strip()):
+        raise ValueError('must be an amount as text with at most two decimals, for example "12.90"')
+    return value
+
+
+def _text_of(value: Decimal) -> str:
+    return f"{value:.2f}"
+
+
+_AS_TEXT = PlainSerializer(_text_of, return_type=str)
+
+
+def _amount_schema(example: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,10}(\.[0-9]{1,2})?$", "examples": [example]})
+
+
+# Amounts in USD: Decimal in Python, text with two decimals in JSON.
+Money = Annotated[
+    Decimal,
+    Field(ge=0, le=MAX_TOTAL, decimal_places=2),
+    BeforeValidator(_amount),
+    _AS_TEXT,
+    _amount_schema("25.80"),
+]
+Price = Annotated[
+    Decimal,
+    Field(gt=0, le=MAX_PRICE, decimal_places=2),
+    BeforeValidator(_amount),
+    _AS_TEXT,
+    _amount_schema("12.90"),
+]
+
+# Strict: true, "5" and 5.0 are not numbers of copies.
+Quantity = Annotated[int, Field(strict=True, ge=1, le=MAX_QUANTITY, examples=[1])]
+# How many copies a shop can have: far inside PostgreSQL's integer, so that sums stay inside, too.
+StockQuantity = Annotated[int, Field(strict=True, ge=0, le=1_000_000, examples=[50])]
+WholeNumber = Annotated[int, Field(strict=True, ge=-(2**31), le=2**31 - 1)]
+
+# One line of text; white space at both ends is cut before the length counts.
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
+ShortText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
+# Several lines.
+Paragraphs = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=10_000), _Multiline()]
+
+# For query parameters, which no StrictModel guards.
+QueryText = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=100),
+    BeforeValidator(lambda value: refuse_control_characters(value) if isinstance(value, str) else value),
+]

@@ -1,0 +1,113 @@
+"""Rate limits (SPEC 5.1): the library ``limits`` with a moving window in Redis, in one round trip."""
+
+import math
+import time
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, cast
+
+from limits import RateLimitItem, RateLimitItemPerMinute
+from limits.aio.storage import RedisStorage
+from redis.exceptions import NoScriptError
+
+from bookstore_common.problem import ProblemError
+from bookstore_common.redis import RedisClient
+
+KEY_PREFIX = "limits"
+
+
+class Limit(Enum):
+    """What is limited, and to how many requests per minute and key (``sub``, else the client's address)."""
+
+    ANONYMOUS = ("anonymous", 1200)
+    READ = ("read", 300)
+    SEARCH = ("search", 120)
+    CSRF_TOKEN = ("csrf_token", 30)
+    MUTATION = ("mutation", 60)
+    CHECKOUT = ("checkout", 10)
+    ADMIN_MUTATION = ("admin_mutation", 120)
+
+    @property
+    def label(self) -> str:
+        return self.value[0]
+
+    @property
+    def per_minute(self) -> int:
+        return self.value[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Where a key stands: ``reset`` in seconds until the oldest request counted leaves the window."""
+
+    allowed: bool
+    limit: int
+    remaining: int
+    reset: int
+
+    def headers(self) -> dict[str, str]:
+        """RateLimit-* for every answer."""
+        return {
+            "ratelimit-limit": str(self.limit),
+            "ratelimit-remaining": str(self.remaining),
+            "ratelimit-reset": str(self.reset),
+        }
+
+
+class RateLimitedError(ProblemError):
+    """Too many requests; Retry-After says when one is free again."""
+
+    status = 429
+    code = "rate_limited"
+
+    def __init__(self, window: Window) -> None:
+        super().__init__(
+            f"More than {window.limit} requests per minute; try again in {window.reset} s.",
+            headers={**window.headers(), "retry-after": str(window.reset)},
+        )
+
+
+class RateLimiter:
+    """Counts hits. ``factor`` multiplies every limit, for load tests."""
+
+    def __init__(self, redis: RedisClient, *, factor: float = 1.0) -> None:
+        self._redis = redis
+        storage = RedisStorage(
+            "async+redis://unused:1",  # the pool below knows the address
+            implementation="redispy",
+            key_prefix=KEY_PREFIX,
+            connection_pool=cast(Any, redis.pool),
+        )
+        # The library's own scripts: its strategy would run them one after the other, in two round trips.
+        bridge: Any = storage.bridge
+        self._prefixed = bridge.prefixed_key
+        self._acquire = bridge.lua_acquire_moving_window
+        self._read = bridge.lua_moving_window
+        self._items: dict[Limit, RateLimitItem] = {
+            limit: RateLimitItemPerMinute(max(1, round(limit.per_minute * factor)), namespace=limit.label)
+            for limit in Limit
+        }
+
+    async def hit(self, limit: Limit, key: str) -> Window:
+        """Count one request of ``key``, if it is allowed. Raises RedisUnavailableError."""
+        item = self._items[limit]
+        name, seconds, now = self._prefixed(item.key_for(key)), item.get_expiry(), time.time()
+        calls = ((self._acquire, [now, item.amount, seconds, 1]), (self._read, [now - seconds, item.amount]))
+        async with self._redis.guarded() as connection:
+            try:
+                acquired, window = await self._run(connection, name, calls)
+            except NoScriptError:  # Redis restarted, or sees us for the first time
+                for script, _ in calls:
+                    await connection.script_load(script.script)
+                acquired, window = await self._run(connection, name, calls)
+        oldest, count = (float(window[0]), int(window[1])) if window else (now, 0)
+        reset = min(seconds, max(1, math.ceil(oldest + seconds - now)))
+        return Window(bool(acquired), item.amount, max(0, item.amount - count), reset)
+
+    @staticmethod
+    async def _run(connection: Any, name: str, calls: Any) -> list[Any]:
+        async with connection.pipeline(transaction=False) as pipe:
+            for script, arguments in calls:
+                pipe.evalsha(script.sha, 1, name, *arguments)
+            results: list[Any] = await pipe.execute()
+        return results

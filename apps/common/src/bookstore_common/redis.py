@@ -1,0 +1,138 @@
+"""Redis with short, bounded waits: a service must answer, not hang, while Redis is away (SPEC 3, 5.1).
+
+Key table: see the README. Nothing here needs a restart after an outage: each call tries again.
+"""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import redis.asyncio as driver
+import structlog
+from pydantic import Field, SecretStr
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError
+
+from bookstore_common.health import CheckFailedError
+from bookstore_common.problem import DependencyUnavailableError
+from bookstore_common.settings import BaseServiceSettings, Port
+
+_log = structlog.get_logger(__name__)
+# After so many failures in a row nothing is asked for so long, lest every request pays the time-out.
+_FAILURES_BEFORE_PAUSE = 3
+_PAUSE_SECONDS = 1.0
+
+
+class RedisSettings(BaseServiceSettings):
+    """One Redis server; mix into a service's settings."""
+
+    redis_host: str = Field(description="Redis' host name, for example redis.infra.svc.cluster.local")
+    redis_port: Port = Field(default=6379, description="a TCP port 1-65535, for example 6379")
+    redis_username: str = Field(default="default", description="the user to sign in as, for example default")
+    redis_password: SecretStr = Field(description="the user's password, from the Secret redis-auth")
+    redis_timeout_seconds: float = Field(
+        default=0.3, gt=0, le=5, description="seconds to connect, and per answer, for example 0.3"
+    )
+    redis_pool_size: int = Field(default=32, ge=1, le=500, description="connections at most, for example 32")
+
+
+class RedisUnavailableError(DependencyUnavailableError):
+    """Redis does not answer in time, or refuses."""
+
+    def __init__(self, detail: str = "The session store does not answer; try again.") -> None:
+        super().__init__(detail, headers={"retry-after": "1"})
+
+
+class RedisClient:
+    """Thin over ``redis.asyncio``: text in and out, one connection pool, errors as RedisUnavailableError.
+
+    ``raw`` is the driver's client; use it inside :meth:`guarded`, which translates errors.
+    """
+
+    def __init__(self, settings: RedisSettings, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Connects when first used. ``clock`` gives seconds."""
+        self.pool = driver.BlockingConnectionPool(
+            host=settings.redis_host,
+            port=settings.redis_port,
+            username=settings.redis_username,
+            password=settings.redis_password.get_secret_value(),
+            socket_connect_timeout=settings.redis_timeout_seconds,
+            socket_timeout=settings.redis_timeout_seconds,
+            # Seconds to wait for a free connection.
+            timeout=settings.redis_timeout_seconds,
+            max_connections=settings.redis_pool_size,
+            decode_responses=True,
+            # A command may have been carried out although its answer is lost: the caller decides. A connection that
+            # died while idle is noticed and replaced by the pool.
+            retry=Retry(NoBackoff(), 0),
+        )
+        self.raw: driver.Redis = driver.Redis(connection_pool=self.pool)
+        self._clock = clock
+        self._failures = 0
+        self._paused_until = 0.0
+
+    @asynccontextmanager
+    async def guarded(self) -> AsyncIterator[driver.Redis]:
+        """``async with client.guarded() as redis: await redis.get(...)``: errors become RedisUnavailableError."""
+        if self._failures >= _FAILURES_BEFORE_PAUSE:
+            if self._clock() < self._paused_until:
+                raise RedisUnavailableError
+            self._paused_until = self._clock() + _PAUSE_SECONDS  # this caller tries; the others do not wait for it
+        try:
+            yield self.raw
+        except NoScriptError:  # an answer like any other: the caller loads the script
+            raise
+        except (TimeoutError, RedisError, OSError) as exc:
+            self._failed(exc)
+            raise RedisUnavailableError from exc
+        if self._failures:
+            _log.info("redis_recovered")
+            self._failures = 0
+
+    def _failed(self, exc: BaseException) -> None:
+        self._failures += 1
+        if self._failures == 1:  # the change, not each request
+            _log.warning("redis_unavailable", error=type(exc).__name__, reason=str(exc).partition("\n")[0])
+        if self._failures >= _FAILURES_BEFORE_PAUSE:
+            self._paused_until = self._clock() + _PAUSE_SECONDS
+
+    async def get(self, key: str) -> str | None:
+        """The text under ``key``, None if there is none."""
+        async with self.guarded() as connection:
+            value = await connection.get(key)
+        return None if value is None else str(value)  # decode_responses
+
+    async def set(self, key: str, value: str, *, ttl_seconds: float) -> None:
+        """Store ``value`` for ``ttl_seconds``: nothing is kept for ever."""
+        async with self.guarded() as connection:
+            await connection.set(key, value, px=max(1, round(ttl_seconds * 1000)))
+
+    async def delete(self, *keys: str) -> None:
+        """Remove ``keys``; those that do not exist do not matter."""
+        if keys:
+            async with self.guarded() as connection:
+                await connection.delete(*keys)
+
+    async def increment(self, key: str) -> int:
+        """Add one to the number under ``key`` (0 if absent) and return it; for versions of cached lists."""
+        async with self.guarded() as connection:
+            return int(await connection.incr(key))
+
+    async def check(self) -> None:
+        """Readiness check; raises CheckFailedError. Asks in any case, so it also ends a pause."""
+        try:
+            await self.raw.ping()
+        except (TimeoutError, RedisError, OSError) as exc:
+            raise CheckFailedError(
+                f"Redis does not answer ({type(exc).__name__}: {str(exc).partition(chr(10))[0]})"
+            ) from exc
+        self._paused_until = 0.0
+
+    async def close(self) -> None:
+        """Close all connections; the process is about to end, so one that does not close in time is only logged."""
+        try:
+            await self.raw.aclose()
+            await self.pool.disconnect()
+        except RedisError as exc:
+            _log.warning("redis_not_closed", error=type(exc).__name__)

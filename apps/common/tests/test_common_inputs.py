@@ -1,0 +1,299 @@
+"""Bad input: each gets the stated problem, none a 500."""
+
+import contextlib
+import json
+import uuid
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from typing import Annotated, Any
+
+import httpx2
+import pytest
+from fastapi import Form, Query
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from bookstore_common.application import create_app
+from bookstore_common.bodies import MAX_BODY_BYTES, check_json
+from bookstore_common.inputs import (
+    Money,
+    Paragraphs,
+    Price,
+    Quantity,
+    QueryText,
+    ShortText,
+    StockQuantity,
+    StrictModel,
+    Text,
+    WholeNumber,
+)
+from bookstore_common.metrics import Metrics
+from bookstore_common.problem import InvalidInputError
+
+pytestmark = pytest.mark.anyio
+
+
+class Line(StrictModel):
+    """Part of an input."""
+
+    book_id: uuid.UUID
+    quantity: Quantity
+
+
+class Input(StrictModel):
+    """All kinds of fields."""
+
+    name: Text = "x"
+    city: ShortText = "x"
+    story: Paragraphs = "x"
+    price: Price = Decimal(1)
+    total: Money = Decimal(0)
+    quantity: Quantity = 1
+    stock: StockQuantity = 0
+    delta: WholeNumber = 0
+    items: tuple[Line, ...] = ()
+    labels: dict[str, str] | None = None
+
+
+@pytest.fixture
+async def client(metrics: Metrics) -> AsyncIterator[httpx2.AsyncClient]:
+    app = create_app("test", listener="public", metrics=metrics, cors_origins=["https://shop.bookstore.test:30000"])
+
+    @app.post("/things")
+    async def post(body: Input) -> Input:
+        return body
+
+    @app.post("/form")
+    async def form(field: Annotated[str, Form()]) -> str:
+        return field
+
+    @app.get("/search")
+    async def search(q: Annotated[QueryText, Query()]) -> str:
+        return q
+
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://api.test") as client:
+        yield client
+
+
+async def send(client: httpx2.AsyncClient, content: bytes, kind: str = "application/json") -> httpx2.Response:
+    return await client.post("/things", content=content, headers={"content-type": kind})
+
+
+def refused(response: httpx2.Response, status: int = 422, code: str = "validation_error") -> dict[str, Any]:
+    assert (response.status_code, response.json()["code"]) == (status, code), response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = response.json()
+    return body
+
+
+async def test_good(client: httpx2.AsyncClient) -> None:
+    sent = {
+        "name": "  Jane  ",
+        "story": " one\n\ttwo ",
+        "price": "12.9",
+        "items": [{"book_id": str(uuid.UUID(int=1)), "quantity": 99}],
+    }
+    answer = (await client.post("/things", json=sent)).json()
+    assert (answer["name"], answer["story"], answer["price"]) == ("Jane", "one\n\ttwo", "12.90")
+    assert answer["items"] == sent["items"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"unknown": 1}, "unknown"),
+        ({"items": [{"book_id": str(uuid.UUID(int=1)), "quantity": 1, "price": "0.01"}]}, "items.0.price"),
+        ({"name": "a\x00b"}, "name"),
+        ({"name": "a\nb"}, "name"),
+        ({"name": "a\n"}, "name"),
+        ({"name": "\x1b[2J"}, "name"),
+        ({"name": "\x85"}, "name"),
+        ({"name": "   "}, "name"),
+        ({"name": ""}, "name"),
+        ({"name": "x" * 256}, "name"),
+        ({"name": 5}, "name"),
+        ({"name": None}, "name"),
+        ({"name": ["x"]}, "name"),
+        ({"city": "x" * 101}, "city"),
+        ({"story": "a\x00b"}, "story"),
+        ({"story": "a\rb"}, "story"),
+        ({"story": "x" * 10_001}, "story"),
+        ({"labels": {"a\x00": "b"}}, "labels"),
+        ({"labels": {"a": "b\x00"}}, "labels"),
+        *(({"quantity": value}, "quantity") for value in (0, -1, 100, 10**30, "1", 1.0, 1.5, True, None, [1])),
+        *(({"stock": value}, "stock") for value in (-1, 1_000_001, "0", False)),
+        *(({"delta": value}, "delta") for value in (2**31, -(2**31) - 1, 0.0)),
+        *(
+            ({"price": value}, "price")
+            for value in (
+                12.9, 12, "0", "0.00", "-1.00", "+1.00", "1.999", "1e3", "NaN", "Infinity", "1,000.00", "0x10", "",
+                " ", "100000000.00", "9" * 400, "1.", ".5", "\u0661", None, True, "1_000",
+            )
+        ),
+        *(({"total": value}, "total") for value in ("-0.01", "10000000000.00", "99999999999")),
+        ({"items": [{"book_id": "1", "quantity": 1}]}, "items.0.book_id"),
+        ({"items": {"0": 1}}, "items"),
+        ([], "body"),
+        ("text", "body"),
+        (None, "body"),
+        (5, "body"),
+    ],
+)  # fmt: skip
+async def test_bad_fields(client: httpx2.AsyncClient, body: Any, field: str) -> None:
+    problem = refused(
+        await client.post("/things", content=json.dumps(body), headers={"content-type": "application/json"})
+    )
+    assert problem["errors"][0]["field"] == field
+    assert problem["errors"][0]["location"] == "body"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"{'a':1}",
+        b'{"name":"x"} trailing',
+        b'{"name":"\xff"}',
+        b'{"name":"\\ud800"}',
+        b'{"\\udfff":"x"}',
+        b'{"quantity":NaN}',
+        b'{"quantity":Infinity}',
+        b'{"quantity":01}',
+        b'{"name":"a\x00b"}',
+        b"\xef\xbb\xbf{}",
+        '{"name":"x"}'.encode("utf-16"),
+        b'{"quantity":' + b"1" * 5000 + b"}",
+        b'{"quantity":1e999}',
+        b'{"a":' * 40 + b"1" + b"}" * 40,
+        b"[" * 100_000,
+        b"[" * 100_000 + b"]" * 100_000,
+        b'{"name":' + b"[" * 500_000 + b"]" * 500_000 + b"}",
+    ],
+    ids=lambda content: repr(content[:20]),
+)
+async def test_bad_json(client: httpx2.AsyncClient, content: bytes) -> None:
+    refused(await send(client, content))
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "", "json"])
+async def test_other_kinds_of_body(client: httpx2.AsyncClient, kind: str) -> None:
+    refused(await send(client, b'{"name":"x"}', kind))
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/json", "APPLICATION/JSON; charset=utf-8", "application/merge-patch+json"]
+)
+async def test_json_by_any_name_is_checked(client: httpx2.AsyncClient, kind: str) -> None:
+    assert (await send(client, b'{"name":"x"}', kind)).status_code == 200
+    refused(await send(client, b"[" * 100_000, kind))
+
+
+async def test_brackets_in_text_are_text(client: httpx2.AsyncClient) -> None:
+    content = json.dumps({"story": '[{"' * 1000 + "\\"}).encode()
+    assert (await send(client, content)).status_code == 200
+
+
+async def test_too_long(client: httpx2.AsyncClient) -> None:
+    padding = b" " * (MAX_BODY_BYTES - 2)
+    assert (await send(client, b"{" + padding + b"}")).status_code == 200
+    response = await client.post(
+        "/things",
+        content=b"{ " + padding + b"}",
+        headers={"content-type": "application/json", "origin": "https://shop.bookstore.test:30000"},
+    )
+    refused(response, 413, "payload_too_large")
+    assert response.headers["access-control-allow-origin"] == "https://shop.bookstore.test:30000"
+
+
+async def test_too_long_without_saying_so(client: httpx2.AsyncClient) -> None:
+    sent = 0
+
+    async def stream() -> AsyncIterator[bytes]:
+        nonlocal sent
+        for _ in range(100):
+            sent += 1
+            yield b" " * 65_536
+
+    response = await client.post("/things", content=stream(), headers={"content-type": "application/json"})
+    refused(response, 413, "payload_too_large")
+
+
+async def test_lying_about_the_length(client: httpx2.AsyncClient) -> None:
+    response = await client.post(
+        "/things", content=b"{}", headers={"content-length": "99999999999", "content-type": "application/json"}
+    )
+    refused(response, 413, "payload_too_large")
+
+
+async def test_client_that_leaves(client: httpx2.AsyncClient) -> None:
+    app = client._transport.app  # type: ignore[attr-defined]
+    messages: list[dict[str, Any]] = [
+        {"type": "http.request", "body": b"{", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    answers: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop(0)
+
+    async def note(message: Any) -> None:
+        answers.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/things", "raw_path": b"/things", "query_string": b"",
+             "headers": [(b"content-type", b"application/json")], "scheme": "http", "http_version": "1.1",
+             "server": ("api.test", 80), "client": ("10.0.0.1", 1), "root_path": ""}  # fmt: skip
+    await app(scope, receive, note)
+    assert answers == []
+
+
+async def test_forms(client: httpx2.AsyncClient) -> None:
+    assert (await client.post("/form", data={"field": "x"})).json() == "x"
+    refused(await client.post("/form", content=b"--", headers={"content-type": "multipart/form-data"}))
+    refused(
+        await client.post("/form", content=b"%ff%fe=", headers={"content-type": "application/x-www-form-urlencoded"})
+    )
+    refused(
+        await client.post("/form", content=b"--b\r\nbad", headers={"content-type": "multipart/form-data; boundary=b"})
+    )
+
+
+async def test_long_names_come_back_short(client: httpx2.AsyncClient) -> None:
+    problem = refused(await client.post("/things", json={"x" * 100_000: 1}))
+    assert len(json.dumps(problem)) < 2000
+
+
+@pytest.mark.parametrize("q", ["%00", "%0A", "%20", "", "x" * 101, "a%1Fb"])
+async def test_query_text(client: httpx2.AsyncClient, q: str) -> None:
+    refused(await client.get(f"/search?q={q}"))
+
+
+async def test_query_text_is_stripped(client: httpx2.AsyncClient) -> None:
+    assert (await client.get("/search?q=%20Jane%20")).json() == "Jane"
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=10,
+    )
+)
+def test_whatever_comes_is_taken_or_refused(value: Any) -> None:
+    with contextlib.suppress(ValidationError):
+        Input.model_validate(value)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_json_or_refused(body: bytes) -> None:
+    with contextlib.suppress(InvalidInputError):
+        check_json(body)
+        json.loads(body)
+
+
+@given(st.decimals("0.01", "99999999.99", places=2))
+def test_prices_survive(amount: Decimal) -> None:
+    adapter = TypeAdapter(Price)
+    assert adapter.validate_python(str(amount)) == amount
+    assert adapter.dump_python(amount, mode="json") == f"{amount:.2f}"

@@ -1,0 +1,70 @@
+"""All SQL of the administrators' catalogue: here inactive books exist, too."""
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, select
+
+from bookstore_common.db import ReadSession, Session
+from bookstore_common.pagination import PageRequest
+from ecom.books.models import Book
+from ecom.books.repository import BOOK_COLUMNS, matching
+from ecom.books.searching import SearchQuery
+from ecom.paging import read_page
+
+_COLUMNS: tuple[ColumnElement[Any], ...] = (*BOOK_COLUMNS, Book.__table__.c.active, Book.__table__.c.version)
+_BY_TITLE = (func.lower(Book.title), Book.__table__.c.id)
+
+
+@dataclass(frozen=True, slots=True)
+class BookSelection:
+    """Which books; None selects all."""
+
+    query: SearchQuery | None = None
+    active: bool | None = None
+
+
+class AdminBookReadRepository:
+    """Books as rows."""
+
+    def __init__(self, session: ReadSession) -> None:
+        self._session = session
+
+    async def find(self, wanted: BookSelection, page: PageRequest) -> tuple[list[dict[str, Any]], int]:
+        """Rows of the page and the number of all matches; best match first, else by title."""
+        statement = select(*_COLUMNS)
+        order: tuple[ColumnElement[Any], ...] = _BY_TITLE
+        if wanted.query is not None:
+            condition, ranking = matching(wanted.query)
+            statement, order = statement.where(condition), tuple(ranking)
+        if wanted.active is not None:
+            statement = statement.where(Book.active.is_(wanted.active))
+        return await read_page(self._session, statement, order, page)
+
+    async def get(self, book_id: uuid.UUID) -> dict[str, Any] | None:
+        result = await self._session.execute(select(*_COLUMNS).where(Book.id == book_id))
+        row = result.one_or_none()
+        return None if row is None else row._asdict()
+
+
+class AdminBookRepository:
+    """Books as objects, to be changed."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def get(self, book_id: uuid.UUID) -> Book | None:
+        """The book, locked against changes."""
+        return await self._session.scalar(select(Book).where(Book.id == book_id).with_for_update())
+
+    def add(self, book: Book) -> None:
+        self._session.add(book)
+
+    async def save(self, book: Book) -> None:
+        """Send the changes now and fetch what the trigger made of version and time.
+
+        Raises sqlalchemy.exc.IntegrityError if a constraint refuses them.
+        """
+        await self._session.flush()
+        await self._session.refresh(book)

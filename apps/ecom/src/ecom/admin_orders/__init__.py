@@ -1,0 +1,1 @@
+"""E-21 and E-22: everybody's orders."""

@@ -1,0 +1,1 @@
+"""E-13: from cart to order."""

@@ -1,0 +1,1 @@
+"""Tables of the event pipeline; the outbox is bookstore_common's."""

@@ -1,0 +1,4 @@
+"""What several domains' answers share."""
+
+# Answers about one person are nobody else's.
+PRIVATE = {"cache-control": "no-store"}

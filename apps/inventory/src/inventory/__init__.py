@@ -1,0 +1,1 @@
+"""Inventory API (SPEC 5.4)."""

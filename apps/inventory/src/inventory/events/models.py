@@ -1,0 +1,29 @@
+"""Tables ``processed_events`` and ``cdc_heartbeat``; nothing but the event pipeline writes them."""
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import DateTime, String, func
+from sqlalchemy.orm import Mapped, mapped_column
+
+from bookstore_common import outbox as _outbox  # noqa: F401 # registers outbox_events
+from bookstore_common.db import Base
+
+
+class ProcessedEvent(Base):
+    """An event whose effect is in this database, so that a repeat does nothing (SPEC 5.6)."""
+
+    __tablename__ = "processed_events"
+
+    event_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    topic: Mapped[str] = mapped_column(String(255))
+    processed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.clock_timestamp())
+
+
+class CdcHeartbeat(Base):
+    """Written by Debezium, so that its slot moves on while the captured tables rest (SPEC 7)."""
+
+    __tablename__ = "cdc_heartbeat"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    ts: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.clock_timestamp())

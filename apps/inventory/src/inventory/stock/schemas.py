@@ -1,0 +1,176 @@
+"""What the stock's endpoints accept and answer."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Literal
+
+from fastapi import Query
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from bookstore_common.inputs import StockQuantity, StrictModel, Text
+from bookstore_common.problem import FieldError, InvalidInputError
+from inventory.stock.arithmetic import MAX_QUANTITY, StockStatus
+
+# SPEC 5.4, I-03.
+MAX_BULK_IDS = 100
+# Admin searches by title: E-Commerce's matches come as ids.
+MAX_FILTER_IDS = 500
+_BOOK = "00000000-0000-0000-0000-000000000029"
+_ID = TypeAdapter(uuid.UUID)
+
+
+def _not_zero(value: int) -> int:
+    if value == 0:
+        raise ValueError("must not be 0")
+    return value
+
+
+# Strict: "5", 5.0 and true are not numbers of copies.
+Delta = Annotated[int, Field(strict=True, ge=-MAX_QUANTITY, le=MAX_QUANTITY), AfterValidator(_not_zero)]
+
+
+class Stock(BaseModel):
+    """Copies of a book as shoppers see them."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {"book_id": _BOOK, "quantity": 3, "reserved": 1, "available": 2, "stock_status": "low_stock"}
+        },
+    )
+
+    book_id: uuid.UUID
+    quantity: int = Field(ge=0, description="Copies on the shelf")
+    reserved: int = Field(ge=0, description="Of these, promised to orders")
+    available: int = Field(ge=0, description="quantity - reserved")
+    stock_status: StockStatus = Field(description="low_stock: no more than the book's threshold available")
+
+
+class AdminStock(Stock):
+    """Copies of a book as admins see them."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {
+                "book_id": _BOOK,
+                "quantity": 3,
+                "reserved": 1,
+                "available": 2,
+                "stock_status": "low_stock",
+                "low_stock_threshold": 5,
+                "version": 2,
+                "updated_at": "2026-01-06T09:00:00Z",
+            }
+        },
+    )
+
+    low_stock_threshold: int = Field(ge=0)
+    version: int = Field(ge=1, description="Raised by every change")
+    updated_at: datetime
+
+
+class Movement(BaseModel):
+    """One line of the audit."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {
+                "id": 31,
+                "book_id": _BOOK,
+                "delta": 0,
+                "reserved_delta": 1,
+                "reason": "reserved",
+                "order_id": "6f1c2b5e-8d3a-4c0f-9b7e-1a2d3c4b5f60",
+                "actor": "ecom-service",
+                "created_at": "2026-01-06T09:00:00Z",
+            }
+        },
+    )
+
+    id: int = Field(ge=1, description="Later lines have greater ids")
+    book_id: uuid.UUID
+    delta: int = Field(description="Change of quantity")
+    reserved_delta: int = Field(description="Change of reserved")
+    reason: str = Field(description="seed, reserved, released, expired, committed, restocked, set, or an admin's words")
+    order_id: uuid.UUID | None
+    actor: str = Field(description="Who did it: an admin's sub, or the calling service's client id")
+    created_at: datetime
+
+
+class StockSetting(StrictModel):
+    """I-08."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"quantity": 40, "low_stock_threshold": 5}})
+
+    quantity: StockQuantity
+    low_stock_threshold: StockQuantity | None = Field(
+        default=None, description="Left as it is if not given; 5 for a book without stock yet"
+    )
+
+
+class StockAdjustment(StrictModel):
+    """I-09."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"delta": -2, "reason": "damaged in transport"}})
+
+    delta: Delta
+    reason: Text
+
+
+@dataclass(frozen=True, slots=True)
+class StockFilter:
+    """Which books; ``book_ids`` None means all."""
+
+    low: bool
+    book_ids: Sequence[uuid.UUID] | None
+
+
+async def bulk_ids(
+    book_ids: Annotated[
+        str, Query(description=f"Up to {MAX_BULK_IDS} ids, separated by commas", examples=[f"{_BOOK[:-2]}01,{_BOOK}"])
+    ] = "",
+) -> Sequence[uuid.UUID]:
+    """FastAPI dependency; raises a 422 problem that names each bad id. No id is an empty list, not an error."""
+    return parse_ids("book_ids", book_ids, MAX_BULK_IDS)
+
+
+async def stock_filter(
+    low: Annotated[
+        bool, Query(description="Only books at or below their threshold, those with the fewest copies first")
+    ] = False,
+    q: Annotated[
+        str | None,
+        Query(description=f"Only these books: up to {MAX_FILTER_IDS} ids, separated by commas; empty finds none"),
+    ] = None,
+) -> StockFilter:
+    """FastAPI dependency; raises a 422 problem that names each bad id."""
+    return StockFilter(low, None if q is None else parse_ids("q", q, MAX_FILTER_IDS))
+
+
+def parse_ids(name: str, text: str, most: int) -> list[uuid.UUID]:
+    """Ids of a comma list, each once; raises InvalidInputError about the query parameter ``name``."""
+    if not text:
+        return []
+    parts = text.split(",", most)
+    if len(parts) > most:
+        message = f"has more than {most} ids; ask several times"
+        raise InvalidInputError(f"Invalid input: {name}.", errors=[_error(name, message)])
+    ids: dict[uuid.UUID, None] = {}
+    errors = []
+    for place, part in enumerate(parts):
+        try:
+            ids[_ID.validate_python(part)] = None
+        except ValidationError:
+            errors.append(_error(f"{name}.{place}", "must be a UUID"))
+    if errors:
+        raise InvalidInputError(f"Invalid input: {name}.", errors=errors)
+    return list(ids)
+
+
+def _error(field: str, message: str) -> FieldError:
+    location: Literal["query"] = "query"
+    return FieldError(field=field, location=location, message=message)
