@@ -15,6 +15,8 @@ export BOOKSTORE_REPORT_DIR := $(STATE)/reports
 # The platform is reached on the loopback address, never through a proxy.
 export no_proxy := $(if $(no_proxy),$(no_proxy)$(comma))127.0.0.1,localhost,.bookstore.test
 export NO_PROXY := $(no_proxy)
+# Ansible runs a Python process for each task: without bytecode each compiles the Kubernetes client anew.
+unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(abspath $(BIN)):$(PATH)
 
 help: ## List the targets

@@ -14,10 +14,16 @@ import yaml
 
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
 
+from .goods import Goods, Sql
+from .people import People
+from .signin import Hidden, Places, Shopper
+
 STATE = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "bookstore-platform"
 NETWORK = yaml.safe_load((Path(__file__).parents[2] / "inventory/local/group_vars/all/network.yml").read_text())
 API = f"https://api.bookstore.test:{NETWORK['bookstore_gateway_https_port']}"
 SHOP_ORIGIN = f"https://shop.bookstore.test:{NETWORK['bookstore_gateway_https_port']}"
+PLACES = Places(SHOP_ORIGIN, API, f"https://id.bookstore.test:{NETWORK['bookstore_gateway_https_port']}")
+CONSOLE = "http://127.0.0.1:{node_port}".format(**next(row for row in NETWORK["bookstore_nodeports"] if row["id"] == "N8"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -48,13 +54,67 @@ def api(trust: ssl.SSLContext) -> Iterator[httpx2.Client]:
         yield client
 
 
-@pytest.fixture
-def ecom_sql(cluster: Cluster) -> Callable[[str], str]:
-    """Run SQL in ecom-db as its superuser, over the pod's local socket; ClusterError when it fails."""
+def _psql(cluster: Cluster, namespace: str, name: str) -> Sql:
+    """Run SQL in a database as its superuser, over the pod's local socket; ClusterError when it fails."""
 
     def run(statement: str) -> str:
-        command = ["psql", "--host=/run/postgresql", "--username=postgres", "--dbname=ecomdb", "--no-psqlrc"]
+        command = ["psql", "--host=/run/postgresql", "--username=postgres", f"--dbname={name}db", "--no-psqlrc"]
         command += ["--tuples-only", "--no-align", "--quiet", "--set=ON_ERROR_STOP=1", f"--command={statement}"]
-        return cluster.execute("ecom", "ecom-db-0", "postgresql", command, timeout=30).strip()
+        return cluster.execute(namespace, f"{name}-db-0", "postgresql", command, timeout=30).strip()
 
     return run
+
+
+@pytest.fixture(scope="session")
+def ecom_sql(cluster: Cluster) -> Sql:
+    """Run SQL in ecom-db."""
+    return _psql(cluster, "ecom", "ecom")
+
+
+@pytest.fixture(scope="session")
+def inventory_sql(cluster: Cluster) -> Sql:
+    """Run SQL in inventory-db."""
+    return _psql(cluster, "inventory", "inventory")
+
+
+@pytest.fixture(scope="session")
+def secret(cluster: Cluster) -> Callable[[str, str], Hidden]:
+    """A value of a Secret of the namespace identity, by name and key."""
+
+    def read(name: str, key: str) -> Hidden:
+        found = cluster.get("Secret", "identity", name)
+        assert found is not None, f"identity/{name} does not exist; run make up"
+        assert key in found["data"], f"identity/{name} has no key {key}; it needs bookstore_test_support=true"
+        return Hidden(base64.b64decode(found["data"][key]).decode("utf-8"))
+
+    return read
+
+
+@pytest.fixture
+def user1(trust: ssl.SSLContext, secret: Callable[[str, str], Hidden]) -> Iterator[Shopper]:
+    """The demo customer, newly signed in."""
+    with Shopper(trust, PLACES, "user1", secret("demo-users", "user1")) as shopper:
+        yield shopper
+
+
+@pytest.fixture(scope="module")
+def admin1(trust: ssl.SSLContext, secret: Callable[[str, str], Hidden]) -> Iterator[Shopper]:
+    """The demo administrator, signed in for a module's tests."""
+    with Shopper(trust, PLACES, "admin1", secret("demo-users", "admin1")) as shopper:
+        yield shopper
+
+
+@pytest.fixture
+def people(trust: ssl.SSLContext, secret: Callable[[str, str], Hidden]) -> Iterator[People]:
+    """Makes users for one test."""
+    made = People(trust, PLACES, CONSOLE, secret("keycloak-clients", "e2e-provisioner"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def goods(admin1: Shopper, ecom_sql: Sql, inventory_sql: Sql) -> Iterator[Goods]:
+    """Makes books for one test."""
+    made = Goods(admin1, ecom_sql, inventory_sql)
+    yield made
+    made.close()

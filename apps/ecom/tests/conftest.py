@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import httpx2
 import psycopg
 import pytest
-from ecom_testing import SHOP, Caller, Connection, Inventory, http, running, settings_of
+from ecom_testing import SHOP, Caller, Connection, Inventory, Process, http, running, settings_of
 
 from bookstore_common.migrations import Migrations, migrate
 from bookstore_common.settings import load_settings
@@ -127,9 +128,24 @@ def environment(roles: Postgres, redis_server: RedisServer, issuer: Issuer, inve
             "REDIS_TIMEOUT_SECONDS": "5",
             "DATABASE_POOL_TIMEOUT_SECONDS": "20",
             "DATABASE_COMMAND_TIMEOUT_SECONDS": "30",
+            "CHECKOUT_SLOT_TIMEOUT_SECONDS": "60",
         }
 
     return of
+
+
+@pytest.fixture
+def spawn(tmp_path: Path) -> Iterator[Callable[[dict[str, str]], Process]]:
+    """Start ``python -m ecom`` with these variables."""
+    processes: list[Process] = []
+
+    def start(variables: dict[str, str]) -> Process:
+        processes.append(Process(variables, tmp_path / f"log-{len(processes)}"))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
 
 
 @pytest.fixture

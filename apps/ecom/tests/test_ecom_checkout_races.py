@@ -9,7 +9,6 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -18,7 +17,6 @@ from ecom_testing import (
     SHIPPING,
     Caller,
     Inventory,
-    Process,
     book,
     http,
     metric,
@@ -237,17 +235,16 @@ async def test_retry_after_a_crash_with_another_cart(customer: Caller, inventory
 
 
 async def test_process_is_killed_between_reservation_and_commit(
-    environment: Any, fresh: str, inventory: Inventory, issuer: Any, books: Any, tmp_path: Path
+    environment: Any, fresh: str, inventory: Inventory, issuer: Any, books: Any, spawn: Any
 ) -> None:
     """A real process, a real SIGKILL; another process takes the retry."""
-    process = Process(environment(fresh), tmp_path / "first").started()
+    process = spawn(environment(fresh)).started()
     async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{process.ports['PUBLIC_PORT']}", timeout=40) as client:
         customer = Caller(client, issuer)
         cart = await customer.add(11, 2)
-        inventory.on_hold = lambda _order: process.popen.kill()
+        inventory.on_hold = lambda _order: process.kill()
         with pytest.raises(httpx2.TransportError):
             await customer.checkout(cart["total"], "key")
-    process.popen.wait()
     assert books.execute("SELECT count(*) FROM orders").fetchone() == (0,)
     assert inventory.held == {str(order_id_of(customer.sub, "key")): {book(11): 2}}
     inventory.on_hold = lambda _order: None

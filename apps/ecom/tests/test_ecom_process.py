@@ -2,8 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import httpx2
 import pytest
@@ -12,15 +11,12 @@ from ecom_testing import PATIENCE_SECONDS, Process, until
 from bookstore_common.testing.postgres import Postgres
 
 Environment = Callable[[str], dict[str, str]]
+Spawn = Callable[[dict[str, str]], Process]
 
 
 @pytest.fixture
-def process(environment: Environment, fresh: str, tmp_path: Path) -> Iterator[Process]:
-    running = Process(environment(fresh), tmp_path / "log").started()
-    yield running
-    if running.popen.poll() is None:
-        running.popen.kill()
-        running.popen.wait()
+def process(environment: Environment, fresh: str, spawn: Spawn) -> Process:
+    return spawn(environment(fresh)).started()
 
 
 def test_ports_serve_only_their_own(process: Process) -> None:
@@ -80,10 +76,10 @@ def test_graceful_end_with_a_request_in_flight(process: Process, roles: Postgres
 
 
 def test_starts_and_recovers_without_its_database(
-    environment: Environment, roles: Postgres, fresh: str, tmp_path: Path
+    environment: Environment, roles: Postgres, fresh: str, spawn: Spawn
 ) -> None:
     variables = environment(fresh)
-    process = Process({**variables, "DATABASE_PASSWORD": "wrong-password-1234"}, tmp_path / "log").started()
+    process = spawn({**variables, "DATABASE_PASSWORD": "wrong-password-1234"}).started()
     response = process.get("MANAGEMENT_PORT", "/health/ready")
     assert response.status_code == 503
     assert response.headers["content-type"] == "application/problem+json"
@@ -104,9 +100,9 @@ def test_starts_and_recovers_without_its_database(
     assert {"not_ready", "ready", "database_unavailable"} <= {event["event"] for event in process.events()}
 
 
-def test_no_secret_in_debug_logs(environment: Environment, fresh: str, tmp_path: Path) -> None:
+def test_no_secret_in_debug_logs(environment: Environment, fresh: str, spawn: Spawn) -> None:
     variables = environment(fresh)
-    process = Process({**variables, "LOG_LEVEL": "debug"}, tmp_path / "log").started()
+    process = spawn({**variables, "LOG_LEVEL": "debug"}).started()
     assert process.get("PUBLIC_PORT", "/ecom/books/search?q=private+words").status_code == 200
     assert process.end() == 0
     text = process.log.read_text()
@@ -130,9 +126,9 @@ def test_no_secret_in_debug_logs(environment: Environment, fresh: str, tmp_path:
     ],
 )
 def test_bad_settings_end_the_start(
-    environment: Environment, fresh: str, tmp_path: Path, changes: dict[str, str], part: str
+    environment: Environment, fresh: str, spawn: Spawn, changes: dict[str, str], part: str
 ) -> None:
-    process = Process({**environment(fresh), **changes}, tmp_path / "log")
+    process = spawn({**environment(fresh), **changes})
     assert process.popen.wait(timeout=PATIENCE_SECONDS) == 2
     assert part in process.log.read_text()
     assert "Traceback" not in process.log.read_text()

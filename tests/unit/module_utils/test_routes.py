@@ -187,6 +187,12 @@ def test_identity_headers_of_clients_are_removed_everywhere() -> None:
         assert {"X-User", "X-Roles", "X-Forwarded-User", "X-Forwarded-Client-Cert"} <= set(removed)
 
 
+def test_backends_are_told_the_public_address_whatever_a_client_says() -> None:
+    assert filters("H7")["RequestHeaderModifier"]["requestHeaderModifier"]["set"] == [
+        {"name": "X-Forwarded-Host", "value": "id.bookstore.test:30000"}
+    ]
+
+
 def test_headers_of_answers() -> None:
     shop = routes.response_headers("shop", HOSTS, 30000, False)
     assert shop["X-Frame-Options"] == "SAMEORIGIN"

@@ -28,6 +28,8 @@ HOPELESS_WAITS = frozenset(
         "CreateContainerError",
     }
 )
+# The kubelet of a busy node has not seen the ConfigMap or Secret yet; it tries again by itself.
+PASSING_WAIT = "failed to sync "
 
 
 class State(Enum):
@@ -181,7 +183,7 @@ def pod(obj: Object, restart_limit: int = RESTART_LIMIT, baseline: Mapping[str, 
 def _container_fault(container: Object, restart_limit: int) -> str:
     wait = container.get("state", {}).get("waiting") or {}
     reason, name = wait.get("reason", ""), container.get("name", "?")
-    if reason in HOPELESS_WAITS:
+    if reason in HOPELESS_WAITS and not wait.get("message", "").startswith(PASSING_WAIT):
         return f"container {name}: {reason}: {wait.get('message', '')}".rstrip(": ")
     restarts = int(container.get("restartCount") or 0)
     if reason == "CrashLoopBackOff" and restarts >= restart_limit:

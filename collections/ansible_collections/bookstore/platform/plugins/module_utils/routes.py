@@ -111,7 +111,10 @@ def http_routes(routes: list[Route], hosts: dict[str, str], https_port: int, tim
     for route in routes:
         headers = response_headers(route["host"], hosts, https_port, hsts)
         filters: list[Manifest] = [
-            {"type": "RequestHeaderModifier", "requestHeaderModifier": {"remove": IDENTITY_HEADERS}},
+            {"type": "RequestHeaderModifier", "requestHeaderModifier": {
+                "remove": IDENTITY_HEADERS,
+                # With its port, which Envoy does not tell: Keycloak's own addresses are made of it. Clients have no say.
+                "set": [{"name": "X-Forwarded-Host", "value": f"{hosts[route['host']]}:{https_port}"}]}},
             {"type": "ResponseHeaderModifier", "responseHeaderModifier": {
                 "remove": TELLING_HEADERS, "set": [{"name": name, "value": value} for name, value in headers.items()]}},
         ]  # fmt: skip

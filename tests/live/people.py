@@ -1,0 +1,73 @@
+"""Users of the tests' own, made and removed by the client e2e-provisioner through Keycloak's admin API (N8; SPEC 3.1)."""
+
+from __future__ import annotations
+
+import secrets
+import ssl
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx2
+
+from .signin import Hidden, Places, Shopper, bearer, browser
+
+# A password check costs Keycloak 0.1 s of processor time.
+AT_ONCE = 4
+
+
+class People:
+    """Makes customers. ``close`` removes them, and whoever signed in is signed out with them."""
+
+    def __init__(self, trust: ssl.SSLContext, places: Places, console: str, client_secret: Hidden) -> None:
+        self._trust = trust
+        self._places = places
+        self._users = f"{console}/admin/realms/bookstore/users"
+        self._secret = client_secret
+        self._admin = browser(trust)
+        self._made: list[str] = []
+        self._shoppers: list[Shopper] = []
+
+    def _bearer(self) -> dict[str, str]:
+        """Of the provisioner; anew each time, for tests are longer than tokens live."""
+        form = {"grant_type": "client_credentials", "client_id": "e2e-provisioner", "client_secret": self._secret}
+        answer = self._admin.post(self._places.endpoint("token"), data=form)
+        assert answer.status_code == 200, f"e2e-provisioner cannot sign in: {answer.status_code}"
+        return bearer(answer.json()["access_token"])
+
+    def customers(self, count: int) -> list[Shopper]:
+        """``count`` new customers, signed in."""
+        headers = self._bearer()
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return list(pool.map(lambda _: self._customer(headers), range(count)))
+
+    def customer(self) -> Shopper:
+        """One new customer, signed in."""
+        return self.customers(1)[0]
+
+    def _customer(self, headers: dict[str, str]) -> Shopper:
+        name, password = f"live-{secrets.token_hex(6)}", Hidden(secrets.token_urlsafe(18))
+        user: dict[str, Any] = {
+            "username": name, "email": f"{name}@bookstore.test", "firstName": "Live", "lastName": "Test", "enabled": True,
+            "emailVerified": True, "credentials": [{"type": "password", "value": password, "temporary": False}],
+        }  # fmt: skip
+        answer = self._admin.post(self._users, json=user, headers=headers)
+        assert answer.status_code == 201, f"no user was made: {answer.status_code}"
+        self._made.append(httpx2.URL(answer.headers["location"]).path.rpartition("/")[2])
+        shopper = Shopper(self._trust, self._places, name, password)
+        self._shoppers.append(shopper)
+        return shopper
+
+    @property
+    def subs(self) -> list[str]:
+        """Who was made: the ids are the tokens' ``sub``."""
+        return list(self._made)
+
+    def close(self) -> None:
+        """Remove everyone who was made."""
+        for shopper in self._shoppers:
+            shopper.client.close()
+        if self._made:
+            headers = self._bearer()
+            answers = {sub: self._admin.delete(f"{self._users}/{sub}", headers=headers).status_code for sub in self._made}
+            assert set(answers.values()) == {204}, f"users were left in the realm: {answers}"
+        self._admin.close()
