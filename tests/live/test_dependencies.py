@@ -19,12 +19,11 @@ from ansible_collections.bookstore.platform.plugins.module_utils.cluster import 
 from .conftest import API, PLACES
 from .goods import Goods, Sql
 from .people import People
-from .signin import Hidden, Shopper, body_of, problem_of, sign_in
+from .signin import Hidden, Shopper, body_of, problem_of
 from .waiting import until
 from .workloads import Workloads
 
 pytestmark = pytest.mark.timeout(600)
-SEED_BOOK = "00000000-0000-0000-0000-000000000001"
 
 
 @pytest.fixture
@@ -106,7 +105,7 @@ def test_without_inventory_there_is_no_order(people: People, goods: Goods, clust
 
 
 def test_without_keycloak_who_is_signed_in_stays_so(
-    people: People, goods: Goods, workloads: Workloads, trust: ssl.SSLContext, secret: Callable[[str, str], Hidden]
+    people: People, goods: Goods, workloads: Workloads, api: httpx2.Client, trust: ssl.SSLContext, secret: Callable[[str, str], Hidden]
 ) -> None:
     book, customer = goods.book(copies=5), people.customer()
     customer.add(book["id"])
@@ -120,7 +119,11 @@ def test_without_keycloak_who_is_signed_in_stays_so(
         assert customer.send("DELETE", "/ecom/cart").status_code == 204
         forged = customer.client.get(f"{API}/ecom/books", headers={"Authorization": "Bearer forged"})
         assert forged.status_code == 401
-    sign_in(customer.client, PLACES, "user1", secret("demo-users", "user1"))
+    # Keycloak is ready; the gateway learns of it a moment later.
+    discovery = f"{PLACES.issuer}/.well-known/openid-configuration"
+    until(lambda: api.get(discovery).status_code == 200, "the gateway to reach Keycloak", 30)
+    with Shopper(trust, PLACES, "user1", secret("demo-users", "user1")) as user1:
+        assert user1.get("/ecom/orders").status_code == 200
     customer.refresh()
     cart = customer.add(book["id"])
     until(lambda: works(customer, cart["total"]), "checkout", 60, pause=7)
