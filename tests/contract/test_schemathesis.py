@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import schemathesis
@@ -65,32 +66,32 @@ inventory_public, inventory_internal = schema(inventory_document("public")), sch
 admin_public = schema(admin_document())
 
 
-def check(case: schemathesis.Case, stack: Stack, csrf: str, service: str, listener: str) -> None:
+def check(case: schemathesis.Case[Any], stack: Stack, csrf: str, service: str, listener: str) -> None:
     """A new customer or administrator each time: rate limits are counted by person."""
     headers = stack.headers(case.operation.definition.raw, str(uuid.uuid4()), csrf)
     case.call_and_validate(base_url=stack.urls[service, listener], headers=headers, checks=CHECKS, timeout=20)
 
 
 @ecom_public.parametrize()
-def test_ecom_public(case: schemathesis.Case, stack: Stack, csrf: str) -> None:
+def test_ecom_public(case: schemathesis.Case[Any], stack: Stack, csrf: str) -> None:
     check(case, stack, csrf, "ecom", "public")
 
 
 @ecom_internal.parametrize()
-def test_ecom_internal(case: schemathesis.Case, stack: Stack, csrf: str) -> None:
+def test_ecom_internal(case: schemathesis.Case[Any], stack: Stack, csrf: str) -> None:
     check(case, stack, csrf, "ecom", "internal")
 
 
 @inventory_public.parametrize()
-def test_inventory_public(case: schemathesis.Case, stack: Stack, csrf: str) -> None:
+def test_inventory_public(case: schemathesis.Case[Any], stack: Stack, csrf: str) -> None:
     check(case, stack, csrf, "inventory", "public")
 
 
 @inventory_internal.parametrize()
-def test_inventory_internal(case: schemathesis.Case, stack: Stack, csrf: str) -> None:
+def test_inventory_internal(case: schemathesis.Case[Any], stack: Stack, csrf: str) -> None:
     check(case, stack, csrf, "inventory", "internal")
 
 
 @admin_public.parametrize()
-def test_admin_public(case: schemathesis.Case, stack: Stack, csrf: str) -> None:
+def test_admin_public(case: schemathesis.Case[Any], stack: Stack, csrf: str) -> None:
     check(case, stack, csrf, "admin", "public")

@@ -54,13 +54,13 @@ def api(trust: ssl.SSLContext) -> Iterator[httpx2.Client]:
         yield client
 
 
-def _psql(cluster: Cluster, namespace: str, name: str) -> Sql:
-    """Run SQL in a database as its superuser, over the pod's local socket; ClusterError when it fails."""
+def psql(cluster: Cluster, name: str) -> Sql:
+    """Run SQL in the database of a service as its superuser, over the pod's local socket; ClusterError when it fails."""
 
     def run(statement: str) -> str:
         command = ["psql", "--host=/run/postgresql", "--username=postgres", f"--dbname={name}db", "--no-psqlrc"]
         command += ["--tuples-only", "--no-align", "--quiet", "--set=ON_ERROR_STOP=1", f"--command={statement}"]
-        return cluster.execute(namespace, f"{name}-db-0", "postgresql", command, timeout=30).strip()
+        return cluster.execute(name, f"{name}-db-0", "postgresql", command, timeout=30).strip()
 
     return run
 
@@ -68,18 +68,17 @@ def _psql(cluster: Cluster, namespace: str, name: str) -> Sql:
 @pytest.fixture(scope="session")
 def ecom_sql(cluster: Cluster) -> Sql:
     """Run SQL in ecom-db."""
-    return _psql(cluster, "ecom", "ecom")
+    return psql(cluster, "ecom")
 
 
 @pytest.fixture(scope="session")
 def inventory_sql(cluster: Cluster) -> Sql:
     """Run SQL in inventory-db."""
-    return _psql(cluster, "inventory", "inventory")
+    return psql(cluster, "inventory")
 
 
-@pytest.fixture(scope="session")
-def secret(cluster: Cluster) -> Callable[[str, str], Hidden]:
-    """A value of a Secret of the namespace identity, by name and key."""
+def secret_of(cluster: Cluster) -> Callable[[str, str], Hidden]:
+    """Reads a value of a Secret of the namespace identity, by name and key."""
 
     def read(name: str, key: str) -> Hidden:
         found = cluster.get("Secret", "identity", name)
@@ -88,6 +87,12 @@ def secret(cluster: Cluster) -> Callable[[str, str], Hidden]:
         return Hidden(base64.b64decode(found["data"][key]).decode("utf-8"))
 
     return read
+
+
+@pytest.fixture(scope="session")
+def secret(cluster: Cluster) -> Callable[[str, str], Hidden]:
+    """A value of a Secret of the namespace identity, by name and key."""
+    return secret_of(cluster)
 
 
 @pytest.fixture

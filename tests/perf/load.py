@@ -13,6 +13,7 @@ import resource
 import ssl
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 LOOPBACK = "127.0.0.1"
@@ -57,7 +58,14 @@ class Connections:
 
     async def get(self, path: str) -> int:
         """Send one GET and read its whole answer; return the status. OSError or ValueError when there is none."""
-        request = f"GET {path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\nAccept: application/json\r\n\r\n".encode("ascii")
+        return await self.send("GET", path)
+
+    async def send(self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> int:
+        """Send one request and read its whole answer; return the status. OSError or ValueError when there is none."""
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {self.host}:{self.port}", "Accept: application/json"]
+        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+        lines += [f"Content-Length: {len(body)}"] if body else []
+        request = "\r\n".join([*lines, "", ""]).encode("ascii") + body
         async with self._slots:
             reader, writer = self._idle.pop() if self._idle else await self._open()
             try:
@@ -98,21 +106,29 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[int, bool]:
 
 
 async def constant_rate(connections: Connections, path: str, rate: float, seconds: float) -> Sample:
-    """Send ``rate`` requests a second for ``seconds`` and return what came back. ValueError for bounds that are exceeded."""
+    """GET ``path`` ``rate`` times a second for ``seconds`` and return what came back. ValueError for bounds that are exceeded."""
+    return await at_rate(lambda _number: connections.get(path), rate, seconds, 200)
+
+
+async def at_rate(send: Callable[[int], Awaitable[int]], rate: float, seconds: float, good: int) -> Sample:
+    """Call ``send`` with the number of each request at its planned time; ``good`` is the status of a success.
+
+    ValueError for bounds that are exceeded.
+    """
     count = int(rate * seconds)
     if rate <= 0 or not 0 < count <= MOST_REQUESTS:
         raise ValueError(f"rate={rate} seconds={seconds}: give positive ones, {MOST_REQUESTS} requests at most")
     sample = Sample()
 
-    async def one(planned: float) -> None:
+    async def one(number: int, planned: float) -> None:
         sample.lags.append(time.perf_counter() - planned)
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                status = await connections.get(path)
+                status = await send(number)
         except (OSError, ValueError) as error:  # TimeoutError is an OSError
             sample.errors[type(error).__name__] += 1
             return
-        if status == 200:
+        if status == good:
             sample.latencies.append(time.perf_counter() - planned)
         else:
             sample.errors[f"status {status}"] += 1
@@ -123,7 +139,7 @@ async def constant_rate(connections: Connections, path: str, rate: float, second
         for number in range(count):
             planned = begin + number / rate
             await asyncio.sleep(max(0.0, planned - time.perf_counter()))
-            group.create_task(one(planned))
+            group.create_task(one(number, planned))
     sample.cpu_seconds = _cpu_seconds() - cpu
     return sample
 
