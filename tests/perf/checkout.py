@@ -35,7 +35,7 @@ PRICE = "10.00"
 CHECKOUTS_PER_MINUTE = 8
 MOST_CUSTOMERS = 150
 COLUMNS = ("rate", "requests", "errors", "p50_ms", "p95_ms", "p99_ms", "max_ms", "lag_p99_ms", "generator_cpu_ms")
-# Resident memory of all processes of a container, page cache excluded (cgroup v2: anonymous and kernel memory).
+# Whose memory is told: namespace and container.
 WORKLOADS = (
     ("ecom", "ecom-api"), ("inventory", "inventory-api"), ("admin", "admin-api"), ("identity", "keycloak"), ("infra", "redis"),
 )  # fmt: skip
@@ -98,14 +98,16 @@ async def measure(customers: list[Shopper], book_id: str, rate: float, seconds: 
     return sample, till.fills
 
 
-def memory(cluster: Cluster) -> dict[str, float]:
-    """MiB in use by the main container of each workload's pods; the sidecar is another container."""
+def memory(cluster: Cluster) -> dict[str, tuple[float, float]]:
+    """MiB of the main container of each workload's pods, as the kubelet tells: resident, and working set. Sidecars are not counted."""
     found = {}
-    for namespace, name in WORKLOADS:
-        for pod in cluster.objects("Pod", namespace, labelSelector=f"app.kubernetes.io/name={name}"):
-            text = cluster.execute(namespace, pod["metadata"]["name"], name, ["cat", "/sys/fs/cgroup/memory.stat"], timeout=15)
-            stat = {line.split()[0]: int(line.split()[1]) for line in text.splitlines()}
-            found[f"{namespace}/{pod['metadata']['name']}"] = round((stat["anon"] + stat["kernel"]) / 2**20, 1)
+    for node in cluster.objects("Node"):
+        for pod in cluster.node_summary(node["metadata"]["name"])["pods"]:
+            for container in pod["containers"]:
+                if (pod["podRef"]["namespace"], container["name"]) in WORKLOADS:
+                    used = container["memory"]
+                    figures = (round(used["rssBytes"] / 2**20, 1), round(used["workingSetBytes"] / 2**20, 1))
+                    found[f"{pod['podRef']['namespace']}/{pod['podRef']['name']}"] = figures
     return found
 
 
@@ -157,7 +159,7 @@ def main() -> None:
     print(table(COLUMNS, [[result[column] for column in COLUMNS]]))
     for name in ("errors_by_kind", "fills", "orders", "orders_without_hold", "holds_without_order"):
         print(f"{name}: {result[name]}")
-    print(f"\n{table(('pod', 'MiB'), sorted(used.items()))}")
+    print(f"\n{table(('pod', 'resident MiB', 'working set MiB'), [(pod, *figures) for pod, figures in sorted(used.items())])}")
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps({"machine": machine, "result": result, "memory_mib": used}, indent=1), encoding="utf-8")
     print(f"written to {arguments.json}")

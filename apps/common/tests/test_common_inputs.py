@@ -4,6 +4,7 @@ import contextlib
 import json
 import uuid
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from bookstore_common.application import create_app
 from bookstore_common.bodies import MAX_BODY_BYTES, check_json
 from bookstore_common.inputs import (
+    Moment,
     Money,
     Paragraphs,
     Price,
@@ -71,6 +73,10 @@ async def client(metrics: Metrics) -> AsyncIterator[httpx2.AsyncClient]:
     @app.get("/search")
     async def search(q: Annotated[QueryText, Query()]) -> str:
         return q
+
+    @app.get("/since")
+    async def since(at: Annotated[Moment, Query()]) -> str:
+        return at.isoformat()
 
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://api.test") as client:
         yield client
@@ -297,3 +303,15 @@ def test_prices_survive(amount: Decimal) -> None:
     adapter = TypeAdapter(Price)
     assert adapter.validate_python(str(amount)) == amount
     assert adapter.dump_python(amount, mode="json") == f"{amount:.2f}"
+
+
+@pytest.mark.parametrize("at", ["2026-01-31T12:00:00Z", "2026-01-31t12:00:00.25z", "2026-01-31T13:00:00%2B01:00"])
+async def test_moments(client: httpx2.AsyncClient, at: str) -> None:
+    response = await client.get(f"/since?at={at}")
+    assert response.status_code == 200
+    assert datetime.fromisoformat(response.json()).astimezone(UTC).replace(microsecond=0).hour == 12
+
+
+@pytest.mark.parametrize("at", ["0.5", "1700000000", "2026-01-31", "2026-01-31T12:00:00", "2026-02-30T12:00:00Z", ""])
+async def test_what_is_no_moment(client: httpx2.AsyncClient, at: str) -> None:
+    refused(await client.get(f"/since?at={at}"))

@@ -186,9 +186,11 @@ async def test_admin_list_by_time(customer: Caller, admin: Caller) -> None:
     assert await ids(**{"from": at}) == [second["id"]]
     assert await ids(to=at) == [first["id"]]
     assert await ids(**{"from": first["created_at"], "to": at}) == [first["id"]]
-    tomorrow = (datetime.fromisoformat(at) + timedelta(days=1)).date().isoformat()
+    tomorrow = (datetime.fromisoformat(at) + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
     assert len(await ids(to=tomorrow)) == 2
-    for query in ("from=x", f"from={tomorrow}&to=2020-01-01", "user_id=", "user_id=a%00b", f"user_id={'x' * 256}"):
+    early = "2020-01-01T00:00:00Z"
+    times = ("from=x", "from=0.5", "to=2020-01-01", f"from={tomorrow}&to={early}")
+    for query in (*times, "user_id=", "user_id=a%00b", f"user_id={'x' * 256}"):
         assert problem_of(await admin.get(f"{ADMIN}?{query}")) == (422, "validation_error"), query
 
 

@@ -6,6 +6,7 @@ FastAPI reports what these types refuse as a 422 problem that names the field.
 import re
 import unicodedata
 from collections.abc import Iterable
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -23,6 +24,7 @@ from pydantic_core.core_schema import ValidationInfo
 
 # Lower-case for people who paste; more digits than NUMERIC(12,2) holds are refused by the types below.
 _AMOUNT = re.compile(r"[0-9]{1,10}(?:\.[0-9]{1,2})?")
+_MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:[Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 _LINE_BREAKS = frozenset("\n\t")
 # Prices are numeric(10,2), totals numeric(12,2) (SPEC 5.3).
 MAX_PRICE = Decimal("99999999.99")
@@ -129,3 +131,16 @@ QueryText = Annotated[
     StringConstraints(strip_whitespace=True, min_length=1, max_length=100),
     BeforeValidator(lambda value: refuse_control_characters(value) if isinstance(value, str) else value),
 ]
+
+
+def _moment(value: Any) -> Any:
+    """Only RFC 3339 text: a bare number or date would be taken for a time nobody meant."""
+    if isinstance(value, datetime):  # made by our own code
+        return value
+    if not isinstance(value, str) or not _MOMENT.fullmatch(value):
+        raise ValueError('must be a date and time with its zone (RFC 3339), for example "2026-01-31T12:00:00Z"')
+    return value
+
+
+# A moment in a query; a plus sign in the address must be written %2B.
+Moment = Annotated[datetime, BeforeValidator(_moment)]

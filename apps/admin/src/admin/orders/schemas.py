@@ -2,14 +2,14 @@
 
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
 from fastapi import Query
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from bookstore_common.inputs import QueryText, StrictModel
+from bookstore_common.inputs import Moment, QueryText, StrictModel
 
 _ORDER = {
     "id": "0c7e5a53-6d0b-5f0e-9a3e-0f2e1f1b7a10",
@@ -113,14 +113,6 @@ class NewStatus(StrictModel):
     model_config = ConfigDict(json_schema_extra={"example": {"status": "SHIPPED"}})
 
     status: Status
-
-
-def _in_utc(value: datetime) -> datetime:
-    """A time without a zone, or a mere date, is meant in UTC."""
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value
-
-
-Moment = Annotated[datetime, AfterValidator(_in_utc)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,12 @@
 """What administrators send and see of orders."""
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Query
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
-from bookstore_common.inputs import StrictModel, refuse_control_characters
+from bookstore_common.inputs import Moment, StrictModel, refuse_control_characters
 from bookstore_common.problem import FieldError, InvalidInputError
 from ecom.orders.repository import OrderFilter
 from ecom.orders.schemas import DETAIL_EXAMPLE, ORDER_EXAMPLE, OrderDetail, OrderSummary, WantedStatus
@@ -42,12 +41,6 @@ class AdminOrderDetail(OrderDetail):
     user_id: str = Field(description="The customer's sub")
 
 
-def _in_utc(value: datetime) -> datetime:
-    """A time without a zone, or a mere date, is meant in UTC."""
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value
-
-
-Moment = Annotated[datetime, AfterValidator(_in_utc)]
 UserId = Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(refuse_control_characters)]
 
 
