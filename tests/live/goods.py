@@ -57,8 +57,9 @@ class Goods:
         return set(rows.split())
 
     def held(self, book_id: str) -> set[str]:
-        """Ids of the orders that hold copies of a book."""
-        return set(self._inventory_sql(f"SELECT order_id FROM reservations WHERE book_id = '{book_id}' AND status = 'HELD'").split())
+        """Ids of the orders that hold copies of a book, or took them: the event of the order commits its hold."""
+        taken = f"SELECT order_id FROM reservations WHERE book_id = '{book_id}' AND status IN ('HELD', 'COMMITTED')"
+        return set(self._inventory_sql(taken).split())
 
     def close(self) -> None:
         """Leave no row behind: tests before and after count orders, books and stock."""
