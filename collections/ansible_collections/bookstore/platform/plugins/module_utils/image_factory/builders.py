@@ -18,6 +18,17 @@ from .recipes import Artifact
 
 # Version pinned; it has no say in what is fetched, whose hash is in the recipe.
 MAVEN_COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
+MAVEN_COPY_MANY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
+# Nothing transitive: a lock lists all that is wanted.
+POM = """<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
+<groupId>bookstore</groupId><artifactId>lock</artifactId><version>1</version><dependencies>
+{dependencies}
+</dependencies></project>
+"""
+DEPENDENCY = (
+    "<dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version>"
+    "<exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions></dependency>"
+)
 
 
 @dataclass(frozen=True)
@@ -113,13 +124,19 @@ def build_maven(artifact: Artifact, target: Path, context: Context) -> None:
     """Fetch ``files`` of Maven repositories with the host's own client.
 
     Each has ``artifact`` (group:artifact:version:type[:classifier]), ``sha256`` of the file, and ``unpack`` to put what a
-    tar archive holds below its one folder into the artifact instead of the archive itself. Nothing transitive is fetched.
+    tar archive holds below its one folder into the artifact instead of the archive itself; then ``keep``, a file of the
+    recipe's folder, may list the only paths (globs, one a line) to keep of it.
+    ``lock`` is a file of the recipe's folder with a jar on each line, ``group:artifact:version sha256``; they are fetched
+    in one call. Nothing transitive is fetched.
     """
     log = context.log(artifact.name)
     with context.cache.lock("maven"):
         _install_maven(artifact.name, log)
+    if "lock" in artifact.spec:
+        _copy_locked(artifact, target, context, log)
     downloads = target / ".maven"
-    for entry in artifact.spec["files"]:
+    downloads.mkdir()
+    for entry in artifact.spec.get("files", []):
         command = [
             "mvn", "--batch-mode", "--no-transfer-progress", "-Dstyle.color=never", MAVEN_COPY, f"-Dartifact={entry['artifact']}",
             f"-DoutputDirectory={downloads}", f"-Dmaven.repo.local={context.cache.root / 'maven'}",
@@ -136,6 +153,42 @@ def build_maven(artifact: Artifact, target: Path, context: Context) -> None:
         else:
             fetched.rename(target / fetched.name)
     downloads.rmdir()
+    if "keep" in artifact.spec:
+        _keep_only(target, [line for line in (artifact.folder / artifact.spec["keep"]).read_text().split("\n") if line])
+
+
+def _copy_locked(artifact: Artifact, target: Path, context: Context, log: Path) -> None:
+    """Fetch the jars of a lock file, all of them or none."""
+    wanted: dict[str, dict[str, str]] = {}
+    dependencies = []
+    for line in (artifact.folder / artifact.spec["lock"]).read_text().splitlines():
+        coordinates, sha256 = line.split()
+        group, name, version = coordinates.split(":")
+        wanted[f"{name}-{version}.jar"] = {"artifact": coordinates, "sha256": sha256}
+        dependencies.append(DEPENDENCY.format(group, name, version))
+    pom = target / "pom.xml"
+    pom.write_text(POM.format(dependencies="\n".join(dependencies)), encoding="utf-8")
+    command = [
+        "mvn", "--batch-mode", "--no-transfer-progress", "-Dstyle.color=never", f"--file={pom}", MAVEN_COPY_MANY,
+        f"-DoutputDirectory={target}", f"-Dmaven.repo.local={context.cache.root / 'maven'}",
+    ]
+    commands.run(artifact.name, command, log)
+    pom.unlink()
+    for name, entry in wanted.items():
+        if not (target / name).exists():
+            raise FactoryError(f"BK-151: {artifact.name}: {entry['artifact']} was not fetched", str(log))
+        _verify(artifact.name, entry, target / name, log)
+
+
+def _keep_only(target: Path, patterns: list[str]) -> None:
+    """Remove all files below ``target`` that match none of ``patterns``, and the folders that this empties."""
+    kept = {path for pattern in patterns for path in target.glob(pattern)}
+    for path in sorted(target.rglob("*"), reverse=True):
+        if path.is_dir() and not path.is_symlink():
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif path not in kept:
+            path.unlink()
 
 
 def _install_maven(component: str, log: Path) -> None:
@@ -226,6 +279,9 @@ def inputs(artifact: Artifact, context: Context) -> dict[str, Any]:
         module = artifact.folder / artifact.spec["module"]
         locks = {name: cache.files_digest(module / name) for name in ("go.mod", "go.sum")}
         found["module"] = cache.files_digest(module) if artifact.builder == "go" else locks
+    for name in ("lock", "keep"):
+        if artifact.builder == "maven" and name in artifact.spec:
+            found[f"{name} file"] = cache.files_digest(artifact.folder / artifact.spec[name])
     if "requirements" in artifact.spec:
         found["requirements"] = cache.files_digest(context.project / artifact.spec["requirements"])
     for source in artifact.spec.get("sources", []):

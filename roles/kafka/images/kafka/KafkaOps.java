@@ -1,0 +1,193 @@
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
+import java.util.concurrent.ExecutionException;
+import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.AlterConfigOp;
+import org.apache.kafka.clients.admin.ConfigEntry;
+import org.apache.kafka.clients.admin.NewPartitions;
+import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.admin.OffsetSpec;
+import org.apache.kafka.clients.admin.TopicDescription;
+import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.producer.KafkaProducer;
+import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.serialization.StringDeserializer;
+import org.apache.kafka.common.serialization.StringSerializer;
+
+/**
+ * What operators and playbooks ask of the broker, in one process: Kafka's own commands start a virtual machine for each
+ * topic. Speaks to the listener that only this pod reaches. Answers are one line of JSON.
+ *
+ * <pre>
+ * describe                 {topics: {name: {partitions, configs, begin, end}}, groups: {group: {topic: lag}}}
+ * apply PLAN               {create: [{name, partitions, configs}], alter: [{name, configs}], grow: [{name, partitions}]}
+ * records TOPIC            [{partition, offset, key, value}] of the whole topic; for small ones only
+ * tombstone TOPIC RECORD   {key, partition}; writes a record without value
+ * </pre>
+ */
+public final class KafkaOps {
+  private static final ObjectMapper JSON = new ObjectMapper();
+  private static final String SERVER = "127.0.0.1:9094";
+  private static final int TIMEOUT_MS = 20_000;
+
+  private KafkaOps() {}
+
+  public static void main(String[] arguments) throws Exception {
+    String mode = arguments.length > 0 ? arguments[0] : "";
+    try {
+      JsonNode answer =
+          switch (mode) {
+            case "describe" -> describe();
+            case "apply" -> apply(JSON.readTree(arguments[1]));
+            case "records" -> records(arguments[1]);
+            case "tombstone" -> tombstone(arguments[1], JSON.readTree(arguments[2]));
+            default -> throw new IllegalArgumentException("mode " + mode + ": use describe, apply, records or tombstone");
+          };
+      System.out.println(JSON.writeValueAsString(answer));
+    } catch (ExecutionException error) {
+      System.err.println(error.getCause());
+      System.exit(1);
+    } catch (RuntimeException error) {
+      System.err.println(error);
+      System.exit(2);
+    }
+  }
+
+  private static Admin admin() {
+    return Admin.create(
+        Map.of("bootstrap.servers", SERVER, "default.api.timeout.ms", TIMEOUT_MS, "request.timeout.ms", TIMEOUT_MS / 2));
+  }
+
+  private static JsonNode describe() throws Exception {
+    try (Admin admin = admin()) {
+      Collection<String> names = admin.listTopics().names().get();
+      Map<String, TopicDescription> found = admin.describeTopics(names).allTopicNames().get();
+      List<ConfigResource> resources = names.stream().map(KafkaOps::resource).toList();
+      var configs = admin.describeConfigs(resources).all().get();
+      Map<TopicPartition, OffsetSpec> first = new HashMap<>();
+      Map<TopicPartition, OffsetSpec> last = new HashMap<>();
+      found.forEach((name, topic) -> topic.partitions().forEach(one -> {
+        first.put(new TopicPartition(name, one.partition()), OffsetSpec.earliest());
+        last.put(new TopicPartition(name, one.partition()), OffsetSpec.latest());
+      }));
+      var begins = admin.listOffsets(first).all().get();
+      var ends = admin.listOffsets(last).all().get();
+      ObjectNode answer = JSON.createObjectNode();
+      ObjectNode topics = answer.putObject("topics");
+      for (String name : new TreeMap<>(found).keySet()) {
+        ObjectNode topic = topics.putObject(name);
+        topic.put("partitions", found.get(name).partitions().size());
+        ObjectNode own = topic.putObject("configs");
+        for (ConfigEntry entry : configs.get(resource(name)).entries()) {
+          if (entry.source() == ConfigEntry.ConfigSource.DYNAMIC_TOPIC_CONFIG) {
+            own.put(entry.name(), entry.value());
+          }
+        }
+        long begin = 0;
+        long end = 0;
+        for (var one : found.get(name).partitions()) {
+          TopicPartition partition = new TopicPartition(name, one.partition());
+          begin += begins.get(partition).offset();
+          end += ends.get(partition).offset();
+        }
+        topic.put("begin", begin);
+        topic.put("end", end);
+      }
+      ObjectNode groups = answer.putObject("groups");
+      for (var listing : admin.listGroups().all().get()) {
+        ObjectNode group = groups.putObject(listing.groupId());
+        var committed = admin.listConsumerGroupOffsets(listing.groupId()).partitionsToOffsetAndMetadata().get();
+        Map<String, Long> lags = new TreeMap<>();
+        committed.forEach((partition, offset) -> {
+          if (offset != null && ends.containsKey(partition)) {
+            lags.merge(partition.topic(), ends.get(partition).offset() - offset.offset(), Long::sum);
+          }
+        });
+        lags.forEach(group::put);
+      }
+      return answer;
+    }
+  }
+
+  private static JsonNode apply(JsonNode plan) throws Exception {
+    try (Admin admin = admin()) {
+      List<NewTopic> created = new ArrayList<>();
+      for (JsonNode topic : plan.path("create")) {
+        NewTopic wanted = new NewTopic(topic.get("name").asText(), Optional.of(topic.get("partitions").asInt()), Optional.empty());
+        created.add(wanted.configs(texts(topic.get("configs"))));
+      }
+      admin.createTopics(created).all().get();
+      Map<ConfigResource, Collection<AlterConfigOp>> altered = new HashMap<>();
+      for (JsonNode topic : plan.path("alter")) {
+        List<AlterConfigOp> operations = new ArrayList<>();
+        texts(topic.get("configs")).forEach((name, value) -> operations.add(
+            new AlterConfigOp(new ConfigEntry(name, value), value == null ? AlterConfigOp.OpType.DELETE : AlterConfigOp.OpType.SET)));
+        altered.put(resource(topic.get("name").asText()), operations);
+      }
+      if (!altered.isEmpty()) {
+        admin.incrementalAlterConfigs(altered).all().get();
+      }
+      Map<String, NewPartitions> grown = new HashMap<>();
+      for (JsonNode topic : plan.path("grow")) {
+        grown.put(topic.get("name").asText(), NewPartitions.increaseTo(topic.get("partitions").asInt()));
+      }
+      if (!grown.isEmpty()) {
+        admin.createPartitions(grown).all().get();
+      }
+      return JSON.createObjectNode().put("created", created.size()).put("altered", altered.size()).put("grown", grown.size());
+    }
+  }
+
+  private static JsonNode records(String topic) {
+    Map<String, Object> settings = Map.of(
+        "bootstrap.servers", SERVER, "enable.auto.commit", false, "auto.offset.reset", "earliest",
+        "key.deserializer", StringDeserializer.class, "value.deserializer", StringDeserializer.class);
+    ArrayNode answer = JSON.createArrayNode();
+    try (KafkaConsumer<String, String> consumer = new KafkaConsumer<>(settings)) {
+      List<TopicPartition> partitions =
+          consumer.partitionsFor(topic).stream().map(one -> new TopicPartition(topic, one.partition())).toList();
+      consumer.assign(partitions);
+      consumer.seekToBeginning(partitions);
+      Map<TopicPartition, Long> ends = consumer.endOffsets(partitions);
+      while (partitions.stream().anyMatch(one -> consumer.position(one) < ends.get(one))) {
+        for (ConsumerRecord<String, String> one : consumer.poll(Duration.ofMillis(500))) {
+          answer.addObject().put("partition", one.partition()).put("offset", one.offset()).put("key", one.key()).put("value", one.value());
+        }
+      }
+    }
+    return answer;
+  }
+
+  private static JsonNode tombstone(String topic, JsonNode record) throws Exception {
+    Map<String, Object> settings = Map.of(
+        "bootstrap.servers", SERVER, "acks", "all", "delivery.timeout.ms", TIMEOUT_MS, "request.timeout.ms", TIMEOUT_MS / 2,
+        "key.serializer", StringSerializer.class, "value.serializer", StringSerializer.class);
+    try (KafkaProducer<String, String> producer = new KafkaProducer<>(settings)) {
+      var sent = producer.send(new ProducerRecord<>(topic, record.get("partition").asInt(), record.get("key").asText(), null)).get();
+      return JSON.createObjectNode().put("offset", sent.offset());
+    }
+  }
+
+  private static ConfigResource resource(String topic) {
+    return new ConfigResource(ConfigResource.Type.TOPIC, topic);
+  }
+
+  private static Map<String, String> texts(JsonNode node) {
+    Map<String, String> texts = new HashMap<>();
+    node.fields().forEachRemaining(entry -> texts.put(entry.getKey(), entry.getValue().isNull() ? null : entry.getValue().asText()));
+    return texts;
+  }
+}
