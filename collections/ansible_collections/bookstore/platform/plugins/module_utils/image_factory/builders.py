@@ -127,11 +127,14 @@ def build_maven(artifact: Artifact, target: Path, context: Context) -> None:
     tar archive holds below its one folder into the artifact instead of the archive itself; then ``keep``, a file of the
     recipe's folder, may list the only paths (globs, one a line) to keep of it.
     ``lock`` is a file of the recipe's folder with a jar on each line, ``group:artifact:version sha256``; they are fetched
-    in one call. Nothing transitive is fetched.
+    in one call. Nothing transitive is fetched. ``parents`` names (group:artifact:version) descriptors that published ones
+    refer to although the repository lacks them: an empty one takes their place, for nothing of them is used.
     """
     log = context.log(artifact.name)
     with context.cache.lock("maven"):
         _install_maven(artifact.name, log)
+    for coordinates in artifact.spec.get("parents", []):
+        _stand_in(coordinates, context)
     if "lock" in artifact.spec:
         _copy_locked(artifact, target, context, log)
     downloads = target / ".maven"
@@ -155,6 +158,20 @@ def build_maven(artifact: Artifact, target: Path, context: Context) -> None:
     downloads.rmdir()
     if "keep" in artifact.spec:
         _keep_only(target, [line for line in (artifact.folder / artifact.spec["keep"]).read_text().split("\n") if line])
+
+
+def _stand_in(coordinates: str, context: Context) -> None:
+    """Put an empty descriptor into the client's own repository."""
+    group, name, version = coordinates.split(":")
+    folder = context.cache.root / "maven" / group.replace(".", "/") / name / version
+    folder.mkdir(parents=True, exist_ok=True)
+    # The client's note that it found none.
+    (folder / f"{name}-{version}.pom.lastUpdated").unlink(missing_ok=True)
+    (folder / f"{name}-{version}.pom").write_text(
+        f'<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion><groupId>{group}</groupId>'
+        f"<artifactId>{name}</artifactId><version>{version}</version><packaging>pom</packaging></project>\n",
+        encoding="utf-8",
+    )
 
 
 def _copy_locked(artifact: Artifact, target: Path, context: Context, log: Path) -> None:
