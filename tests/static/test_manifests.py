@@ -76,10 +76,10 @@ def test_node_ports_and_volumes_are_the_declared_ones(manifests: Documents, data
     no_faults += coverage.host_paths_are_declared(manifests)
 
 
-def test_only_the_gateway_and_keycloaks_console_are_exposed_so_far(manifests: Documents) -> None:
+def test_only_what_is_declared_is_exposed_so_far(manifests: Documents) -> None:
     services = [*policies.of_kind(manifests, "Service"), *coverage.gateway_services(manifests)]
     exposed = {s["metadata"]["name"] for s in services if s["spec"].get("type") == "NodePort"}
-    assert exposed == {"bookstore-gateway-istio", "keycloak-admin"}
+    assert exposed == {"bookstore-gateway-istio", "keycloak-admin", "debezium-ecom", "debezium-inventory"}
 
 
 def _changed(manifests: Documents, kind: str, change: Any) -> Documents:

@@ -31,7 +31,7 @@ def _of(text: str, *names: str) -> list[str]:
 
 def base_is_given(text: str) -> list[str]:
     """The base image is the factory's argument, so that its hash is part of this image's."""
-    return [f"FROM {base}: write `ARG BASE` and `FROM ${{BASE}}`" for base in _of(text, "FROM") if base != "${BASE}"] or (
+    return [f"FROM {base}: write `ARG BASE` and `FROM ${{BASE}}`" for base in _of(text, "FROM") if not re.fullmatch(r"\$\{BASE\}( AS [a-z]+)?", base)] or (
         [] if _of(text, "FROM") else ["no FROM"]
     )
 

@@ -7,7 +7,7 @@ from alembic import op
 
 
 def create_publication(name: str, tables: Sequence[str]) -> None:
-    """Make the publication of ``tables``, all of which carry the old row in updates and deletes, and their heartbeat's row.
+    """Publish ``tables``, all of which carry the old row in updates and deletes, and write the heartbeat's row.
 
     A column that must not leave the database is left out by Debezium: PostgreSQL refuses updates of a table with full
     replica identity of which only some columns are published.
