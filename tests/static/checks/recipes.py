@@ -31,9 +31,9 @@ def _of(text: str, *names: str) -> list[str]:
 
 def base_is_given(text: str) -> list[str]:
     """The base image is the factory's argument, so that its hash is part of this image's."""
-    return [f"FROM {base}: write `ARG BASE` and `FROM ${{BASE}}`" for base in _of(text, "FROM") if not re.fullmatch(r"\$\{BASE\}( AS [a-z]+)?", base)] or (
-        [] if _of(text, "FROM") else ["no FROM"]
-    )
+    bases = _of(text, "FROM")
+    wrong = [base for base in bases if not re.fullmatch(r"\$\{BASE\}( AS [a-z]+)?", base)]
+    return [f"FROM {base}: write `ARG BASE` and `FROM ${{BASE}}`" for base in wrong] if bases else ["no FROM"]
 
 
 def user_is_numeric(text: str) -> list[str]:

@@ -27,3 +27,12 @@ class CdcHeartbeat(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     ts: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.clock_timestamp())
+
+
+class CancelledOrder(Base):
+    """An order whose cancellation was seen: its ``order.created`` may come later and must not take stock (SPEC 5.4)."""
+
+    __tablename__ = "cancelled_orders"
+
+    order_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    cancelled_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.clock_timestamp())

@@ -17,10 +17,11 @@ def used_keys(service: Object, common: Object) -> dict[str, set[str]]:
     ``service``: {name, database?: {name}, secrets?: {variable: {name, key}}}; ``common``: secrets of all services.
     """
     used: dict[str, set[str]] = {}
-    for reference in {**common, **(service.get("secrets") or {})}.values():
+    for reference in {**({} if service.get("worker") else common), **(service.get("secrets") or {})}.values():
         used.setdefault(reference["name"], set()).add(reference["key"])
     if service.get("database"):
-        for role in ("owner", "app"):
+        # A worker does not migrate.
+        for role in ("app",) if service.get("worker") else ("owner", "app"):
             used[f"{service['database']['name']}-{role}"] = {"username", "password"}
     return used
 

@@ -1,0 +1,1 @@
+"""``python -m ecom.worker``: cancels orders that Inventory has rejected."""
