@@ -21,7 +21,10 @@ from bookstore_common.testing.postgres import Postgres
 from inventory.migrate import migrations_folder
 from inventory.settings import InventoryMigrationSettings
 
-TABLES = ("inventory", "reservations", "stock_movements", "outbox_events", "processed_events", "cdc_heartbeat")
+TABLES = (
+    "inventory", "reservations", "stock_movements", "outbox_events", "processed_events", "cdc_heartbeat",
+    "cancelled_orders",
+)  # fmt: skip
 
 
 @pytest.fixture
