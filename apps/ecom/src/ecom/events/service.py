@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bookstore_common.db import Session
+from ecom import models as _models  # noqa: F401 # registers the tables that an order's items refer to
 from ecom.orders.repository import OrderRepository
 from ecom.orders.transitions import Status
 
