@@ -146,6 +146,23 @@ def test_published_image_needs_no_build_even_when_the_engine_lost_it(make: Make,
     assert make(engine).run(["app"]).built == []
 
 
+def test_survey_tells_what_is_there_and_builds_nothing(make: Make, built: list[str], project: Path) -> None:
+    engine = FakeEngine()
+    nothing = make(engine).survey()
+    assert (nothing.images, nothing.artifacts, engine.calls, built) == ({}, {}, [], [])
+    assert {"app", "base", "binary", "rootfs"} <= set(nothing.missing)
+    made = make(engine).run(["app"])
+    engine.calls.clear()
+    (project / "images/module/main.go").write_text("package main // changed\n")
+    found = make(engine).survey()
+    # The base is there and stays; the image and the binary in it have other inputs now.
+    assert found.images["base"] == made.images["base"]
+    assert "app" not in found.images
+    assert {"app", "binary"} <= set(found.missing)
+    assert not {"base", "rootfs"} & set(found.missing)
+    assert engine.calls == []
+
+
 def test_check_mode_builds_nothing(make: Make, built: list[str]) -> None:
     engine = FakeEngine()
     assert set(make(engine).run(["app"], check=True).built) == {"app", "base", "binary", "rootfs"}

@@ -64,6 +64,10 @@ options:
     description: Before anything is built, ask the package registries that the missing ones of all images need.
     type: bool
     default: false
+  survey:
+    description: Build nothing; return every image and artifact that is there already. Of O(wanted) nothing is used then.
+    type: bool
+    default: false
   progress_file:
     description: JSON file that tells what is building, for the playbook's output.
     type: path
@@ -97,6 +101,10 @@ skipped_images:
   returned: success
 built:
   description: What was built in this run.
+  type: list
+  returned: success
+missing:
+  description: What O(survey) did not find of the images and what they need.
   type: list
   returned: success
 seconds:
@@ -140,6 +148,7 @@ def main() -> None:
             "push_address": {"type": "str", "required": True},
             "jobs": {"type": "int"},
             "require_registries": {"type": "bool", "default": False},
+            "survey": {"type": "bool", "default": False},
             "progress_file": {"type": "path"},
         },
         supports_check_mode=True,
@@ -158,14 +167,14 @@ def main() -> None:
         )
         if p["require_registries"]:
             run.require_registries(list(catalogue.images))
-        result = run.run(p["wanted"] or list(catalogue.images), check=module.check_mode)
+        result = run.survey() if p["survey"] else run.run(p["wanted"] or list(catalogue.images), check=module.check_mode)
         if not module.check_mode:
             factory.record(Path(p["cache_dir"]) / "ledger.json", result)
     except errors.FactoryError as error:
         module.fail_json(msg=str(error))
     module.exit_json(
         changed=bool(result.built), images=result.images, artifacts=result.artifacts, skipped_images=result.skipped,
-        built=result.built, seconds=result.seconds, source=result.source,
+        built=result.built, missing=result.missing, seconds=result.seconds, source=result.source,
     )
 
 

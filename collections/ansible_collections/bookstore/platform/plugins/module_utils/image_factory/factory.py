@@ -27,6 +27,7 @@ class Result:
     artifacts: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     built: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     source: str = "packages"
 
@@ -116,7 +117,20 @@ class Factory:
         progress = Progress(self.progress_file, len(needed))
         self._build_all([name for name in order if name in needed], progress)
         result.built, result.seconds = sorted(needed), progress.done
-        for name in order:
+        return self._listed(order, result)
+
+    def survey(self) -> Result:
+        """Return every image and artifact that is there already, and what the other images still need; build nothing."""
+        names = [*self.catalogue.images, *self.catalogue.artifacts]
+        if self.source == "auto":
+            self.source = self.resolve_source(names)
+        order, skipped = self.plan(names)
+        there = [name for name in order if self._present(name)]
+        missing = self._needed(list(self.catalogue.images), set(order) - set(there))
+        return self._listed(there, Result(skipped=skipped, missing=sorted(missing), source=self.source))
+
+    def _listed(self, names: list[str], result: Result) -> Result:
+        for name in names:
             if name in self.catalogue.images:
                 result.images[name] = self.engine.reference(name, self.key(name))
             elif self._artifact_path(name).is_dir():
