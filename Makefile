@@ -1,7 +1,7 @@
 # The only door to the platform. `make help` lists what it can do.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help up test check molecule down recover status doctor venv venv-dev verify
+.PHONY: help up test check molecule faults down recover status doctor venv venv-dev verify
 
 comma := ,
 VENV := .venv
@@ -54,3 +54,6 @@ test: venv-dev ## Everything: static, unit, component, live; brings the platform
 
 molecule: venv-dev ## Prove each role against the running platform (SCENARIO=kafka: that one)
 	@tools/molecule $(SCENARIO)
+
+faults: venv-dev ## Break the running platform in every way that docs/reliability.md lists, and prove that it heals
+	@$(BIN)/pytest -v -p no:randomly -m faults tests/live/faults

@@ -3,6 +3,7 @@
 import math
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from bookstore_common import events
+from bookstore_common.audit import Audited, Bucket, as_event, from_event
 from bookstore_common.db import Database
 from bookstore_common.events import Event, EventError, EventLine
 from bookstore_common.metrics import Metrics
@@ -24,6 +26,9 @@ from bookstore_common.testing.postgres import Postgres
 
 ORDER, BOOK = uuid.UUID(int=1), uuid.UUID(int=29)
 LINE = EventLine(BOOK, 2, Decimal("9.9"))
+AUDITED = Audited("books", "SELECT", ("price",))
+FULL = Bucket(1, 2**63 - 1, ("0",))
+MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 ALL: dict[str, Callable[[], Event]] = {
     "order.created": lambda: events.order_created(order_id=ORDER, user_id="u-1", items=[LINE], total=Decimal("19.80")),
     "order.cancelled": lambda: events.order_cancelled(order_id=ORDER, reason="customer", items=[EventLine(BOOK, 2)]),
@@ -32,8 +37,11 @@ ALL: dict[str, Callable[[], Event]] = {
         book_id=BOOK, previous_quantity=3, new_quantity=1, reserved=0, reason="sold", order_id=ORDER
     ),
     "inventory.rejected": lambda: events.inventory_rejected(order_id=ORDER, book_ids=[BOOK]),
+    "cdc.audit": lambda: as_event(AUDITED, MOMENT, MOMENT, {5: Bucket(2, -(2**63), ("19.80",)), 63: FULL}),
 }
-KEYS = {"order.created": ORDER, "order.cancelled": ORDER, "inventory.rejected": ORDER}
+KEYS: dict[str, object] = {
+    "order.created": ORDER, "order.cancelled": ORDER, "inventory.rejected": ORDER, "cdc.audit": "books",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("event_type", events.EVENT_TYPES)
@@ -68,6 +76,14 @@ def test_every_order_has_an_event(prices: list[Decimal], quantity: int) -> None:
     events.validate(events.order_created(order_id=ORDER, user_id="u", items=items, total=Decimal(total)))
 
 
+def test_a_digest_survives_its_event() -> None:
+    buckets = {5: Bucket(2, -(2**63), ("19.80",)), 63: FULL}
+    assert from_event(as_event(AUDITED, MOMENT, MOMENT, buckets).payload) == (MOMENT, MOMENT, buckets)
+    nothing = as_event(AUDITED, MOMENT, MOMENT, {})
+    events.validate(nothing)
+    assert from_event(nothing.payload) == (MOMENT, MOMENT, {})
+
+
 def changed(event: str, /, **changes: Any) -> dict[str, Any]:
     payload = {**ALL[event]().payload, **changes}
     return {name: value for name, value in payload.items() if value is not ...}
@@ -89,6 +105,10 @@ def changed(event: str, /, **changes: Any) -> dict[str, Any]:
         (changed("order.created", occurred_at="2026-01-02 03:04:05"), "occurred_at"),
         (changed("inventory.updated", reserved=-1), "reserved"),
         (changed("inventory.rejected", book_ids=[str(BOOK), str(BOOK)]), "book_ids"),
+        (changed("cdc.audit", buckets="64 1 1 1"), "buckets"),
+        (changed("cdc.audit", buckets="1 1 1"), "buckets"),
+        (changed("cdc.audit", buckets="1 1 1 1;"), "buckets"),
+        (changed("cdc.audit", seen_at="yesterday"), "seen_at"),
         (changed("order.created", event_type="order.paid"), "event_type"),
         (changed("order.created", event_type=...), "event_type"),
         (changed("order.created", event_type=5), "event_type"),

@@ -54,7 +54,7 @@ def test_authorization_policies_of_the_inventory_hold_no_l7_field(mode: str) -> 
     l4 = {"action", "selector", "matchLabels", "rules", "from", "to"}
     l4 |= {"source", "operation", "namespaces", "principals", "ipBlocks", "ports"}
     specs = [p["spec"] for p in inventory(mode) if p["kind"] == "AuthorizationPolicy"]
-    labels = {"app.kubernetes.io/name", matrix.GATEWAY_LABEL}
+    labels = {"app.kubernetes.io/name", matrix.GATEWAY_LABEL, matrix.ACCOUNT_LABEL}
     assert specs
     assert keys(specs) <= l4 | labels
 
@@ -153,3 +153,28 @@ def test_sidecars_know_their_own_and_the_called_namespaces() -> None:
 def test_a_wrong_row_is_named(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         made([{**ROWS[0], **change}])
+
+
+def test_pods_of_a_shared_account_are_selected_by_its_label() -> None:
+    policies = inventory("sidecar")
+    account = {"matchLabels": {matrix.ACCOUNT_LABEL: "flink"}}
+    assert one("NetworkPolicy", "flink-out", policies)["podSelector"] == account
+    rules = one("NetworkPolicy", "flink-taskmanager-in", policies)["ingress"]
+    assert [r["from"][0]["podSelector"] for r in rules if {"protocol": "TCP", "port": 6122} in r["ports"]] == [account]
+    # As a destination each workload keeps its own name.
+    assert one("NetworkPolicy", "flink-taskmanager-in", policies)["podSelector"] == {
+        "matchLabels": {"app.kubernetes.io/name": "flink-taskmanager"}
+    }
+
+
+@pytest.mark.parametrize("mode", ["sidecar", "ambient"])
+def test_only_declared_clients_reach_the_api_server(mode: str) -> None:
+    reaching = {
+        (policy["metadata"]["namespace"], policy["metadata"]["name"])
+        for policy in inventory(mode)
+        for rule in policy["spec"].get("egress", []) if policy["kind"] == "NetworkPolicy"
+        if rule["to"] == [{"ipBlock": {"cidr": CIDR}}]
+    }  # fmt: skip
+    assert reaching == {("analytics", "flink-out")}
+    rule = one("NetworkPolicy", "flink-out", inventory(mode))["egress"][-1]
+    assert rule == {"to": [{"ipBlock": {"cidr": CIDR}}], "ports": [{"protocol": "TCP", "port": matrix.API_SERVER_PORT}]}

@@ -49,6 +49,12 @@ def test_a_service_without_database_uses_no_secret_of_one() -> None:
     assert services.used_keys({"name": "x", "namespace": "shop"}, COMMON) == {"redis-auth": {"password"}}
 
 
+@pytest.mark.parametrize(("flags", "owner"), [({}, True), ({"worker": True}, False), ({"worker": True, "migrates": True}, True)])
+def test_who_migrates_uses_the_owner(flags: dict[str, bool], owner: bool) -> None:
+    used = services.used_keys({"name": "x", "namespace": "shop", "database": {"name": "db"}, **flags}, {})
+    assert used == {secret: {"username", "password"} for secret in (["db-owner", "db-app"] if owner else ["db-app"])}
+
+
 @pytest.mark.parametrize(
     ("secrets", "message"),
     [

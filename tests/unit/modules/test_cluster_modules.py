@@ -13,7 +13,14 @@ import yaml
 from ansible_collections.bookstore.platform.plugins.doc_fragments.connection import ModuleDocFragment
 from ansible_collections.bookstore.platform.plugins.module_utils import readiness
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC
-from ansible_collections.bookstore.platform.plugins.modules import keycloak_realm, mesh_probe, platform_verify, workload_ready
+from ansible_collections.bookstore.platform.plugins.modules import (
+    cdc_convergence,
+    debezium_server,
+    keycloak_realm,
+    mesh_probe,
+    platform_verify,
+    workload_ready,
+)
 
 ROOT = Path(__file__).parents[3]
 COLLECTION = ROOT / "collections/ansible_collections/bookstore/platform"
@@ -47,7 +54,9 @@ def compare(spec: dict[str, Any], documented: dict[str, Any], where: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "module", [keycloak_realm, workload_ready, mesh_probe, platform_verify], ids=lambda m: m.__name__.rsplit(".", 1)[-1]
+    "module",
+    [cdc_convergence, debezium_server, keycloak_realm, workload_ready, mesh_probe, platform_verify],
+    ids=lambda m: m.__name__.rsplit(".", 1)[-1],
 )
 def test_documentation_equals_the_argument_spec(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = spec_of(module, monkeypatch)
@@ -72,9 +81,7 @@ def test_kinds_are_documented() -> None:
 def test_action_group_names_the_modules_with_a_connection() -> None:
     group = yaml.safe_load((COLLECTION / "meta/runtime.yml").read_text(encoding="utf-8"))["action_groups"]["cluster"]
     with_connection = [
-        file.stem
-        for file in (COLLECTION / "plugins/modules").glob("*.py")
-        if "bookstore.platform.connection" in file.read_text("utf-8")
+        file.stem for file in (COLLECTION / "plugins/modules").glob("*.py") if "bookstore.platform.connection" in file.read_text("utf-8")
     ]
     assert sorted(group) == sorted(with_connection)
 

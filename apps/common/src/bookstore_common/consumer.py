@@ -38,6 +38,8 @@ _SILENCE_SECONDS = 30.0
 _POLL_MS = 500
 _BATCH = 100
 _FETCH_BYTES = 1_048_576
+# Less than a pod is given to end: who is told to end may have to wait for this.
+_BOOTSTRAP_MS = 5_000
 # What says "not now" instead of "not this one"; a deadlock's victim is among the first.
 _DATABASE_AWAY = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError, OSError)
 _log = structlog.get_logger(__name__)
@@ -59,6 +61,9 @@ class WorkerSettings(ServerSettings, DatabaseSettings):
     # Nobody sends requests to a worker.
     shutdown_lame_duck_seconds: float = Field(default=0, ge=0, le=60, description="0: nobody sends requests")
     database_pool_size: int = Field(default=2, ge=1, le=200, description="connections kept, for example 2")
+    cdc_audit_seconds: float = Field(
+        default=300, ge=1, le=86_400, description="seconds between two audits of captured tables, for example 300"
+    )
 
 
 class _StoppedError(Exception):
@@ -163,8 +168,11 @@ class Worker:
             heartbeat_interval_ms=3_000,
             max_poll_records=_BATCH,
             max_partition_fetch_bytes=_FETCH_BYTES,
+            bootstrap_timeout_ms=_BOOTSTRAP_MS,
         )
-        producer = KafkaProducer(bootstrap_servers=servers, client_id=f"{self._group}-dlq", acks="all")
+        producer = KafkaProducer(
+            bootstrap_servers=servers, client_id=f"{self._group}-dlq", acks="all", bootstrap_timeout_ms=_BOOTSTRAP_MS
+        )
         return consumer, producer
 
     async def _consume(self, consumer: KafkaConsumer, producer: KafkaProducer) -> None:
@@ -301,10 +309,12 @@ async def run_worker(
     metrics: Metrics,
     checks: Mapping[str, Check],
     chores: Callable[[Database], Awaitable[None]],
+    audit: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Serve the management listener and consume until told to stop; raises what ended the worker by itself.
 
-    ``chores`` run at the start and then every :data:`CHORES_SECONDS`; a database that is away puts them off.
+    ``chores`` run at the start and then every :data:`CHORES_SECONDS`; a database that is away puts them off. ``audit``
+    runs beside, and never ends.
     """
     readiness = Readiness(
         {"database": database.check, **checks, "kafka": worker.check}, settings.readiness_timeout_seconds
@@ -322,18 +332,23 @@ async def run_worker(
 
     @asynccontextmanager
     async def resources() -> AsyncIterator[None]:
-        keeping = asyncio.create_task(housekeeping(), name="housekeeping")
+        beside = [asyncio.create_task(housekeeping(), name="housekeeping")]
+        if audit is not None:
+            beside.append(asyncio.ensure_future(audit()))
         try:
             async with worker.running() as consuming:
-                for task in (consuming, keeping):
+                for task in (consuming, *beside):
                     # Ended by itself: a fault, and no reason to go on as if nothing had happened.
                     task.add_done_callback(lambda _task: stop.set())
                 yield
             consuming.result()
-            if keeping.done():
-                keeping.result()
+            for task in beside:
+                if task.done():
+                    task.result()
         finally:
-            keeping.cancel()
+            for task in beside:
+                task.cancel()
+            await asyncio.wait(beside)
             await database.close()
 
     listener = Listener("management", management, settings.management_port, "MANAGEMENT_PORT")

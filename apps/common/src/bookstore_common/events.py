@@ -17,7 +17,9 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 SCHEMA_VERSION = 1
-EVENT_TYPES = ("order.created", "order.cancelled", "book.created", "inventory.updated", "inventory.rejected")
+EVENT_TYPES = (
+    "order.created", "order.cancelled", "book.created", "inventory.updated", "inventory.rejected", "cdc.audit",
+)  # fmt: skip
 
 
 class EventError(ValueError):
@@ -44,7 +46,7 @@ class EventLine:
     price: Decimal | None = None
 
 
-def _event(event_type: str, aggregate_type: str, aggregate_id: uuid.UUID, body: Mapping[str, Any]) -> Event:
+def _event(event_type: str, aggregate_type: str, aggregate_id: uuid.UUID | str, body: Mapping[str, Any]) -> Event:
     event_id = uuid.uuid4()
     payload = {
         "event_id": str(event_id),
@@ -119,6 +121,11 @@ def inventory_rejected(*, order_id: uuid.UUID, book_ids: Sequence[uuid.UUID]) ->
     """An order's copies are not there; the order must be cancelled."""
     body = {"order_id": str(order_id), "book_ids": [str(book_id) for book_id in book_ids]}
     return _event("inventory.rejected", "order", order_id, body)
+
+
+def cdc_audit(table: str, body: Mapping[str, Any]) -> Event:
+    """A digest of the rows of a captured table; ``body`` as :mod:`bookstore_common.audit` makes it."""
+    return _event("cdc.audit", "table", table, body)
 
 
 def schema(event_type: str) -> dict[str, Any]:

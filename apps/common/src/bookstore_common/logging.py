@@ -100,6 +100,8 @@ def configure(level: str, log_format: str, service: str, stream: BinaryIO | None
     root.handlers[:] = [handler]
     # Only libraries log through the standard library; ours go straight through structlog.
     root.setLevel(threshold if level == "debug" else max(threshold, logging.WARNING))
+    # kafka-python complains whenever the host gave it no time for a tenth of a second.
+    logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)
     logging.captureWarnings(True)
 
 

@@ -107,7 +107,8 @@ async def serve(
             for group in ([listener.name for listener in listeners], [management.name]):
                 for name in group:
                     servers[name].should_exit = True
-                await asyncio.wait([tasks[name] for name in group])
+                if group:  # a worker has no other listener than management
+                    await asyncio.wait([tasks[name] for name in group])
         for task in tasks.values():
             if task in failed or task.exception() is not None:
                 raise RuntimeError(f"{task.get_name()} ended by itself") from task.exception()

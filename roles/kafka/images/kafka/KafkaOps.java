@@ -17,6 +17,7 @@ import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.OffsetSpec;
+import org.apache.kafka.clients.admin.RecordsToDelete;
 import org.apache.kafka.clients.admin.TopicDescription;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
@@ -36,6 +37,8 @@ import org.apache.kafka.common.serialization.StringSerializer;
  * apply PLAN               {create: [{name, partitions, configs}], alter: [{name, configs}], grow: [{name, partitions}]}
  * records TOPIC            [{partition, offset, key, value}] of the whole topic; for small ones only
  * tombstone TOPIC RECORD   {key, partition}; writes a record without value
+ * put TOPIC RECORD         {key, partition, value}; writes a record
+ * purge TOPIC              removes all records that the topic holds now, such as dead letters that were dealt with
  * </pre>
  */
 public final class KafkaOps {
@@ -53,8 +56,9 @@ public final class KafkaOps {
             case "describe" -> describe();
             case "apply" -> apply(JSON.readTree(arguments[1]));
             case "records" -> records(arguments[1]);
-            case "tombstone" -> tombstone(arguments[1], JSON.readTree(arguments[2]));
-            default -> throw new IllegalArgumentException("mode " + mode + ": use describe, apply, records or tombstone");
+            case "tombstone", "put" -> put(arguments[1], JSON.readTree(arguments[2]), mode.equals("put"));
+            case "purge" -> purge(arguments[1]);
+            default -> throw new IllegalArgumentException("mode " + mode + ": use describe, apply, records, tombstone, put or purge");
           };
       System.out.println(JSON.writeValueAsString(answer));
     } catch (ExecutionException error) {
@@ -171,13 +175,26 @@ public final class KafkaOps {
     return answer;
   }
 
-  private static JsonNode tombstone(String topic, JsonNode record) throws Exception {
+  private static JsonNode put(String topic, JsonNode record, boolean withValue) throws Exception {
     Map<String, Object> settings = Map.of(
         "bootstrap.servers", SERVER, "acks", "all", "delivery.timeout.ms", TIMEOUT_MS, "request.timeout.ms", TIMEOUT_MS / 2,
         "key.serializer", StringSerializer.class, "value.serializer", StringSerializer.class);
     try (KafkaProducer<String, String> producer = new KafkaProducer<>(settings)) {
-      var sent = producer.send(new ProducerRecord<>(topic, record.get("partition").asInt(), record.get("key").asText(), null)).get();
+      String value = withValue ? record.get("value").asText() : null;
+      var sent = producer.send(new ProducerRecord<>(topic, record.get("partition").asInt(), record.get("key").asText(), value)).get();
       return JSON.createObjectNode().put("offset", sent.offset());
+    }
+  }
+
+  private static JsonNode purge(String topic) throws Exception {
+    try (Admin admin = admin()) {
+      Map<TopicPartition, OffsetSpec> last = new HashMap<>();
+      admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic).partitions()
+          .forEach(one -> last.put(new TopicPartition(topic, one.partition()), OffsetSpec.latest()));
+      Map<TopicPartition, RecordsToDelete> doomed = new HashMap<>();
+      admin.listOffsets(last).all().get().forEach((one, end) -> doomed.put(one, RecordsToDelete.beforeOffset(end.offset())));
+      admin.deleteRecords(doomed).all().get();
+      return JSON.createObjectNode().put("partitions", doomed.size());
     }
   }
 

@@ -5,12 +5,14 @@ import sys
 import structlog
 
 from bookstore_common import logging
+from bookstore_common.audit import SourceAudit
 from bookstore_common.consumer import Worker, WorkerSettings, prune, run_worker
 from bookstore_common.db import Database
 from bookstore_common.metrics import Metrics
 from bookstore_common.migrations import Migrations
 from bookstore_common.server import ListenError, run
 from bookstore_common.settings import SettingsError, load_settings
+from ecom.audit.service import TABLES
 from ecom.events.service import EFFECTS
 from ecom.migrate import migrations_folder
 
@@ -19,6 +21,8 @@ GROUP = "ecom-service"
 # SPEC 5.3: answers are kept for 24 h, the outbox for seven days; topics keep events no longer.
 CHORES = (
     "DELETE FROM outbox_events WHERE created_at < now() - interval '7 days'",
+    # Digests of the standing audit are large, and of no use once the next is there.
+    "DELETE FROM outbox_events WHERE event_type = 'cdc.audit' AND created_at < now() - interval '1 day'",
     "DELETE FROM processed_events WHERE processed_at < now() - interval '60 days'",
     "DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'",
 )
@@ -34,7 +38,8 @@ async def main(settings: WorkerSettings) -> None:
             await migrations.check(session)
 
     worker = Worker(settings, GROUP, EFFECTS, database, metrics)
-    await run_worker(settings, worker, database, metrics, {"schema": schema}, prune(CHORES))
+    audit = SourceAudit(database, TABLES, settings.cdc_audit_seconds)
+    await run_worker(settings, worker, database, metrics, {"schema": schema}, prune(CHORES), audit.run)
 
 
 def start() -> int:

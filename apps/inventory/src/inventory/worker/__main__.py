@@ -7,12 +7,14 @@ from datetime import datetime
 import structlog
 
 from bookstore_common import logging
+from bookstore_common.audit import SourceAudit
 from bookstore_common.consumer import Worker, WorkerSettings, prune, run_worker
 from bookstore_common.db import Database
 from bookstore_common.metrics import Metrics
 from bookstore_common.migrations import Migrations
 from bookstore_common.server import ListenError, run
 from bookstore_common.settings import SettingsError, load_settings
+from inventory.audit.service import TABLES
 from inventory.events.service import EFFECTS, sweep
 from inventory.migrate import migrations_folder
 
@@ -24,6 +26,8 @@ SWEEP_SECONDS = 60.0
 # SPEC 5.3: the outbox keeps events for seven days. Topics keep them as long, so older ids cannot come again.
 CHORES = (
     "DELETE FROM outbox_events WHERE created_at < now() - interval '7 days'",
+    # Digests of the standing audit are large, and of no use once the next is there.
+    "DELETE FROM outbox_events WHERE event_type = 'cdc.audit' AND created_at < now() - interval '1 day'",
     "DELETE FROM processed_events WHERE processed_at < now() - interval '60 days'",
 )
 _log = structlog.get_logger(__name__)
@@ -55,7 +59,8 @@ async def main(settings: WorkerSettings) -> None:
             await migrations.check(session)
 
     worker = Worker(settings, GROUP, EFFECTS, database, metrics, heartbeat=(HEARTBEATS, Sweeper(database)))
-    await run_worker(settings, worker, database, metrics, {"schema": schema}, prune(CHORES))
+    audit = SourceAudit(database, TABLES, settings.cdc_audit_seconds)
+    await run_worker(settings, worker, database, metrics, {"schema": schema}, prune(CHORES), audit.run)
 
 
 def start() -> int:

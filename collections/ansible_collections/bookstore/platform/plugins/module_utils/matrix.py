@@ -26,10 +26,20 @@ GATEWAY_LABEL = "gateway.networking.k8s.io/gateway-name"
 GATEWAYS = {"bookstore-gateway-istio": "bookstore-gateway", "bookstore-gateway": "bookstore-gateway"}
 
 
+# Service accounts that pods of several workloads share: those pods carry this label beside their own name.
+ACCOUNT_LABEL = "bookstore.platform/account"
+SHARED_ACCOUNTS = ("flink",)
+# SPEC 2: the workloads that need the API server; it listens on the nodes' network.
+API_CLIENTS = (("analytics", "flink"),)
+API_SERVER_PORT = 6443
+
+
 def pod_labels(name: str) -> dict[str, str]:
     """Return the labels by which the pods of a workload, or of its service account, are selected."""
     if name in GATEWAYS:
         return {GATEWAY_LABEL: GATEWAYS[name]}
+    if name in SHARED_ACCOUNTS:
+        return {ACCOUNT_LABEL: name}
     return {"app.kubernetes.io/name": name}
 
 
@@ -149,6 +159,9 @@ def network_policies(
             for source in sources:
                 egress.setdefault(source, []).append({"to": [_peer(namespace, workload)], "ports": _ports(row["ports"], ambient)})
         policies.append(_network_policy(f"{workload}-in", namespace, {"matchLabels": pod_labels(workload)}, ingress=ingress))
+    for client in API_CLIENTS:
+        if client in egress:
+            egress[client].append({"to": blocks, "ports": _ports([API_SERVER_PORT], False)})
     for (namespace, account), rules in egress.items():
         policies.append(_network_policy(f"{account}-out", namespace, {"matchLabels": pod_labels(account)}, egress=rules))
     policies.append(_network_policy(

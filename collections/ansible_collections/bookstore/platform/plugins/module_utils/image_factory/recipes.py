@@ -19,7 +19,7 @@ import yaml
 
 from .errors import FactoryError
 
-BUILDERS = ("go", "go_module_files", "maven", "mmdebstrap", "python_target", "python_wheel_files", "sources")
+BUILDERS = ("go", "go_module_files", "maven", "mmdebstrap", "node", "python_target", "python_wheel_files", "sources")
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ class Context:
     """What checks may look at. ``objects``: kind to objects, fetched once. ``params``: the module's.
 
     ``patient_until``: until when (time.monotonic) a wrong answer of the gateway may still become right.
-    ``tokens``: None on a platform without clients for tests.
+    ``tokens``: None on a platform without clients for tests. ``pipeline``: what pipeline.observe() saw; None in check mode.
     """
 
     params: Object
@@ -91,6 +91,7 @@ class Context:
     memory: Future[dict[str, int]] | None
     patient_until: float = 0.0
     tokens: Tokens | None = None
+    pipeline: Future[Object] | None = None
 
 
 @dataclass(frozen=True)

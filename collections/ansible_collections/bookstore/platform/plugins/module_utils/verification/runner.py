@@ -19,6 +19,8 @@ from ansible_collections.bookstore.platform.plugins.module_utils.cluster import 
 from ansible_collections.bookstore.platform.plugins.module_utils.verification import (
     access_checks,
     cluster_checks,
+    pipeline,
+    pipeline_checks,
     security_checks,
     tokens,
     web,
@@ -82,6 +84,14 @@ CHECKS = (
           "look at AuthorizationPolicy gateway/bookstore-gateway-roles, and at the token's roles in Keycloak"),
     Check("V-CONSOLES", "BK-324", "Node ports answer", access_checks.node_port_answers,
           "look at the Service's endpoints and at the NetworkPolicy's node blocks"),
+    Check("V-TOPICS", "BK-325", "Topics exist", pipeline_checks.topics, "make up makes what bookstore_topics declares"),
+    Check("V-CONSUMERS", "BK-326", "Events consumed", pipeline_checks.consumers,
+          "look at the logs of ecom-worker and inventory-worker"),
+    Check("V-DLQ", "BK-327", "No dead letters", pipeline_checks.dead_letters,
+          "read them with KafkaOps records, deal with them, then KafkaOps purge (roles/kafka/README.md)"),
+    Check("V-SLOTS", "BK-328", "Changes captured", pipeline_checks.slots,
+          "look at /q/health and the log of the Debezium Server; make up repairs it"),
+    Check("V-FLINK", "BK-329", "Streaming jobs run", pipeline_checks.jobs, "make up submits what is missing"),
     Check("V-MEMORY", "BK-320", "Memory in use", cluster_checks.memory, "make status shows memory by workload"),
 )  # fmt: skip
 
@@ -139,7 +149,7 @@ def authority(cluster: Cluster, namespace: str, secret: str) -> str:
 def verify(cluster: Cluster, params: Object, check_mode: bool) -> Object:
     """Run all checks; return the report (see report())."""
     started = time.time()
-    with ThreadPoolExecutor(max_workers=4) as pool:
+    with ThreadPoolExecutor(max_workers=5) as pool:
         mesh: Future[Object] | None = None
         memory: Future[dict[str, int]] | None = None
         if not check_mode:
@@ -152,7 +162,11 @@ def verify(cluster: Cluster, params: Object, check_mode: bool) -> Object:
         live = web.LiveWeb(pem, params["https_port"], params["http_port"])
         source = params["test_tokens"]
         clients = tokens.ClientTokens(live, cluster, source) if source else None
-        context = Context(params, objects, live, mesh, memory, time.monotonic() + params["patience"], clients)
+        patient_until = time.monotonic() + params["patience"]
+        seen: Future[Object] | None = None
+        if not check_mode and any(params["pipeline"].values()):
+            seen = pool.submit(pipeline.observe, cluster, live, params["pipeline"], patient_until)
+        context = Context(params, objects, live, mesh, memory, patient_until, clients, seen)
         return report(run_checks(checks_for(params), context), started)
 
 

@@ -1,0 +1,1 @@
+"""What this source tells of its captured tables, so that analytics can be compared with it."""

@@ -1,0 +1,173 @@
+"""The standing audit's comparing side; what is compared, and why so, says bookstore_common.audit.
+
+An event of a source is compared once Flink has committed all that was in the table's topics when the event came: what
+Flink commits it has written. A bucket that differs may still be right: a settled row may have changed after the source
+looked. Rows that are newer than that look tell which buckets are concerned; those are left to the next audit. Any other
+difference is looked at again, and is a divergence when it was seen three times in a row.
+
+What remains: a settled row that was deleted, or that a transaction of more than two minutes changed, after the source
+looked counts as a divergence until the next audit; so an alert should wait for two.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import structlog
+from kafka.errors import KafkaError
+from sqlalchemy import exc
+
+from bookstore_common.audit import BUCKETS, EMPTY, Bucket, changed_since, from_event
+from bookstore_common.consumer import Backlog
+from bookstore_common.db import Database
+from bookstore_common.events import EventError, validate
+from bookstore_common.health import CheckFailedError
+from bookstore_common.metrics import Metrics
+from mv_refresher.audit.feed import Feed
+from mv_refresher.audit.metrics import AuditMetrics
+from mv_refresher.audit.repository import TARGETS, AuditRepository, Target
+from mv_refresher.settings import Settings
+
+LOOKS = 3
+_POLL_MS = 1000
+_CATCH_UP_SECONDS = 1.0
+_DATABASE_AWAY = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError)
+_log = structlog.get_logger(__name__)
+
+
+class Auditor:
+    """Compares each source's digests with analytics, one after the other."""
+
+    def __init__(self, settings: Settings, database: Database, metrics: Metrics) -> None:
+        self._settings = settings
+        self._repository = AuditRepository(database)
+        self._metrics = AuditMetrics(metrics)
+        self._stop = asyncio.Event()
+        self._connected = False
+
+    async def check(self) -> None:
+        """Readiness check that only degrades: views are refreshed without Kafka."""
+        if not self._connected:
+            raise CheckFailedError("no connection to Kafka: nothing is audited")
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
+        """Audit until the block ends."""
+        task = asyncio.create_task(self._run(), name="auditor")
+        try:
+            yield task
+        finally:
+            self._stop.set()
+            await asyncio.wait([task])
+
+    async def _run(self) -> None:
+        backlog = Backlog()
+        remembered = False
+        while not self._stop.is_set():
+            feed: Feed | None = None
+            try:
+                if not remembered:
+                    await self._remember()
+                    remembered = True
+                feed = await asyncio.to_thread(Feed, self._settings.kafka_bootstrap_servers)
+                self._connected = True
+                while not self._stop.is_set():
+                    for value in await asyncio.to_thread(feed.poll, _POLL_MS):
+                        await self._take(feed, value)
+                        backlog = Backlog()
+            except (KafkaError, OSError, *_DATABASE_AWAY) as error:
+                # An audit that was under way is given up; the next one comes.
+                _log.warning("audit_interrupted", error=type(error).__name__)
+                await backlog.pause()
+            except Exception:
+                # Views must stay fresh, whatever the audit runs into; it shows as an audit that was not completed.
+                _log.exception("audit_failed")
+                await backlog.pause()
+            finally:
+                self._connected = False
+                if feed is not None:
+                    with suppress(KafkaError, OSError):
+                        await asyncio.to_thread(feed.close)
+
+    async def _remember(self) -> None:
+        """Show what the last audits found: a restart must not look like a recovery."""
+        for table, moment, divergent in await self._repository.last():
+            self._metrics.last_success.labels(table).set(moment)
+            self._metrics.divergent.labels(table).set(divergent)
+
+    async def _take(self, feed: Feed, value: bytes | None) -> None:
+        try:
+            payload = json.loads(value or b"null")
+            if not isinstance(payload, dict):
+                raise ValueError("no JSON object")
+            validate(payload)
+            target = TARGETS[payload["table"]]
+            if payload["sums"] != list(target.audited.sums):
+                raise ValueError(f"sums of {payload['table']}: {payload['sums']}, expected {target.audited.sums}")
+        except (ValueError, EventError, KeyError) as error:
+            _log.error("audit_event_refused", reason=str(error))
+            return
+        await self.audit(feed, target, payload)
+
+    async def audit(self, feed: Feed, target: Target, payload: dict[str, Any]) -> None:
+        """Compare one digest; raises the driver's errors."""
+        table = target.audited.table
+        missing = await self._catch_up(feed, target)
+        if missing:
+            if not self._stop.is_set():
+                _log.warning("audit_behind", table=table, records=missing)
+                self._metrics.total.labels(table, "behind").inc()
+            return
+        seen_at, settled, source = from_event(payload)
+        suspects, unsettled = set(range(BUCKETS)), set[int]()
+        ours: dict[int, Bucket] = {}
+        for look in range(LOOKS):
+            ours, moved = await self._repository.digest(target, settled, changed_since(seen_at))
+            differing = {number for number in suspects if source.get(number, EMPTY) != ours.get(number, EMPTY)}
+            suspects, unsettled = differing - moved, unsettled | (differing & moved)
+            if not suspects:
+                break
+            if look < LOOKS - 1 and await self._rest(self._settings.cdc_audit_confirm_seconds):
+                return
+        await self._conclude(table, payload, suspects, unsettled, (source, ours))
+
+    async def _conclude(
+        self,
+        table: str,
+        payload: dict[str, Any],
+        divergent: set[int],
+        unsettled: set[int],
+        sides: tuple[dict[int, Bucket], dict[int, Bucket]],
+    ) -> None:
+        source, ours = sides
+        for number in sorted(divergent):
+            left, right = source.get(number, EMPTY), ours.get(number, EMPTY)
+            _log.error(
+                "cdc_divergence", table=table, bucket=number, source_count=left.count, analytics_count=right.count,
+                sums=payload["sums"], source_sums=left.sums, analytics_sums=right.sums,
+            )  # fmt: skip
+        rows = sum(bucket.count for bucket in source.values())
+        await self._repository.save(table, from_event(payload)[0], rows, divergent, unsettled)
+        self._metrics.divergent.labels(table).set(len(divergent))
+        self._metrics.last_success.labels(table).set(time.time())
+        self._metrics.total.labels(table, "divergent" if divergent else "equal").inc()
+        _log.info("audited", table=table, rows=rows, divergent=len(divergent), unsettled=len(unsettled))
+
+    async def _catch_up(self, feed: Feed, target: Target) -> dict[str, int]:
+        """Wait for Flink; returns what is missing when patience ends, else nothing."""
+        deadline = time.monotonic() + self._settings.cdc_audit_patience_seconds
+        ends = await asyncio.to_thread(feed.ends, target.topics)
+        while missing := await asyncio.to_thread(feed.behind, target.topics, ends):
+            if time.monotonic() > deadline or await self._rest(_CATCH_UP_SECONDS):
+                break
+        return missing
+
+    async def _rest(self, seconds: float) -> bool:
+        """Wait, but not when told to end; returns whether that is so."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+        return self._stop.is_set()

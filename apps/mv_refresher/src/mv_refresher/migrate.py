@@ -1,0 +1,18 @@
+"""``python -m mv_refresher.migrate [upgrade|downgrade|current] [revision]``: what the init container runs."""
+
+import sys
+from pathlib import Path
+
+from bookstore_common import migrations
+from mv_refresher.settings import RefresherMigrationSettings
+
+
+def migrations_folder() -> Path:
+    """Inside the installed package, or beside ``src`` in a checkout."""
+    package = Path(__file__).parent
+    installed = package / "migrations"
+    return installed if installed.is_dir() else package.parents[1] / "migrations"
+
+
+if __name__ == "__main__":
+    sys.exit(migrations.main("mv_refresher", migrations_folder(), RefresherMigrationSettings))

@@ -1,0 +1,1 @@
+"""Keeps the materialized views fresh."""

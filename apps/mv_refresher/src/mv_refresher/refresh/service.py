@@ -1,0 +1,131 @@
+"""Refreshes dirty views soon, and all of them now and then (SPEC 7.3)."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import psycopg
+import structlog
+
+from bookstore_common.consumer import Backlog
+from bookstore_common.health import CheckFailedError
+from bookstore_common.metrics import Metrics
+from mv_refresher.refresh.metrics import RefreshMetrics
+from mv_refresher.refresh.repository import ViewRepository, connected
+from mv_refresher.settings import Settings
+
+_STANDBY_SECONDS = 0.5
+_SILENCE_SECONDS = 30.0
+_DATABASE_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, OSError)
+_log = structlog.get_logger(__name__)
+
+
+class Refresher:
+    """The one that refreshes, or waits to become it.
+
+    After a round of refreshes it rests for as long as the round took, and at least MV_POLL_SECONDS: it never refreshes
+    for more than half of the time. After each new connection everything is refreshed once, because a crash of the
+    server empties mv_changes.
+    """
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self._settings = settings
+        self._metrics = RefreshMetrics(metrics)
+        self._stop = asyncio.Event()
+        self._connected = False
+        self._failed: dict[str, str] = {}
+        self._told: dict[str, float] = {}
+
+    async def check(self) -> None:
+        """Readiness check: connected, as the one that refreshes or in wait for it, and no view resists."""
+        if not self._connected:
+            raise CheckFailedError("no connection to refresh views with; see the log for database_unavailable")
+        if self._failed:
+            view, reason = next(iter(self._failed.items()))
+            raise CheckFailedError(f"{len(self._failed)} views cannot be refreshed, {view}: {reason}")
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
+        """Refresh until the block ends; the refresh that runs is finished."""
+        task = asyncio.create_task(self._run(), name="refresher")
+        try:
+            yield task
+        finally:
+            self._stop.set()
+            await asyncio.wait([task])
+
+    async def _run(self) -> None:
+        backlog = Backlog()
+        while not self._stop.is_set():
+            try:
+                async with connected(self._settings) as views:
+                    self._connected = True
+                    backlog = Backlog()
+                    if await self._lead(views):
+                        await self._keep_fresh(views)
+            except _DATABASE_AWAY as error:
+                self._tell("", "database_unavailable", error=type(error).__name__)
+                await backlog.pause()
+            finally:
+                self._connected = False
+                self._metrics.leading.set(0)
+
+    async def _lead(self, views: ViewRepository) -> bool:
+        """Wait until no other process refreshes; False if told to end meanwhile."""
+        waited = False
+        while not await views.try_to_lead():
+            if not waited:
+                waited = True
+                _log.info("standing_by")
+            if await self._rest(_STANDBY_SECONDS):
+                return False
+        self._metrics.leading.set(1)
+        _log.info("leading")
+        return True
+
+    async def _keep_fresh(self, views: ViewRepository) -> None:
+        next_full = 0.0
+        while not self._stop.is_set():
+            began = time.monotonic()
+            # Also before a full round: its refreshes cover what is taken here.
+            wanted = await views.collect()
+            if began >= next_full:
+                wanted = await views.all()
+                next_full = began + self._settings.mv_full_refresh_seconds
+            for view in wanted:
+                if self._stop.is_set():
+                    return
+                await self._refresh(views, view)
+            spent = time.monotonic() - began
+            await self._rest(max(self._settings.mv_poll_seconds, spent) if wanted else self._settings.mv_poll_seconds)
+
+    async def _refresh(self, views: ViewRepository, view: str) -> None:
+        try:
+            seconds = await views.refresh(view)
+        except psycopg.Error as error:
+            if views.lost:
+                raise
+            # Its flag stays, so the next round tries again.
+            self._failed[view] = str(error).partition("\n")[0]
+            self._metrics.failures.labels(view).inc()
+            self._tell(view, "refresh_failed", view=view, reason=self._failed[view])
+        else:
+            self._failed.pop(view, None)
+            self._metrics.duration.labels(view).observe(seconds)
+            self._metrics.last_success.labels(view).set_to_current_time()
+
+    async def _rest(self, seconds: float) -> bool:
+        """Wait, but not when told to end; returns whether that is so."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _tell(self, subject: str, event: str, **facts: str) -> None:
+        """Log what repeats itself at most twice a minute."""
+        if time.monotonic() - self._told.get(subject, -_SILENCE_SECONDS) >= _SILENCE_SECONDS:
+            self._told[subject] = time.monotonic()
+            _log.warning(event, **facts)

@@ -1,0 +1,42 @@
+"""Settings of mv-refresher; names and defaults stand in the README."""
+
+from pydantic import Field
+
+from bookstore_common.consumer import WorkerSettings
+from bookstore_common.migrations import MigrationSettings
+
+SERVICE = "mv-refresher"
+
+
+class Settings(WorkerSettings):
+    """Environment of ``python -m mv_refresher.worker``."""
+
+    mv_poll_seconds: float = Field(
+        default=0.2, gt=0, le=10, description="seconds between two looks for changes, for example 0.2"
+    )
+    mv_full_refresh_seconds: float = Field(
+        default=300, ge=1, le=86_400, description="seconds after which every view is refreshed, for example 300"
+    )
+    mv_refresh_timeout_seconds: float = Field(
+        default=60, gt=0, le=3600, description="seconds that a refresh may take, for example 60"
+    )
+    cdc_audit_patience_seconds: float = Field(
+        default=90, gt=0, le=3600, description="seconds granted to Flink to reach an audit's position, for example 90"
+    )
+    cdc_audit_confirm_seconds: float = Field(
+        default=20, gt=0, le=600, description="seconds between two looks at a bucket that differs, for example 20"
+    )
+
+
+class RefresherMigrationSettings(MigrationSettings):
+    """Environment of ``python -m mv_refresher.migrate``; the user is the owner role."""
+
+    database_app_role: str = Field(
+        default="analytics_app", description="the role that changes rows, for example analytics_app"
+    )
+    database_ro_role: str = Field(
+        default="analytics_ro", description="the role that only reads, for example analytics_ro"
+    )
+    database_cdc_role: str = Field(
+        default="analytics_cdc", description="the role that captures changes, for example analytics_cdc"
+    )

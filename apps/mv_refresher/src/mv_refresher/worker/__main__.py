@@ -1,0 +1,79 @@
+"""Serve until told to stop. Exit codes: 0 stopped on request, 1 failed, 2 bad settings."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+
+from bookstore_common import logging
+from bookstore_common.db import Database
+from bookstore_common.health import Readiness, create_management_app
+from bookstore_common.metrics import Metrics
+from bookstore_common.migrations import Migrations
+from bookstore_common.server import Listener, ListenError, run, serve
+from bookstore_common.settings import SettingsError, load_settings
+from mv_refresher.audit.service import Auditor
+from mv_refresher.migrate import migrations_folder
+from mv_refresher.refresh.service import Refresher
+from mv_refresher.settings import SERVICE, Settings
+
+_log = structlog.get_logger(__name__)
+
+
+async def main(settings: Settings) -> None:
+    """Serve the management listener and refresh until told to stop; raises what ended a task by itself."""
+    database, metrics, migrations = Database(settings, SERVICE), Metrics(), Migrations(migrations_folder())
+    refresher, auditor = Refresher(settings, metrics), Auditor(settings, database, metrics)
+    stop = asyncio.Event()
+
+    async def schema() -> None:
+        async with database.reading() as session:
+            await migrations.check(session)
+
+    @asynccontextmanager
+    async def resources() -> AsyncIterator[None]:
+        try:
+            async with refresher.running() as refreshing, auditor.running() as auditing:
+                for task in (refreshing, auditing):
+                    # Ended by itself: a fault, and no reason to go on as if nothing had happened.
+                    task.add_done_callback(lambda _task: stop.set())
+                yield
+            refreshing.result()
+            auditing.result()
+        finally:
+            await database.close()
+
+    readiness = Readiness(
+        {"database": database.check, "schema": schema, "views": refresher.check},
+        settings.readiness_timeout_seconds,
+        degrading={"audit": auditor.check},
+    )
+    management = create_management_app(readiness, metrics)
+    listener = Listener("management", management, settings.management_port, "MANAGEMENT_PORT")
+    await serve(settings, readiness, [], listener, resources=resources(), stop=stop)
+
+
+def start() -> int:
+    """Run the process; returns the exit code."""
+    try:
+        settings = load_settings(Settings)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    logging.configure(settings.log_level, settings.log_format, SERVICE)
+    logging.hide_secret(settings.database_password.get_secret_value())
+    try:
+        run(main(settings))
+    except ListenError as error:
+        _log.error("cannot_listen", reason=str(error))
+        return 2
+    except Exception:
+        _log.exception("failed")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(start())

@@ -1,0 +1,160 @@
+# Copyright: the Bookstore Platform authors
+# SPDX-License-Identifier: Apache-2.0
+"""The four captured tables and their copies in analytics (SPEC 7.2), and the removal of rows that the source has no more."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
+
+Object = dict[str, Any]
+# Runs SQL in one of PLACES and returns its rows as text, columns apart by |.
+Sql = Callable[[str, str], str]
+# Namespace, instance, database.
+PLACES = {
+    "ecom": ("ecom", "ecom-db", "ecomdb"),
+    "inventory": ("inventory", "inventory-db", "inventorydb"),
+    "analytics": ("analytics", "analytics-db", "analyticsdb"),
+}
+ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+BATCH = 200
+
+
+class ConvergenceError(Exception):
+    """An input that cannot be, or rows that cannot be compared."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A captured table. ``columns``: SQL of the source to the column in analytics that must equal it, both as text."""
+
+    place: str
+    name: str
+    key: str
+    sink: str
+    sink_key: str
+    columns: tuple[tuple[str, str], ...]
+
+    @property
+    def topic(self) -> str:
+        """Where its changes are."""
+        return f"cdc.{self.place}.public.{self.name}"
+
+    @property
+    def job(self) -> str:
+        """The streaming job that reads them; its consumer group is flink-<job>."""
+        return "cdc-" + self.sink.replace("_", "-")
+
+    @property
+    def slot(self) -> str:
+        """The replication slot that its changes come from."""
+        return f"debezium_{self.place}_slot"
+
+
+TABLES = {
+    table.name: table
+    for table in (
+        Table("ecom", "books", "id", "dim_books", "book_id",
+              (("title", "title"), ("author", "author"), ("price::text", "price::text"), ("active::text", "active::text"))),
+        Table("ecom", "orders", "id", "fact_orders", "order_id",
+              (("user_id", "user_id"), ("status", "status"), ("total::text", "total::text"))),
+        Table("ecom", "order_items", "id", "fact_order_items", "order_item_id",
+              (("order_id::text", "order_id"), ("book_id::text", "book_id"), ("quantity::text", "quantity::text"),
+               ("price_at_purchase::text", "price_at_purchase::text"))),
+        Table("inventory", "inventory", "book_id", "fact_inventory", "book_id",
+              (("quantity::text", "quantity::text"), ("reserved::text", "reserved::text"),
+               ("low_stock_threshold::text", "low_stock_threshold::text"))),
+    )
+}  # fmt: skip
+
+
+def psql(cluster: Cluster, timeout: float) -> Sql:
+    """Return how to run SQL in the databases' pods, as their superuser over the local socket; ClusterError when it fails."""
+
+    def run(place: str, statement: str) -> str:
+        namespace, instance, database = PLACES[place]
+        command = ["psql", "--host=/run/postgresql", "--username=postgres", f"--dbname={database}", "--no-psqlrc", "-tAq",
+                   "--set=ON_ERROR_STOP=1", f"--command={statement}"]  # fmt: skip
+        return cluster.execute(namespace, f"{instance}-0", "postgresql", command, timeout).strip()
+
+    return run
+
+
+def table_of(name: str | None) -> Table:
+    """Return a captured table; ConvergenceError for another name."""
+    if name not in TABLES:
+        raise ConvergenceError(f"BK-251: source={name} is not captured; write one of {', '.join(TABLES)}")
+    return TABLES[name]
+
+
+def key_of(key: str | None) -> str:
+    """Return a key that may stand in SQL; ConvergenceError for anything but a lower-case uuid."""
+    if not key or not ID.fullmatch(key):
+        raise ConvergenceError(f"BK-251: key={key} is no id; write a uuid in lower case")
+    return key
+
+
+def source_row(sql: Sql, table: Table, key: str) -> list[str] | None:
+    """Return the compared columns of a source row, None if there is none."""
+    return _row(sql, table.place, f"public.{table.name}", table.key, key, [source for source, _ in table.columns])
+
+
+def sink_row(sql: Sql, table: Table, key: str) -> list[str] | None:
+    """Return the compared columns of a row in analytics, None if there is none."""
+    return _row(sql, "analytics", table.sink, table.sink_key, key, [sink for _, sink in table.columns])
+
+
+def _row(sql: Sql, place: str, name: str, column: str, key: str, columns: list[str]) -> list[str] | None:
+    text = sql(place, f"SELECT json_build_array({', '.join(columns)}) FROM {name} WHERE {column} = '{key_of(key)}'")
+    row: list[str] | None = json.loads(text) if text else None
+    return row
+
+
+def surplus(sql: Sql, table: Table) -> list[str]:
+    """Return the keys that analytics has and the source has not.
+
+    Keys are compared by digests of 256 shares first, so that rows travel only of shares that differ. Analytics is read
+    before the source in both steps: a row that is missing in the source then was deleted, not just inserted.
+    """
+    copies = _digests(sql, "analytics", table.sink, table.sink_key)
+    originals = _digests(sql, table.place, f"public.{table.name}", table.key)
+    found: list[str] = []
+    for share in sorted(share for share, digest in copies.items() if originals.get(share) != digest):
+        there = set(_keys(sql, "analytics", table.sink, table.sink_key, share))
+        found += sorted(there - set(_keys(sql, table.place, f"public.{table.name}", table.key, share)))
+    return found
+
+
+def remove(sql: Sql, table: Table, keys: list[str]) -> int:
+    """Delete rows of analytics in batches and return how many there were."""
+    removed = 0
+    for start in range(0, len(keys), BATCH):
+        listed = ", ".join(f"'{key_of(key)}'" for key in keys[start : start + BATCH])
+        removed += int(
+            sql(
+                "analytics",
+                f"WITH gone AS (DELETE FROM {table.sink} WHERE {table.sink_key} IN ({listed}) RETURNING 1) SELECT count(*) FROM gone",
+            )
+        )
+    return removed
+
+
+def reconcile(sql: Sql, tables: list[Table], *, apply: bool) -> dict[str, int]:
+    """Remove the rows of analytics whose source row is gone; table to number. Without ``apply`` only count them."""
+    found = {table.name: surplus(sql, table) for table in tables}
+    return {table.name: remove(sql, table, found[table.name]) if apply else len(found[table.name]) for table in tables}
+
+
+def _digests(sql: Sql, place: str, name: str, column: str) -> dict[str, str]:
+    digest = f"md5(string_agg({column}::text, ',' ORDER BY {column}::text COLLATE \"C\"))"
+    text = sql(place, f"SELECT left({column}::text, 2), {digest} FROM {name} GROUP BY 1")
+    return dict(line.split("|", 1) for line in text.splitlines())
+
+
+def _keys(sql: Sql, place: str, name: str, column: str, share: str) -> list[str]:
+    return sql(place, f"SELECT {column} FROM {name} WHERE left({column}::text, 2) = '{share}'").splitlines()

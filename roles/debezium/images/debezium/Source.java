@@ -1,0 +1,96 @@
+import java.sql.Array;
+import java.sql.Connection;
+import java.sql.DriverManager;
+import java.sql.PreparedStatement;
+import java.sql.ResultSet;
+import java.sql.SQLException;
+import java.util.Collection;
+import java.util.HashSet;
+import java.util.Properties;
+import java.util.Set;
+
+/** The source database: its slot, the end of its log, and which of some keys it has. */
+final class Source implements AutoCloseable {
+  private final Connection connection;
+  private final String slot;
+
+  /** State of the slot. {@code confirmed} is null when there is none, or an invalidated one. */
+  record State(boolean exists, boolean active, boolean lost, Long confirmed, long end) {}
+
+  Source(Properties settings, String user, String password) throws SQLException {
+    Properties login = new Properties();
+    login.setProperty("user", user);
+    login.setProperty("password", password);
+    login.setProperty("ApplicationName", "debezium-guard");
+    login.setProperty("connectTimeout", "10");
+    login.setProperty("socketTimeout", "60");
+    String prefix = "debezium.source.database.";
+    connection = DriverManager.getConnection(
+        "jdbc:postgresql://" + settings.getProperty(prefix + "hostname") + ":" + settings.getProperty(prefix + "port") + "/"
+            + settings.getProperty(prefix + "dbname"), login);
+    slot = settings.getProperty("debezium.source.slot.name");
+  }
+
+  State state() throws SQLException {
+    String query = "SELECT s.slot_name IS NOT NULL, coalesce(s.active, false), coalesce(s.wal_status = 'lost', false),"
+        + " (s.confirmed_flush_lsn - '0/0'::pg_lsn)::bigint, (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint"
+        + " FROM (SELECT 1) one LEFT JOIN pg_replication_slots s ON s.slot_name = ?";
+    try (PreparedStatement statement = connection.prepareStatement(query)) {
+      statement.setString(1, slot);
+      try (ResultSet row = statement.executeQuery()) {
+        row.next();
+        Long confirmed = row.getObject(4, Long.class);
+        return new State(row.getBoolean(1), row.getBoolean(2), row.getBoolean(3), confirmed, row.getLong(5));
+      }
+    }
+  }
+
+  /** Ends the session of a server that is no more; this one is the only one that may read. */
+  void release() throws SQLException {
+    call("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = ? AND active");
+  }
+
+  void drop() throws SQLException {
+    call("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = ?");
+  }
+
+  /** Those of {@code keys} that a table of schema public has in {@code column}. */
+  Set<String> present(String table, String column, Collection<String> keys) throws SQLException {
+    String type;
+    try (PreparedStatement statement = connection.prepareStatement(
+        "SELECT format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = ?::regclass AND attname = ?")) {
+      statement.setString(1, "public." + table);
+      statement.setString(2, column);
+      try (ResultSet row = statement.executeQuery()) {
+        if (!row.next()) {
+          throw new SQLException("public." + table + " has no column " + column);
+        }
+        type = row.getString(1);
+      }
+    }
+    Set<String> found = new HashSet<>();
+    String query = "SELECT \"" + column + "\"::text FROM public.\"" + table + "\" WHERE \"" + column + "\" = ANY (?::text[]::" + type + "[])";
+    try (PreparedStatement statement = connection.prepareStatement(query)) {
+      Array wanted = connection.createArrayOf("text", keys.toArray());
+      statement.setArray(1, wanted);
+      try (ResultSet rows = statement.executeQuery()) {
+        while (rows.next()) {
+          found.add(rows.getString(1));
+        }
+      }
+    }
+    return found;
+  }
+
+  private void call(String query) throws SQLException {
+    try (PreparedStatement statement = connection.prepareStatement(query)) {
+      statement.setString(1, slot);
+      statement.execute();
+    }
+  }
+
+  @Override
+  public void close() throws SQLException {
+    connection.close();
+  }
+}

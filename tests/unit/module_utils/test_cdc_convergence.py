@@ -1,0 +1,200 @@
+"""Following changes to the views, the stage that holds them up, and rows that the source has no more."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from ansible_collections.bookstore.platform.plugins.module_utils import cdc_convergence as cdc
+from ansible_collections.bookstore.platform.plugins.module_utils import cdc_tables
+
+KEY = "ffffffff-0000-4000-8000-000000000001"
+OTHER = "aaaaaaaa-0000-4000-8000-000000000001"
+ORDERS = cdc_tables.TABLES["orders"]
+ROW = ["cdc-probe", "CONFIRMED", "1.00"]
+STALE = "mv_sales_over_time\nmv_avg_order_value"
+
+
+class Clock:
+    """Time that passes only by sleeping."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class World:
+    """Answers SQL and the broker's tool; ``arrives``/``fresh`` are the times from which table and views show the row."""
+
+    def __init__(self, arrives: float = 0, fresh: float = 0, row: list[str] | None = ROW) -> None:
+        self.clock = Clock()
+        self.arrives, self.fresh, self.row = arrives, fresh, row
+        self.records: list[dict[str, Any]] = []
+        self.lag: int | None = 0
+        self.asked: list[tuple[str, str]] = []
+
+    def sql(self, place: str, statement: str) -> str:
+        self.asked.append((place, statement))
+        if "json_build_array" in statement:
+            shown = self.row if self.clock.now >= self.arrives else None
+            return json.dumps(shown) if shown else ""
+        if "state.mv_name" in statement:
+            return "" if self.clock.now >= self.fresh else STALE
+        if "pg_replication_slots" in statement:
+            return '{"active": false, "wal_status": "extended", "confirmed": 40}'
+        return "50"
+
+    def call(self, *arguments: str) -> Any:
+        assert arguments == ("records", ORDERS.topic)
+        return self.records
+
+    def describe(self) -> dict[str, Any]:
+        return {"topics": {}, "groups": {"flink-cdc-fact-orders": {ORDERS.topic: self.lag}}}
+
+    def follow(self, expected: list[str] | None = ROW, timeout: float = 5) -> cdc.Result:
+        pipeline = cdc.Pipeline(self.sql, self, self.clock)  # type: ignore[arg-type] # a part of a Broker
+        return pipeline.follow(cdc.Change(ORDERS, KEY, expected), timeout)
+
+
+def record(row: dict[str, Any] | None, offset: int = 7) -> dict[str, Any]:
+    return {"key": json.dumps({"id": KEY}, separators=(",", ":")), "value": json.dumps({"after": row}), "offset": offset}
+
+
+def test_a_row_converges_when_its_views_are_refreshed() -> None:
+    world = World(arrives=1, fresh=3)
+    result = world.follow()
+    assert (result.converged, result.stage, result.elapsed) == (True, "view", 3)
+    assert any("last_refresh_at >= (SELECT synced_at FROM fact_orders" in statement for _, statement in world.asked)
+
+
+def test_a_deleted_row_needs_a_refresh_after_it_was_gone() -> None:
+    world = World(row=None, fresh=2)
+    assert world.follow(expected=None).converged
+    assert any("mv_changes" in statement for _, statement in world.asked)
+
+
+def test_stale_views_are_named() -> None:
+    result = World(fresh=99).follow()
+    assert (result.converged, result.stage) == (False, "table")
+    assert "mv_sales_over_time, mv_avg_order_value" in result.hints["view"]
+
+
+def test_nothing_in_kafka_means_the_log() -> None:
+    result = World(arrives=99).follow()
+    assert result.stage == "wal"
+    assert "debezium_ecom_slot" in result.hints["kafka"]
+    assert '"active": false' in result.hints["kafka"]
+    assert "the change is at 50" in result.hints["kafka"]
+
+
+def test_an_older_version_in_kafka_is_not_the_change() -> None:
+    world = World(arrives=99)
+    world.records = [
+        record({"user_id": "cdc-probe", "status": "CONFIRMED", "total": "1.00"}),
+        record({"user_id": "x", "status": "y", "total": "2"}),
+    ]
+    assert world.follow().stage == "wal"
+
+
+@pytest.mark.parametrize(("lag", "stage", "hinted"), [(3, "kafka", "flink"), (None, "kafka", "flink"), (0, "flink", "table")])
+def test_a_record_that_is_not_in_the_table(lag: int | None, stage: str, hinted: str) -> None:
+    world = World(arrives=99)
+    world.lag = lag
+    world.records = [record({"user_id": "cdc-probe", "status": "CONFIRMED", "total": "1.00"})]
+    result = world.follow()
+    assert (result.stage, hinted in result.hints) == (stage, True)
+    assert "BK-250: mode=row did not converge within timeout=5 s; the last stage reached is " + stage in cdc.complaint("row", result, 5)
+
+
+def test_a_tombstone_shows_a_deletion() -> None:
+    world = World(row=ROW)
+    world.records = [record({"user_id": "a"}), {**record(None), "value": None, "offset": 8}]
+    world.lag = 1
+    assert "at offset 8" in world.follow(expected=None).hints["flink"]
+
+
+@pytest.mark.parametrize("key", [None, "", "x", "' OR 1", KEY.upper()])
+def test_only_ids_get_into_sql(key: str | None) -> None:
+    with pytest.raises(cdc_tables.ConvergenceError, match="BK-251: key="):
+        cdc_tables.key_of(key)
+
+
+def test_unknown_tables_are_refused() -> None:
+    with pytest.raises(cdc_tables.ConvergenceError, match="BK-251: source=carts is not captured; write one of books, orders"):
+        cdc_tables.table_of("carts")
+
+
+def test_names_of_job_topic_and_slot() -> None:
+    assert [table.job for table in cdc_tables.TABLES.values()] == [
+        "cdc-dim-books",
+        "cdc-fact-orders",
+        "cdc-fact-order-items",
+        "cdc-fact-inventory",
+    ]
+    assert cdc_tables.TABLES["inventory"].topic == "cdc.inventory.public.inventory"
+
+
+class Rows:
+    """Keys in source and analytics."""
+
+    def __init__(self, source: set[str], copies: set[str]) -> None:
+        self.keys = {"ecom": source, "analytics": copies}
+        self.listed: list[str] = []
+
+    def sql(self, place: str, statement: str) -> str:
+        keys = self.keys[place]
+        if statement.startswith("WITH gone"):
+            gone = {key for key in keys if key in statement}
+            self.keys[place] = keys - gone
+            return str(len(gone))
+        shares = {key[:2] for key in keys}
+        if "md5" in statement:
+            return "\n".join(f"{share}|{hash(frozenset(key for key in keys if key[:2] == share))}" for share in sorted(shares))
+        share = statement.rpartition("= '")[2][:2]
+        self.listed.append(share)
+        return "\n".join(sorted(key for key in keys if key[:2] == share))
+
+
+def test_rows_without_a_source_are_removed_and_others_stay() -> None:
+    rows = Rows({OTHER}, {OTHER, KEY})
+    assert cdc_tables.reconcile(rows.sql, [ORDERS], apply=False) == {"orders": 1}
+    assert rows.keys["analytics"] == {OTHER, KEY}
+    assert cdc_tables.reconcile(rows.sql, [ORDERS], apply=True) == {"orders": 1}
+    assert rows.keys["analytics"] == {OTHER}
+    # Rows travel only of the share that differs.
+    assert set(rows.listed) == {"ff"}
+    assert cdc_tables.reconcile(rows.sql, [ORDERS], apply=True) == {"orders": 0}
+
+
+def test_a_row_on_its_way_is_not_removed() -> None:
+    assert cdc_tables.reconcile(Rows({OTHER, KEY}, {OTHER}).sql, [ORDERS], apply=True) == {"orders": 0}
+
+
+def test_many_rows_are_removed_in_batches() -> None:
+    copies = {f"{number:08x}-0000-4000-8000-000000000001" for number in range(450)}
+    rows = Rows(set(), copies)
+    assert cdc_tables.reconcile(rows.sql, [ORDERS], apply=True) == {"orders": 450}
+
+
+def test_a_probe_removes_its_rows_when_it_fails() -> None:
+    world, asked = World(arrives=99), []
+
+    def sql(place: str, statement: str) -> str:
+        asked.append(statement)
+        return world.sql(place, statement)
+
+    class Pipeline(cdc.Pipeline):
+        def follow(self, change: cdc.Change, timeout: float) -> cdc.Result:
+            return cdc.Result(False, timeout, "wal", {"kafka": "nothing"})
+
+    result, _ = cdc.probe(Pipeline(sql, world), sql, 0, ["books"])  # type: ignore[arg-type] # a part of a Broker
+    assert (result.converged, result.hints) == (False, {"insert of books, kafka": "nothing"})
+    assert "DELETE FROM books" in asked[-2]
+    assert "DELETE FROM inventory" in asked[-1]

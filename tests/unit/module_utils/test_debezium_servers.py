@@ -1,0 +1,131 @@
+"""From pod, stored offset and slot to a fault; and who is restarted for it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ansible_collections.bookstore.platform.plugins.module_utils import debezium_servers as dbz
+
+SERVER = {"source": "ecom", "database": {"name": "ecom-db", "namespace": "ecom", "database": "ecomdb"}}
+WELL = dbz.Seen(
+    source="ecom", pod="debezium-ecom-1", ready=True, restarts=0, end=900,
+    slot={"active": True, "wal_status": "reserved", "confirmed": 500}, offset={"lsn": 520, "lsn_commit": 500, "lsn_proc": 520}, note=None,
+)  # fmt: skip
+
+
+def slot(**changes: Any) -> dict[str, Any]:
+    return {"slot": {**(WELL.slot or {}), **changes}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault", "repairable"),
+    [
+        ({}, "", False),
+        ({"slot": None}, "slot_absent", True),
+        (slot(wal_status="lost"), "slot_lost", True),
+        (slot(confirmed=901), "slot_beyond_log", True),
+        ({"offset": None}, "offset_absent", True),
+        ({"offset": {"lsn": 901, "lsn_commit": 901}}, "offset_beyond_log", True),
+        ({"offset": {"lsn": 520, "lsn_commit": 499}}, "offset_behind", True),
+        # An event's own position may lie before the confirmed one: transactions overlap in the log.
+        ({"offset": {"lsn": 480, "lsn_commit": 500}}, "", False),
+        ({"offset": {"lsn": 880, "lsn_commit": 870}}, "", False),
+        ({"offset": {"lsn": 499, "lsn_commit": 499, "snapshot": "INITIAL"}}, "in_snapshot", False),
+        ({"ready": False}, "not_ready", False),
+        (slot(active=False), "not_streaming", False),
+        ({"note": {"cause": "SLOT_LOST", "since": "x", "done": None}}, "comparison_pending", False),
+        ({"note": {"cause": "SLOT_LOST", "since": "x", "done": "y"}}, "", False),
+    ],
+)
+def test_faults(changes: dict[str, Any], fault: str, repairable: bool) -> None:
+    seen = replace(WELL, **changes)
+    assert (seen.fault, seen.repairable) == (fault, repairable)
+    assert seen.report()["fault"] == fault
+
+
+def test_the_newest_offset_counts_and_the_guards_note_is_no_offset() -> None:
+    offset, note = json.dumps(["kafka", {"server": "cdc.ecom"}]), json.dumps(["guard", {"server": "cdc.ecom"}])
+    records = [
+        {"key": offset, "value": '{"lsn": 1}'},
+        {"key": note, "value": '{"cause": "FIRST"}'},
+        {"key": offset, "value": '{"lsn": 2}'},
+    ]
+    assert dbz.stored(records) == ({"lsn": 2}, {"cause": "FIRST"})
+    assert dbz.stored([*records, {"key": offset, "value": None}]) == (None, {"cause": "FIRST"})
+    assert dbz.stored([]) == (None, None)
+
+
+def test_a_pod_that_ends_is_not_the_servers() -> None:
+    def pod(name: str, ready: bool, **metadata: str) -> dict[str, Any]:
+        parts = [{"name": "istio-proxy", "ready": True, "restartCount": 7}, {"name": "debezium", "ready": ready, "restartCount": 2}]
+        return {"metadata": {"name": name, **metadata}, "status": {"containerStatuses": parts}}
+
+    assert dbz.newest([pod("old", True, deletionTimestamp="now"), pod("new", False)]) == ("new", False, 2)
+    assert dbz.newest([]) == (None, False, 0)
+
+
+class Scene:
+    """Eyes whose looks are given; a restart moves on to the next ones."""
+
+    def __init__(self, *looks: dbz.Seen) -> None:
+        self.looks = list(looks)
+        self.restarts: list[str | None] = []
+
+    def look(self, server: dict[str, Any]) -> dbz.Seen:
+        assert server == SERVER
+        return self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+
+    def restart(self, seen: dbz.Seen) -> None:
+        self.restarts.append(seen.pod)
+
+    def log(self, seen: dbz.Seen) -> list[str]:
+        return ["the slot", "is gone"]
+
+
+def test_well_servers_are_left_alone() -> None:
+    scene = Scene(WELL)
+    outcome = dbz.restore(scene, [SERVER], 0, apply=True)
+    assert (outcome.restarted, outcome.resnapshotted, scene.restarts) == ([], [], [])
+
+
+def test_a_running_server_with_a_fault_is_restarted_once_and_its_snapshot_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dbz, "wait_for", _without_waiting)
+    note = {"cause": "SLOT_ABSENT", "since": "15:00", "done": None}
+    scene = Scene(replace(WELL, slot=None), replace(WELL, note=note), replace(WELL, note={**note, "done": "15:01"}))
+    outcome = dbz.restore(scene, [SERVER], 10, apply=True)
+    assert (outcome.restarted, outcome.resnapshotted, scene.restarts) == (["ecom"], ["ecom"], ["debezium-ecom-1"])
+    assert outcome.after[0].fault == ""
+
+
+def test_a_server_that_already_starts_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dbz, "wait_for", _without_waiting)
+    scene = Scene(replace(WELL, slot=None, ready=False), WELL)
+    outcome = dbz.restore(scene, [SERVER], 10, apply=True)
+    assert (outcome.restarted, scene.restarts) == ([], [])
+
+
+def test_check_mode_tells_and_does_nothing() -> None:
+    scene = Scene(replace(WELL, offset=None))
+    outcome = dbz.restore(scene, [SERVER], 0, apply=False)
+    assert (outcome.restarted, scene.restarts) == (["ecom"], [])
+
+
+def test_what_does_not_heal_is_told_with_its_log() -> None:
+    with pytest.raises(
+        dbz.ServerError, match=r"BK-177: .*timeout=0 s: debezium-ecom: not_ready, .*offset=500; its log: the slot \| is gone"
+    ):
+        dbz.restore(Scene(replace(WELL, ready=False)), [SERVER], 0, apply=True)
+
+
+def _without_waiting(poll: Any, done: Any, *, timeout: float, interval: float) -> Any:
+    from ansible_collections.bookstore.platform.plugins.module_utils.waiter import Outcome
+
+    for _ in range(5):
+        value = poll()
+        if done(value):
+            return Outcome(value, True, 1.0)
+    return Outcome(value, False, timeout)

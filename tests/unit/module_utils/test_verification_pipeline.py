@@ -1,0 +1,142 @@
+"""Checks of the event pipeline: what they accept, and what each fault is called."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+
+from ansible_collections.bookstore.platform.plugins.module_utils.verification import pipeline, pipeline_checks
+from ansible_collections.bookstore.platform.plugins.module_utils.verification.model import Answer, Context, Finding, Web
+
+WANTED = {
+    "topics": [{"name": "order.created", "partitions": 3}, {"name": "order.created.dlq", "partitions": 1}],
+    "groups": ["ecom-service"],
+    "slots": [{"namespace": "ecom", "instance": "ecom-db", "database": "ecomdb", "slot": "debezium_ecom_slot"}],
+    "jobs": ["cdc-dim-books"],
+    "flink_port": 32200,
+}
+
+
+def healthy() -> dict[str, Any]:
+    return {
+        "topics": {
+            "order.created": {"partitions": 3, "begin": 0, "end": 7},
+            "order.created.dlq": {"partitions": 1, "begin": 4, "end": 4},
+            "of.nobody": {"partitions": 1, "begin": 0, "end": 0},
+        },
+        "groups": {"ecom-service": {"order.created": 0}, "of-nobody": {"order.created": 9}},
+        "slots": {
+            "ecom-db": [{"name": "debezium_ecom_slot", "active": True, "wal_status": "reserved", "retained_mib": 0.25}]
+        },
+        "jobs": [{"name": "cdc-dim-books", "state": "RUNNING", "checkpoints": {"completed": 3}}],
+    }
+
+
+def ask(check: Any, seen: dict[str, Any], wanted: dict[str, Any] | None = None) -> Finding:
+    future: Future[dict[str, Any]] = Future()
+    future.set_result(seen)
+    found: Finding = check(Context({"pipeline": wanted or WANTED}, {}, Web(), None, None, pipeline=future))
+    return found
+
+
+ALL = [pipeline_checks.topics, pipeline_checks.consumers, pipeline_checks.dead_letters, pipeline_checks.slots, pipeline_checks.jobs]
+
+
+@pytest.mark.parametrize("check", ALL)
+def test_a_healthy_pipeline_passes(check: Any) -> None:
+    assert ask(check, healthy()).status == "passed"
+
+
+@pytest.mark.parametrize("check", ALL)
+def test_nothing_is_claimed_without_an_observation(check: Any) -> None:
+    assert check(Context({"pipeline": WANTED}, {}, Web(), None, None)).status == "skipped"
+
+
+def test_topics_that_are_missing_or_different() -> None:
+    seen = healthy()
+    del seen["topics"]["order.created.dlq"]
+    seen["topics"]["order.created"]["partitions"] = 1
+    assert ask(pipeline_checks.topics, seen).faults == [
+        "topic order.created has 1 partitions, expected 3",
+        "topic order.created.dlq does not exist",
+    ]
+
+
+def test_events_that_wait_and_groups_that_never_consumed() -> None:
+    seen = healthy()
+    seen["groups"]["ecom-service"] = {"order.created": 2, "order.cancelled": 1}
+    assert ask(pipeline_checks.consumers, seen).faults == ["group ecom-service has 3 events before it"]
+    assert ask(pipeline_checks.consumers, {**seen, "groups": {}}).faults == ["group ecom-service has never consumed anything"]
+
+
+def test_dead_letters_count_until_they_are_purged() -> None:
+    seen = healthy()
+    seen["topics"]["order.created.dlq"]["end"] = 6
+    assert ask(pipeline_checks.dead_letters, seen).faults == ["topic order.created.dlq holds 2 events that could not be applied"]
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"active": False}, "ecom-db: nobody reads slot debezium_ecom_slot"),
+        ({"wal_status": "lost"}, "ecom-db: slot debezium_ecom_slot is lost: changes were lost"),
+        ({"name": "other"}, "ecom-db: slot debezium_ecom_slot does not exist"),
+    ],
+)
+def test_slots(change: dict[str, Any], fault: str) -> None:
+    seen = healthy()
+    seen["slots"]["ecom-db"][0].update(change)
+    assert ask(pipeline_checks.slots, seen).faults == [fault]
+
+
+def test_jobs_run_once_and_make_checkpoints() -> None:
+    seen = healthy()
+    seen["jobs"][0]["checkpoints"] = {"completed": 0, "failed": 2}
+    assert "has not completed a checkpoint" in ask(pipeline_checks.jobs, seen).faults[0]
+    seen["jobs"] = [{"name": "cdc-dim-books", "state": "RESTARTING", "checkpoints": {}}]
+    assert ask(pipeline_checks.jobs, seen).faults == ["job cdc-dim-books runs 0 times, states ['RESTARTING']"]
+    twice = [*healthy()["jobs"], *healthy()["jobs"]]
+    assert "runs 2 times" in ask(pipeline_checks.jobs, {**seen, "jobs": twice}).faults[0]
+
+
+class Pods:
+    """Answers of commands in pods; the group catches up at the second look."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def execute(self, namespace: str, pod: str, container: str, command: list[str], timeout: float) -> str:
+        if pod == "ecom-db-0":
+            assert "--dbname=ecomdb" in command
+            return json.dumps(healthy()["slots"]["ecom-db"])
+        self.asked += 1
+        return json.dumps({"topics": {}, "groups": {"ecom-service": {"order.created": int(self.asked < 2)}}})
+
+
+class Flink(Web):
+    def http(self, host: str, path: str, port: int | None = None) -> Answer:
+        assert (host, port) == ("localhost", 32200)
+        answers = {
+            "/jobs/overview": {"jobs": [{"jid": "1", "name": "cdc-dim-books", "state": "RUNNING"}]},
+            "/jobs/1/checkpoints": {"counts": {"completed": 5}},
+        }
+        return Answer(200, {}, json.dumps(answers[path]).encode())
+
+
+def test_observing_waits_for_events_on_their_way() -> None:
+    pods = Pods()
+    seen = pipeline.observe(pods, Flink(), WANTED, float("inf"))  # type: ignore[arg-type]
+    assert pods.asked == 2
+    assert seen["groups"] == {"ecom-service": {"order.created": 0}}
+    assert seen["jobs"] == [{"name": "cdc-dim-books", "state": "RUNNING", "checkpoints": {"completed": 5}}]
+    assert seen["slots"] == healthy()["slots"]
+
+
+def test_observing_does_not_wait_for_ever() -> None:
+    pods = Pods()
+    seen = pipeline.observe(pods, Flink(), {**WANTED, "flink_port": None}, 0.0)  # type: ignore[arg-type]
+    assert (pods.asked, seen["jobs"]) == (1, [])
+    assert seen["groups"] == {"ecom-service": {"order.created": 1}}
