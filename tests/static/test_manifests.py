@@ -79,7 +79,9 @@ def test_node_ports_and_volumes_are_the_declared_ones(manifests: Documents, data
 def test_only_what_is_declared_is_exposed_so_far(manifests: Documents) -> None:
     services = [*policies.of_kind(manifests, "Service"), *coverage.gateway_services(manifests)]
     exposed = {s["metadata"]["name"] for s in services if s["spec"].get("type") == "NodePort"}
-    assert exposed == {"bookstore-gateway-istio", "keycloak-admin", "debezium-ecom", "debezium-inventory"}
+    assert exposed == {
+        "bookstore-gateway-istio", "keycloak-admin", "debezium-ecom", "debezium-inventory", "flink-jobmanager-ui", "superset",
+    }  # fmt: skip
 
 
 def _changed(manifests: Documents, kind: str, change: Any) -> Documents:

@@ -20,7 +20,7 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import HTTPCookieProcessor, OpenerDirector, ProxyHandler, Request, build_opener
 
-SECRETS = Path(os.environ["SUPERSET_SECRETS_DIR"])
+SECRETS = Path(os.environ["SUPERSET_RUN_DIR"])
 URL = f"http://127.0.0.1:{os.environ['SUPERSET_PORT']}"
 SECONDS = 60
 

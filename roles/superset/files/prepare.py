@@ -19,7 +19,7 @@ from werkzeug.security import check_password_hash
 
 # Raise it when this script prepares more than before.
 VERSION = "1"
-SECRETS = Path(os.environ["SUPERSET_SECRETS_DIR"])
+SECRETS = Path(os.environ["SUPERSET_RUN_DIR"])
 ADMIN_ROLE = "Admin"
 
 

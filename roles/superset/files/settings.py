@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy.engine.url import URL
 from superset.utils.log import AbstractEventLogger
 
-SECRETS = Path(os.environ["SUPERSET_SECRETS_DIR"])
+SECRETS = Path(os.environ["SUPERSET_RUN_DIR"])
 
 
 def secret(path: str) -> str:

@@ -74,7 +74,7 @@ def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType
     (tmp_path / "admin").mkdir()
     (tmp_path / "admin/username").write_text("admin\n", encoding="utf-8")
     (tmp_path / "admin/password").write_text("p4ss\n", encoding="utf-8")
-    monkeypatch.setenv("SUPERSET_SECRETS_DIR", str(tmp_path))
+    monkeypatch.setenv("SUPERSET_RUN_DIR", str(tmp_path))
     monkeypatch.setenv("SUPERSET_PORT", str(server.server_port))
     monkeypatch.setattr(Superset, "uploads", [])
     # Not imported: that would leave a compiled copy in the folder of the role.

@@ -22,7 +22,7 @@ _OF_BUILDER = {
     "go_module_files": ("Python packages", "Go modules"),
     "maven": ("Maven artifacts",),
     "mmdebstrap": ("Debian packages",),
-    "npm": ("Python packages", "npm packages"),
+    "node": ("Python packages", "npm packages"),
     "python_target": ("Python packages",),
     "python_wheel_files": ("Python packages",),
     "sources": (),
