@@ -77,6 +77,12 @@ def inventory_sql(cluster: Cluster) -> Sql:
     return psql(cluster, "inventory")
 
 
+@pytest.fixture(scope="session")
+def analytics_sql(cluster: Cluster) -> Sql:
+    """Run SQL in analytics-db."""
+    return psql(cluster, "analytics")
+
+
 def secret_of(cluster: Cluster) -> Callable[[str, str], Hidden]:
     """Reads a value of a Secret of the namespace identity, by name and key."""
 

@@ -15,7 +15,7 @@ import yaml
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, ClusterError
 from ansible_collections.bookstore.platform.plugins.module_utils.superset_assets import Door, load, reconcile
 
-from .conftest import NETWORK, psql
+from .conftest import NETWORK
 from .dashboards import Dashboards, administrator, rounded, sign_in
 from .goods import Goods, Sql
 from .people import People
@@ -44,12 +44,6 @@ def superset(cluster: Cluster) -> Iterator[Dashboards]:
     with httpx2.Client(base_url=URL, timeout=60, trust_env=False) as client:
         assert "login" not in sign_in(client, *administrator(cluster))
         yield Dashboards(client)
-
-
-@pytest.fixture(scope="module")
-def analytics_sql(cluster: Cluster) -> Sql:
-    """Run SQL in analytics-db."""
-    return psql(cluster, "analytics")
 
 
 def rows_of(sql: Sql, query: str) -> list[dict[str, Any]]:

@@ -11,12 +11,12 @@ import pytest
 
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
 
-from ..conftest import STATE, psql
+from ..conftest import STATE
 from ..goods import Goods, Sql
+from ..laws import Laws
 from ..people import People
 from ..waiting import until
 from .breakage import Breakage
-from .laws import Laws
 from .stream import Stream
 
 REPORT = STATE / "reports/faults.json"
@@ -29,12 +29,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.faults)
-
-
-@pytest.fixture(scope="session")
-def analytics_sql(cluster: Cluster) -> Sql:
-    """Run SQL in analytics-db."""
-    return psql(cluster, "analytics")
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from ..goods import Sql
+from .goods import Sql
 
 # The same text on both sides: times in microseconds, numbers with their own scale, fields in one order.
 ROWS = "md5(coalesce(string_agg(line, E'\\n' ORDER BY line COLLATE \"C\"), '')) || ' of ' || count(*)"
