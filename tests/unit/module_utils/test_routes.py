@@ -198,7 +198,7 @@ def test_headers_of_answers() -> None:
     assert shop["X-Frame-Options"] == "SAMEORIGIN"
     assert shop["Content-Security-Policy"] == (
         "default-src 'self'; img-src 'self' data:; connect-src 'self' https://api.bookstore.test:30000 https://id.bookstore.test:30000; "
-        "frame-src https://id.bookstore.test:30000; frame-ancestors 'self'; object-src 'none'; base-uri 'none'"
+        "frame-src 'self' https://id.bookstore.test:30000; frame-ancestors 'self'; object-src 'none'; base-uri 'none'"
     )
     api = routes.response_headers("api", HOSTS, 30000, False)
     assert api == routes.SECURITY_HEADERS

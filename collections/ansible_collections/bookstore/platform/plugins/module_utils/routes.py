@@ -86,7 +86,7 @@ def content_security_policy(hosts: dict[str, str], https_port: int) -> str:
     """Return the shop's Content-Security-Policy (SPEC 4.1)."""
     api, identity = (f"https://{hosts[name]}:{https_port}" for name in ("api", "id"))
     return (
-        f"default-src 'self'; img-src 'self' data:; connect-src 'self' {api} {identity}; frame-src {identity}; "
+        f"default-src 'self'; img-src 'self' data:; connect-src 'self' {api} {identity}; frame-src 'self' {identity}; "
         "frame-ancestors 'self'; object-src 'none'; base-uri 'none'"
     )
 

@@ -1,0 +1,35 @@
+import { QueryClientProvider } from '@tanstack/react-query';
+import { RouterProvider } from '@tanstack/react-router';
+import { useEffect, useState, type ReactElement } from 'react';
+import { finishSignIn, onEntered, session, start } from '../lib/auth/session';
+import { mergeGuestCart } from '../lib/cart/merge';
+import { queryClient } from '../lib/query';
+import { router } from './router';
+
+onEntered(mergeGuestCart);
+
+// What belonged to a customer must not be shown to the next one.
+session.subscribe(() => {
+  if (session.get().status === 'guest') queryClient.removeQueries({ predicate: (query) => !['books', 'book', 'genres', 'stock'].includes(String(query.queryKey[0])) });
+});
+
+export function App(): ReactElement {
+  // Before the router reads the address: the code in it is good for one use and nobody else's business.
+  useState(() => {
+    if (window.location.pathname !== '/callback') return undefined;
+    const arrived = window.location.href;
+    finishSignIn(arrived).then(
+      (path) => router.navigate({ href: path, replace: true }),
+      () => router.navigate({ to: '/login', search: { failed: '1' }, replace: true }),
+    );
+    return undefined;
+  });
+  useEffect(() => {
+    if (window.location.pathname !== '/callback') void start();
+  }, []);
+  return (
+    <QueryClientProvider client={queryClient}>
+      <RouterProvider router={router} />
+    </QueryClientProvider>
+  );
+}

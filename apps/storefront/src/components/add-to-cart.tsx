@@ -1,0 +1,38 @@
+import { useEffect, useRef, useState, type ReactElement } from 'react';
+import { sentence } from '../lib/api/errors';
+import { addToCart } from '../lib/cart/cart';
+import { notify } from '../lib/notices';
+
+interface Props {
+  bookId: string;
+  title: string;
+  quantity?: number;
+  disabled?: boolean;
+  className?: string;
+}
+
+/** Puts copies into the cart and says so on itself. */
+export function AddToCart({ bookId, title, quantity = 1, disabled = false, className = 'button' }: Props): ReactElement {
+  const [state, setState] = useState<'idle' | 'busy' | 'done'>('idle');
+  const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
+  useEffect(() => () => { clearTimeout(timer.current); }, []);
+  const add = async () => {
+    clearTimeout(timer.current);
+    setState('busy');
+    try {
+      await addToCart(bookId, quantity);
+      setState('done');
+      notify(`“${title}” is in your cart.`);
+      timer.current = setTimeout(() => { setState('idle'); }, 2500);
+    } catch (error) {
+      setState('idle');
+      notify(sentence(error), 'bad');
+    }
+  };
+  const words = disabled ? 'Sold out' : state === 'done' ? 'Added ✓' : 'Add to cart';
+  return (
+    <button type="button" className={className} disabled={disabled || state === 'busy'} aria-label={`${words}: ${title}`} data-state={state} onClick={() => void add()}>
+      {words}
+    </button>
+  );
+}

@@ -1,0 +1,56 @@
+import { useEffect, type ReactElement, type ReactNode } from 'react';
+import { describe } from '../lib/api/errors';
+
+/** Set the window's title while the page is shown. */
+export function useTitle(title: string): void {
+  useEffect(() => {
+    document.title = title === '' ? 'Marginalia: an online bookshop' : `${title} · Marginalia`;
+  }, [title]);
+}
+
+export function Loading({ label = 'Loading' }: { label?: string }): ReactElement {
+  return (
+    <div className="loading" role="status">
+      <span className="loading-dots" aria-hidden="true"><i /><i /><i /></span>
+      <span className="visually-hidden">{label}…</span>
+    </div>
+  );
+}
+
+export function Panel({ title, children, level = 'h2', mark = '¶' }: { title: string; children?: ReactNode; level?: 'h1' | 'h2'; mark?: string }): ReactElement {
+  const Heading = level;
+  return (
+    <section className="panel">
+      <span className="panel-mark" aria-hidden="true">{mark}</span>
+      <Heading>{title}</Heading>
+      <div className="panel-body">{children}</div>
+    </section>
+  );
+}
+
+/** An error in place of what could not be shown, with a way on. */
+export function ErrorPanel({ error, onRetry, children, level }: { error: unknown; onRetry?: (() => void) | undefined; children?: ReactNode; level?: 'h1' | 'h2' }): ReactElement {
+  const { title, detail, again } = describe(error);
+  return (
+    <div role="alert">
+      <Panel title={title} mark="!" {...(level ? { level } : {})}>
+        <p>{detail}</p>
+        <p className="row">
+          {again && onRetry ? <button type="button" className="button" onClick={onRetry}>Try again</button> : null}
+          {children}
+        </p>
+      </Panel>
+    </div>
+  );
+}
+
+/** An error beside the control that caused it. */
+export function ErrorNote({ error }: { error: unknown }): ReactElement | null {
+  if (error === null || error === undefined) return null;
+  const { title, detail } = describe(error);
+  return (
+    <p className="note note-bad" role="alert">
+      <strong>{title}.</strong> {detail}
+    </p>
+  );
+}

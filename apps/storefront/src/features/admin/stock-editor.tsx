@@ -1,0 +1,131 @@
+import { zodResolver } from '@hookform/resolvers/zod';
+import { useQuery } from '@tanstack/react-query';
+import { useState, type ReactElement } from 'react';
+import { useForm } from 'react-hook-form';
+import { z } from 'zod/mini';
+import { Field } from '../../components/field';
+import { ErrorNote, Loading } from '../../components/states';
+import { admin } from '../../lib/api/client';
+import { hasCode } from '../../lib/api/errors';
+import { tieToFields } from '../../lib/form-errors';
+import { dateTime } from '../../lib/format';
+import { notify } from '../../lib/notices';
+import { changed, movementsQuery, type StockRow } from './queries';
+
+const whole = (least: number, message: string) =>
+  z.string().check(z.trim(), z.refine((text) => /^\d{1,7}$/.test(text) && Number(text) >= least && Number(text) <= 1_000_000, message));
+const setSchema = z.object({
+  quantity: whole(0, 'Enter a whole number from 0 to 1,000,000.'),
+  low_stock_threshold: whole(0, 'Enter a whole number from 0 to 1,000,000.'),
+});
+const adjustSchema = z.object({
+  delta: z.string().check(z.trim(), z.refine((text) => /^[+-]?\d{1,7}$/.test(text) && Number(text) !== 0, 'Enter a whole number other than 0, such as -2 or 10.')),
+  reason: z.string().check(z.trim(), z.minLength(1, 'Enter a reason.'), z.maxLength(255, 'Enter at most 255 characters.')),
+});
+
+export function StockEditor({ row, onClose }: { row: StockRow; onClose: () => void }): ReactElement {
+  return (
+    <div className="stock-editor">
+      <p className="hint">
+        {row.quantity ?? 0} on the shelf, {row.reserved ?? 0} reserved, {row.available ?? 0} available
+      </p>
+      <div className="fields">
+        <SetForm key={`${String(row.quantity)}/${String(row.low_stock_threshold)}`} row={row} />
+        <AdjustForm row={row} />
+      </div>
+      <Movements id={row.book_id} />
+      <div className="row row-end"><button type="button" className="button button-quiet" onClick={onClose}>Close</button></div>
+    </div>
+  );
+}
+
+function SetForm({ row }: { row: StockRow }): ReactElement {
+  const [failure, setFailure] = useState<unknown>(null);
+  const form = useForm<z.infer<typeof setSchema>>({
+    resolver: zodResolver(setSchema),
+    defaultValues: { quantity: String(row.quantity ?? 0), low_stock_threshold: String(row.low_stock_threshold ?? 5) },
+  });
+  const { errors, isSubmitting } = form.formState;
+  const submit = form.handleSubmit(async (values) => {
+    setFailure(null);
+    try {
+      await admin().PUT('/admin/stock/{book_id}', {
+        params: { path: { book_id: row.book_id } },
+        body: { quantity: Number(values.quantity), low_stock_threshold: Number(values.low_stock_threshold) },
+      });
+      notify('Stock is set.');
+      await changed();
+    } catch (error) {
+      if (hasCode(error, 'below_reserved')) form.setError('quantity', { message: `Orders have reserved ${String(row.reserved ?? 0)} copies; enter at least as many.` }, { shouldFocus: true });
+      else setFailure(tieToFields(error, ['quantity', 'low_stock_threshold'], form.setError));
+    }
+  });
+  return (
+    <form className="form" noValidate aria-label="Set stock" onSubmit={(event) => void submit(event)}>
+      <h3>Set</h3>
+      <Field label="Copies on the shelf" inputMode="numeric" {...form.register('quantity')} error={errors.quantity?.message} />
+      <Field label="Low-stock threshold" inputMode="numeric" {...form.register('low_stock_threshold')} error={errors.low_stock_threshold?.message} />
+      <ErrorNote error={failure} />
+      <button type="submit" className="button" disabled={isSubmitting}>Set stock</button>
+    </form>
+  );
+}
+
+function AdjustForm({ row }: { row: StockRow }): ReactElement {
+  const [failure, setFailure] = useState<unknown>(null);
+  const form = useForm<z.infer<typeof adjustSchema>>({ resolver: zodResolver(adjustSchema), defaultValues: { delta: '', reason: '' } });
+  const { errors, isSubmitting } = form.formState;
+  const submit = form.handleSubmit(async (values) => {
+    setFailure(null);
+    try {
+      await admin().POST('/admin/stock/{book_id}/adjust', {
+        params: { path: { book_id: row.book_id } },
+        body: { delta: Number(values.delta), reason: values.reason },
+      });
+      form.reset();
+      notify('Stock is adjusted.');
+      await changed();
+    } catch (error) {
+      if (hasCode(error, 'below_reserved')) form.setError('delta', { message: 'Fewer copies would be left than orders have reserved.' }, { shouldFocus: true });
+      else setFailure(tieToFields(error, ['delta', 'reason'], form.setError));
+    }
+  });
+  return (
+    <form className="form" noValidate aria-label="Adjust stock" onSubmit={(event) => void submit(event)}>
+      <h3>Adjust</h3>
+      <Field label="Add or remove copies" inputMode="text" placeholder="-2" {...form.register('delta')} error={errors.delta?.message} />
+      <Field label="Reason" maxLength={255} {...form.register('reason')} error={errors.reason?.message} />
+      <ErrorNote error={failure} />
+      <button type="submit" className="button" disabled={isSubmitting}>Adjust stock</button>
+    </form>
+  );
+}
+
+function Movements({ id }: { id: string }): ReactElement {
+  const [page, setPage] = useState(1);
+  const { data, error } = useQuery(movementsQuery(id, page));
+  return (
+    <section aria-label="Movements">
+      <h3>Movements</h3>
+      <ErrorNote error={data ? null : error} />
+      {!data && !error ? <Loading /> : null}
+      {data?.items.length === 0 ? <p className="hint">None yet.</p> : null}
+      <ul className="movements">
+        {(data?.items ?? []).map((one) => (
+          <li key={one.id}>
+            <strong>{one.delta > 0 ? `+${String(one.delta)}` : String(one.delta)}</strong>
+            <span>{one.reason}{one.reserved_delta ? ` (reserved ${one.reserved_delta > 0 ? '+' : ''}${String(one.reserved_delta)})` : ''}</span>
+            <time dateTime={one.created_at}>{dateTime(one.created_at)}</time>
+          </li>
+        ))}
+      </ul>
+      {data && data.pages > 1 ? (
+        <div className="row">
+          <button type="button" className="link-button" disabled={page <= 1} onClick={() => { setPage(page - 1); }}>Newer</button>
+          <span className="hint">{page} of {data.pages}</span>
+          <button type="button" className="link-button" disabled={page >= data.pages} onClick={() => { setPage(page + 1); }}>Older</button>
+        </div>
+      ) : null}
+    </section>
+  );
+}

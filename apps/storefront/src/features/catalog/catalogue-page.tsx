@@ -1,0 +1,69 @@
+import { useQuery } from '@tanstack/react-query';
+import { Link, useNavigate, useSearch } from '@tanstack/react-router';
+import type { ReactElement } from 'react';
+import { Pagination } from '../../components/pagination';
+import { ErrorPanel, Panel, useTitle } from '../../components/states';
+import { plural } from '../../lib/format';
+import { BookGrid, GridSkeleton } from './book-grid';
+import { booksQuery, genresQuery, type Sort } from './queries';
+
+const SORTS: [Sort, string][] = [
+  ['title', 'Title, A to Z'],
+  ['-title', 'Title, Z to A'],
+  ['price', 'Price, low to high'],
+  ['-price', 'Price, high to low'],
+  ['-published_year', 'Published, newest first'],
+  ['published_year', 'Published, oldest first'],
+  ['-created_at', 'New in the shop'],
+];
+
+export function CataloguePage(): ReactElement {
+  const { page = 1, sort, genre } = useSearch({ from: '/' });
+  useTitle(genre ?? '');
+  const { data, error, isPending, isPlaceholderData, refetch } = useQuery(booksQuery({ page, sort, genre }));
+  const plain = page === 1 && genre === undefined;
+  return (
+    <>
+      <section className="hero" data-small={!plain}>
+        <h1>{genre ?? 'Books with room to think'}</h1>
+        {plain ? <p>Novels, ideas and old friends, chosen to be read with a pencil in hand.</p> : null}
+      </section>
+      <Tools genre={genre} sort={sort} count={data?.total} />
+      {isPending ? <GridSkeleton /> : null}
+      {error && !data ? <ErrorPanel error={error} onRetry={() => void refetch()} /> : null}
+      {data && data.items.length > 0 ? <BookGrid books={data.items} busy={isPlaceholderData} /> : null}
+      {data && data.items.length === 0 ? (
+        <Panel title="No books here">
+          <p>{data.total > 0 ? 'This page is beyond the last one.' : 'No book matches this choice.'}</p>
+          <p><Link className="button" to="/" search={{}}>Show all books</Link></p>
+        </Panel>
+      ) : null}
+      {data ? <Pagination page={page} pages={data.pages} /> : null}
+    </>
+  );
+}
+
+function Tools({ genre, sort, count }: { genre: string | undefined; sort: Sort | undefined; count: number | undefined }): ReactElement {
+  const navigate = useNavigate({ from: '/' });
+  const { data: genres } = useQuery(genresQuery);
+  const listed = genres ?? [];
+  return (
+    <form className="tools" aria-label="Choose books" onSubmit={(event) => { event.preventDefault(); }}>
+      <label>
+        Genre
+        <select value={genre ?? ''} onChange={(event) => void navigate({ search: { sort, genre: event.target.value || undefined } })}>
+          <option value="">All genres</option>
+          {genre !== undefined && !listed.some((one) => one.genre === genre) ? <option value={genre}>{genre}</option> : null}
+          {listed.map((one) => <option key={one.genre} value={one.genre}>{`${one.genre} (${String(one.count)})`}</option>)}
+        </select>
+      </label>
+      <label>
+        Sort by
+        <select value={sort ?? 'title'} onChange={(event) => void navigate({ search: { genre, sort: event.target.value === 'title' ? undefined : (event.target.value as Sort) } })}>
+          {SORTS.map(([value, words]) => <option key={value} value={value}>{words}</option>)}
+        </select>
+      </label>
+      <p className="tools-count" role="status">{count === undefined ? '' : plural(count, 'book')}</p>
+    </form>
+  );
+}

@@ -1,0 +1,64 @@
+import { useQuery } from '@tanstack/react-query';
+import { Link, useParams } from '@tanstack/react-router';
+import { useState, type ReactElement } from 'react';
+import { AddToCart } from '../../components/add-to-cart';
+import { Cover } from '../../components/cover';
+import { Quantity } from '../../components/quantity';
+import { ErrorPanel, Loading, Panel, useTitle } from '../../components/states';
+import { StockBadge } from '../../components/stock-badge';
+import type { Book } from '../../lib/api/client';
+import { isMissing } from '../../lib/api/errors';
+import { bookQuery, soldOut, useStock } from '../../lib/books';
+import { money } from '../../lib/format';
+
+export function ProductPage(): ReactElement {
+  const { id } = useParams({ from: '/books/$id' });
+  const { data, error, refetch } = useQuery(bookQuery(id));
+  useTitle(data?.title ?? (isMissing(error) ? 'Book not found' : 'Book'));
+  if (isMissing(error)) {
+    return (
+      <Panel title="Book not found" level="h1" mark="404">
+        <p>We do not sell this book, or no longer.</p>
+        <p><Link className="button" to="/">Browse the catalogue</Link></p>
+      </Panel>
+    );
+  }
+  if (data) return <Product key={data.id} book={data} />;
+  return error ? <ErrorPanel error={error} level="h1" onRetry={() => void refetch()} /> : <Loading label="Loading the book" />;
+}
+
+function Product({ book }: { book: Book }): ReactElement {
+  const [quantity, setQuantity] = useState(1);
+  const stock = useStock([book.id])(book.id);
+  const none = soldOut(stock);
+  return (
+    <article className="product">
+      <div className="product-cover"><Cover title={book.title} author={book.author} url={book.cover_url} eager /></div>
+      <div className="product-text">
+        {book.genre ? <p className="kicker"><Link to="/" search={{ genre: book.genre }}>{book.genre}</Link></p> : null}
+        <h1>{book.title}</h1>
+        <p className="byline">by {book.author}</p>
+        <p className="product-price"><span className="price">{money(book.price)}</span> <StockBadge info={stock} exact /></p>
+        {stock.state === 'unknown' ? <p className="hint">Stock cannot be checked just now. You can still put the book into your cart.</p> : null}
+        <div className="buy">
+          <Quantity label="Copies" value={quantity} onChange={setQuantity} disabled={none} />
+          <AddToCart bookId={book.id} title={book.title} quantity={quantity} disabled={none} className="button button-large" />
+        </div>
+        {stock.available !== undefined && quantity > stock.available && !none ? (
+          <p className="note" role="status">Only {stock.available} of them can be delivered now.</p>
+        ) : null}
+        {book.description ? <p className="description">{book.description}</p> : null}
+        <dl className="facts">
+          <Fact name="Author" value={book.author} />
+          <Fact name="Genre" value={book.genre} />
+          <Fact name="Published" value={book.published_year === null ? null : String(book.published_year)} />
+          <Fact name="ISBN" value={book.isbn} />
+        </dl>
+      </div>
+    </article>
+  );
+}
+
+function Fact({ name, value }: { name: string; value: string | null }): ReactElement {
+  return <div><dt>{name}</dt><dd>{value ?? 'not given'}</dd></div>;
+}

@@ -1,0 +1,168 @@
+import { zodResolver } from '@hookform/resolvers/zod';
+import { useQuery } from '@tanstack/react-query';
+import { Link, useNavigate } from '@tanstack/react-router';
+import { useRef, useState, type ReactElement } from 'react';
+import { useForm } from 'react-hook-form';
+import { Field } from '../../components/field';
+import { ErrorNote, ErrorPanel, Loading, Panel, useTitle } from '../../components/states';
+import { body, ecom, type Cart, type Order } from '../../lib/api/client';
+import { ApiError, hasCode, NetworkError } from '../../lib/api/errors';
+import { cartQuery } from '../../lib/cart/cart';
+import { tieToFields } from '../../lib/form-errors';
+import { money } from '../../lib/format';
+import { queryClient } from '../../lib/query';
+import { closeAttempt, keyFor } from './attempt';
+import { FIELDS, shippingSchema, type Shipping } from './schema';
+
+export function CheckoutPage(): ReactElement {
+  useTitle('Checkout');
+  const { data, error, refetch } = useQuery(cartQuery);
+  const [done, setDone] = useState(false);
+  if (done) return <Loading label="Your order is placed" />;
+  if (!data) return error ? <ErrorPanel error={error} level="h1" onRetry={() => void refetch()} /> : <Loading label="Loading the checkout" />;
+  if (data.count === 0) return <NothingToOrder />;
+  return <Checkout cart={data} onDone={() => { setDone(true); }} />;
+}
+
+function NothingToOrder(): ReactElement {
+  // An attempt whose answer got lost has emptied the cart: the next order is another one.
+  closeAttempt();
+  return (
+    <Panel title="Your cart is empty" level="h1" mark="∅">
+      <p>There is nothing to order. If you just placed an order, you find it among your orders.</p>
+      <p className="row">
+        <Link className="button" to="/">Browse the catalogue</Link>
+        <Link className="button button-quiet" to="/orders">Your orders</Link>
+      </p>
+    </Panel>
+  );
+}
+
+async function place(cart: Cart, address: Shipping): Promise<Order> {
+  const order = { shipping: { ...address, line2: address.line2 || null }, expected_total: cart.total };
+  const lines = cart.items.map((item) => [item.book_id, item.quantity]);
+  const key = await keyFor({ order, lines });
+  try {
+    const placed = await body(ecom().POST('/ecom/checkout', { params: { header: { 'Idempotency-Key': key } }, body: order }));
+    closeAttempt();
+    return placed;
+  } catch (error) {
+    // Only a clear refusal ends the attempt: what got no answer may have been ordered.
+    if (error instanceof ApiError && error.status < 500 && error.status !== 429 && error.status !== 401) closeAttempt();
+    throw error;
+  }
+}
+
+function Checkout({ cart, onDone }: { cart: Cart; onDone: () => void }): ReactElement {
+  const navigate = useNavigate();
+  const [failure, setFailure] = useState<unknown>(null);
+  const [seen, setSeen] = useState(cart.total);
+  const running = useRef(false);
+  const form = useForm<Shipping>({
+    resolver: zodResolver(shippingSchema),
+    defaultValues: { name: '', line1: '', line2: '', city: '', postal_code: '', country: '' },
+    mode: 'onTouched',
+  });
+  const { errors, isSubmitting } = form.formState;
+  const send = async (address: Shipping) => {
+    // State comes a moment after a double click.
+    if (running.current) return;
+    running.current = true;
+    setFailure(null);
+    try {
+      const order = await place(cart, address);
+      queryClient.setQueryData(['order', order.id], order);
+      queryClient.setQueryData<Cart>(['cart'], { items: [], count: 0, total: '0.00' });
+      onDone();
+      void queryClient.invalidateQueries({ queryKey: ['cart'] });
+      void queryClient.invalidateQueries({ queryKey: ['stock'] });
+      queryClient.removeQueries({ queryKey: ['orders'] });
+      await navigate({ to: '/order-confirmation/$id', params: { id: order.id }, replace: true });
+    } catch (error) {
+      setFailure(tieToFields(error, FIELDS, form.setError));
+      if (hasCode(error, 'price_changed') || hasCode(error, 'out_of_stock') || hasCode(error, 'cart_empty')) {
+        if (hasCode(error, 'cart_empty')) closeAttempt();
+        await queryClient.refetchQueries({ queryKey: ['cart'] });
+        void queryClient.invalidateQueries({ queryKey: ['stock'] });
+      }
+    } finally {
+      running.current = false;
+    }
+  };
+  const bind = (name: keyof Shipping) => ({ ...form.register(name), error: errors[name]?.message });
+  const missing = hasCode(failure, 'out_of_stock') ? (failure.problem.book_ids ?? []) : [];
+  return (
+    <>
+      <h1>Checkout</h1>
+      <div className="split">
+        <form className="form" noValidate onSubmit={(event) => void form.handleSubmit(send)(event)} aria-label="Delivery address">
+          <fieldset>
+            <legend>Where shall the books go?</legend>
+            <Field label="Full name" autoComplete="name" maxLength={100} {...bind('name')} />
+            <Field label="Street and number" autoComplete="address-line1" maxLength={255} {...bind('line1')} />
+            <Field label="Flat, floor, company" optional autoComplete="address-line2" maxLength={255} {...bind('line2')} />
+            <div className="fields">
+              <Field label="Postal code" autoComplete="postal-code" maxLength={20} {...bind('postal_code')} />
+              <Field label="City" autoComplete="address-level2" maxLength={100} {...bind('city')} />
+            </div>
+            <Field label="Country" autoComplete="country-name" maxLength={60} {...bind('country')} />
+          </fieldset>
+          <Failure error={failure} cart={cart} onAccept={() => { setSeen(cart.total); setFailure(null); }} />
+          <button type="submit" className="button button-large" disabled={isSubmitting}>{isSubmitting ? 'Placing your order…' : `Place order · ${money(cart.total)}`}</button>
+          <p className="hint">You pay on delivery. Nothing is charged now.</p>
+        </form>
+        <OrderSummary cart={cart} missing={missing} before={seen} />
+      </div>
+    </>
+  );
+}
+
+function Failure({ error, cart, onAccept }: { error: unknown; cart: Cart; onAccept: () => void }): ReactElement | null {
+  if (hasCode(error, 'price_changed')) {
+    return (
+      <div className="note note-bad" role="alert">
+        <p><strong>The price has changed.</strong> The new total is <strong>{money(error.problem.total ?? cart.total)}</strong>. Nothing was ordered yet.</p>
+        <button type="button" className="link-button" onClick={onAccept}>I have seen it</button>
+      </div>
+    );
+  }
+  if (hasCode(error, 'out_of_stock')) {
+    return (
+      <p className="note note-bad" role="alert">
+        <strong>Some books cannot be delivered in this quantity.</strong> They are marked in the summary; nothing was ordered. <Link to="/cart">Change your cart</Link>
+      </p>
+    );
+  }
+  if (error instanceof NetworkError) {
+    return (
+      <p className="note note-bad" role="alert">
+        <strong>No answer came.</strong> Press “Place order” again once you are connected: the same order is never made twice.
+      </p>
+    );
+  }
+  return <ErrorNote error={error} />;
+}
+
+function OrderSummary({ cart, missing, before }: { cart: Cart; missing: string[]; before: string }): ReactElement {
+  return (
+    <aside className="summary" aria-label="Order summary">
+      <h2>Your order</h2>
+      <ul className="summary-lines">
+        {cart.items.map((item) => (
+          <li key={item.id} data-missing={missing.includes(item.book_id)}>
+            <span>{item.quantity} × {item.title}{missing.includes(item.book_id) ? <strong className="field-error">Not enough in stock</strong> : null}</span>
+            <span>{money(item.line_total)}</span>
+          </li>
+        ))}
+      </ul>
+      <dl>
+        <div><dt>Delivery</dt><dd>Free</dd></div>
+        <div className="summary-total">
+          <dt>Total</dt>
+          <dd data-testid="checkout-total">{before !== cart.total ? <s>{money(before)}</s> : null} {money(cart.total)}</dd>
+        </div>
+      </dl>
+      <p><Link to="/cart">Change your cart</Link></p>
+    </aside>
+  );
+}

@@ -1,0 +1,108 @@
+import { beforeEach, expect, test, vi } from 'vitest';
+import { ApiError, NetworkError } from './errors';
+
+const auth = vi.hoisted(() => ({ token: undefined as string | undefined, renew: () => Promise.resolve(false) }));
+vi.mock('../auth/session', () => ({ accessToken: () => auth.token, ready: () => Promise.resolve(), renew: () => auth.renew() }));
+
+const { forgetCsrf, send } = await import('./client');
+
+type Answer = [number, unknown?, Record<string, string>?] | Error;
+let asked: Request[];
+
+function answers(...queue: Answer[]): void {
+  vi.stubGlobal('fetch', (request: Request) => {
+    asked.push(request);
+    const next = queue.shift();
+    if (next === undefined) throw new Error(`unexpected ${request.method} ${request.url}`);
+    if (next instanceof Error) return Promise.reject(next);
+    const [status, json, headers] = next;
+    return Promise.resolve(new Response(json === undefined ? null : JSON.stringify(json), { status, headers: headers ?? {} }));
+  });
+}
+const problem = (status: number, code: string): Answer => [status, { status, code, title: code, detail: '', errors: [] }];
+const get = (path: string) => send(new Request(`https://api.test${path}`));
+const post = (path: string) => send(new Request(`https://api.test${path}`, { method: 'POST', body: '{"a":1}' }));
+const seen = () => asked.map((one) => `${one.method} ${new URL(one.url).pathname}`);
+
+beforeEach(() => {
+  asked = [];
+  auth.token = 'token-1';
+  auth.renew = () => {
+    auth.token = 'token-2';
+    return Promise.resolve(true);
+  };
+  forgetCsrf();
+});
+
+test('public reads carry no token', async () => {
+  answers([200, {}], [200, []]);
+  await get('/ecom/books?page=1');
+  await get('/inven/stock/bulk?book_ids=1');
+  expect(asked.map((one) => one.headers.get('Authorization'))).toEqual([null, null]);
+});
+
+test('changes carry the token and one CSRF token for all of them', async () => {
+  answers([200, { token: 'csrf-1' }], [200, {}], [200, {}]);
+  await post('/ecom/cart/items');
+  await post('/ecom/cart/items');
+  expect(seen()).toEqual(['GET /ecom/csrf-token', 'POST /ecom/cart/items', 'POST /ecom/cart/items']);
+  expect(asked.slice(1).map((one) => [one.headers.get('Authorization'), one.headers.get('X-CSRF-Token')])).toEqual([['Bearer token-1', 'csrf-1'], ['Bearer token-1', 'csrf-1']]);
+});
+
+test('a refused CSRF token is fetched anew and the change sent once more, with its body', async () => {
+  answers([200, { token: 'csrf-1' }], problem(403, 'csrf_invalid'), [200, { token: 'csrf-2' }], [200, { done: true }]);
+  expect(await (await post('/ecom/cart/items')).json()).toEqual({ done: true });
+  expect(asked[3]!.headers.get('X-CSRF-Token')).toBe('csrf-2');
+  expect(await asked[3]!.text()).toBe('{"a":1}');
+});
+
+test('a second refusal is told, not tried again', async () => {
+  answers([200, { token: 'csrf-1' }], problem(403, 'csrf_invalid'), [200, { token: 'csrf-2' }], problem(403, 'csrf_invalid'));
+  await expect(post('/ecom/cart/items')).rejects.toMatchObject({ status: 403, code: 'csrf_invalid' });
+  expect(asked).toHaveLength(4);
+});
+
+test('another 403 is told at once', async () => {
+  answers([200, { token: 'csrf-1' }], problem(403, 'forbidden'));
+  await expect(post('/admin/books')).rejects.toMatchObject({ code: 'forbidden' });
+});
+
+test('a failed CSRF fetch is not remembered', async () => {
+  answers(problem(503, 'dependency_unavailable'), [200, { token: 'csrf-1' }], [200, {}]);
+  await expect(post('/ecom/cart/items')).rejects.toMatchObject({ status: 503 });
+  await post('/ecom/cart/items');
+  expect(asked).toHaveLength(3);
+});
+
+test.each<[string, Answer]>([['a 401', problem(401, 'unauthenticated')], ['a failure without a status', new TypeError('Failed to fetch')]])('%s: one renewal, one more try', async (_, first) => {
+  answers(first, [200, { items: [] }]);
+  await get('/ecom/cart');
+  expect(asked.map((one) => one.headers.get('Authorization'))).toEqual(['Bearer token-1', 'Bearer token-2']);
+});
+
+test('without a session a 401 is told and nothing is renewed', async () => {
+  auth.token = undefined;
+  auth.renew = () => Promise.reject(new Error('renewed'));
+  answers(problem(401, 'unauthenticated'));
+  await expect(get('/ecom/cart')).rejects.toMatchObject({ status: 401 });
+});
+
+test('a refused renewal tells the 401', async () => {
+  auth.renew = () => Promise.resolve(false);
+  answers(problem(401, 'unauthenticated'));
+  await expect(get('/ecom/cart')).rejects.toMatchObject({ status: 401 });
+});
+
+test('offline is told at once, without a renewal', async () => {
+  vi.spyOn(navigator, 'onLine', 'get').mockReturnValue(false);
+  answers(new TypeError('Failed to fetch'));
+  await expect(get('/ecom/cart')).rejects.toBeInstanceOf(NetworkError);
+});
+
+test('Retry-After is kept, and a body that is no problem becomes one', async () => {
+  answers([429, { code: 'rate_limited', errors: [] }, { 'Retry-After': '7' }], [502]);
+  await expect(get('/ecom/books')).rejects.toMatchObject({ retryAfter: 7, code: 'rate_limited' });
+  const error: unknown = await get('/ecom/books').catch((caught: unknown) => caught);
+  expect(error).toBeInstanceOf(ApiError);
+  expect(error).toMatchObject({ status: 502, code: 'http_502' });
+});

@@ -1,0 +1,114 @@
+import createClient from 'openapi-fetch';
+import { accessToken, ready, renew } from '../auth/session';
+import { config } from '../config';
+import { NetworkError, toApiError, type ApiError } from './errors';
+import type { paths as Admin, components as AdminParts } from './generated/admin';
+import type { paths as Ecom, components as EcomParts } from './generated/ecom';
+import type { paths as Inventory, components as InventoryParts } from './generated/inventory';
+
+type Parts = EcomParts['schemas'];
+export type Book = Parts['Book'];
+export type BookPage = Parts['Page_Book_'];
+export type Cart = Parts['Cart'];
+export type CartLine = Parts['CartLine'];
+export type MergedCart = Parts['MergedCart'];
+export type Order = Parts['OrderDetail'];
+export type OrderStatus = Parts['Status'];
+export type Stock = InventoryParts['schemas']['Stock'];
+export type AdminSchemas = AdminParts['schemas'];
+
+// Read by everybody and cached by anybody: sent without a token, thus without a preflight.
+const PUBLIC = /^\/(?:ecom\/(?:books|genres)|inven\/)/;
+const SAFE = ['GET', 'HEAD'];
+let csrf: Promise<string> | undefined;
+
+export const forgetCsrf = (): void => { csrf = undefined; };
+
+async function fetchCsrf(): Promise<string> {
+  const answer = await once(new Request(`${config().api}/ecom/csrf-token`, { cache: 'no-store' }));
+  if (!answer.ok) throw await toApiError(answer);
+  return ((await answer.json()) as { token: string }).token;
+}
+
+/** One token serves the session; a failed attempt is not remembered. */
+function csrfToken(): Promise<string> {
+  csrf ??= fetchCsrf().catch((error: unknown) => {
+    csrf = undefined;
+    throw error;
+  });
+  return csrf;
+}
+
+async function attempt(request: Request): Promise<Response> {
+  const token = accessToken();
+  if (token !== undefined) request.headers.set('Authorization', `Bearer ${token}`);
+  return fetch(request);
+}
+
+/**
+ * Send with the access token. A refused token, which the gateway's answers show only as a failure without a status,
+ * is renewed once and the request sent once more (SPEC 4.1).
+ */
+async function once(request: Request): Promise<Response> {
+  const spare = request.clone();
+  let refused: Response | undefined;
+  try {
+    refused = await attempt(request);
+    if (refused.status !== 401) return refused;
+  } catch (error) {
+    if (request.signal.aborted) throw error;
+    if (!navigator.onLine) throw new NetworkError('offline');
+  }
+  const renewed = accessToken() !== undefined && (await renew());
+  if (!renewed) {
+    if (refused === undefined) throw new NetworkError('no answer');
+    return refused;
+  }
+  try {
+    return await attempt(spare);
+  } catch {
+    throw new NetworkError('no answer');
+  }
+}
+
+/** `fetch` for the shop's APIs: only successes return; everything else is an ApiError or a NetworkError. */
+export async function send(request: Request): Promise<Response> {
+  if (PUBLIC.test(new URL(request.url).pathname)) {
+    const answer = await fetch(request).catch((error: unknown) => {
+      throw request.signal.aborted ? error : new NetworkError('no answer');
+    });
+    return passed(answer);
+  }
+  await ready();
+  if (SAFE.includes(request.method)) return passed(await once(request));
+  const spare = request.clone();
+  request.headers.set('X-CSRF-Token', await csrfToken());
+  const answer = await once(request);
+  if (answer.status !== 403) return passed(answer);
+  const refusal: ApiError = await toApiError(answer);
+  if (refusal.code !== 'csrf_invalid') throw refusal;
+  forgetCsrf();
+  spare.headers.set('X-CSRF-Token', await csrfToken());
+  return passed(await once(spare));
+}
+
+async function passed(answer: Response): Promise<Response> {
+  if (!answer.ok) throw await toApiError(answer);
+  return answer;
+}
+
+function make<Paths extends object>() {
+  let client: ReturnType<typeof createClient<Paths>> | undefined;
+  return () => (client ??= createClient<Paths>({ baseUrl: config().api, fetch: send }));
+}
+
+export const ecom = make<Ecom>();
+export const inventory = make<Inventory>();
+export const admin = make<Admin>();
+
+/** The body of a success. */
+export async function body<T>(answer: Promise<{ data?: T }>): Promise<T> {
+  const { data } = await answer;
+  if (data === undefined) throw new Error('the answer has no body');
+  return data;
+}

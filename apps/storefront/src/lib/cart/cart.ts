@@ -1,0 +1,33 @@
+import { queryOptions, useQuery } from '@tanstack/react-query';
+import { body, ecom, type Cart } from '../api/client';
+import { ApiError } from '../api/errors';
+import { ready, useSession } from '../auth/session';
+import { queryClient } from '../query';
+import { addToGuestCart, guestCount, useGuestCart } from './guest-cart';
+
+export const cartQuery = queryOptions({
+  queryKey: ['cart'],
+  queryFn: ({ signal }): Promise<Cart> => body(ecom().GET('/ecom/cart', { signal })),
+  refetchOnWindowFocus: true,
+});
+
+/** Copies in the cart; undefined while not known. */
+export function useCartCount(): number | undefined {
+  const session = useSession();
+  const guest = useGuestCart();
+  const { data } = useQuery({ ...cartQuery, enabled: session.status === 'signed-in' });
+  if (session.status === 'signed-in') return data?.count;
+  return guestCount(guest);
+}
+
+const fullCart = (): ApiError => new ApiError({ status: 409, code: 'cart_full', title: 'Conflict', detail: '', errors: [] });
+
+/** Add copies to whichever cart is the visitor's; fails with an ApiError or a NetworkError. */
+export async function addToCart(bookId: string, quantity: number): Promise<void> {
+  const session = await ready();
+  if (session.status !== 'signed-in') {
+    if (!addToGuestCart(bookId, quantity)) throw fullCart();
+    return;
+  }
+  queryClient.setQueryData(['cart'], await body(ecom().POST('/ecom/cart/items', { body: { book_id: bookId, quantity } })));
+}

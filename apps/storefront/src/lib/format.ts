@@ -1,0 +1,17 @@
+const dollars = new Intl.NumberFormat('en-US', { style: 'currency', currency: 'USD' });
+const day = new Intl.DateTimeFormat('en-US', { dateStyle: 'medium' });
+const moment = new Intl.DateTimeFormat('en-US', { dateStyle: 'medium', timeStyle: 'short' });
+
+/** A decimal string of the API as money: `9.9` gives `$9.90`. */
+export const money = (amount: string): string => dollars.format(Number(amount));
+export const date = (iso: string): string => day.format(new Date(iso));
+export const dateTime = (iso: string): string => moment.format(new Date(iso));
+/** What people read to each other of an order's id. */
+export const orderNumber = (id: string): string => id.slice(0, 8).toUpperCase();
+export const plural = (count: number, one: string, many = `${one}s`): string => `${String(count)} ${count === 1 ? one : many}`;
+
+/** Sum of price times quantity, exact in cents. */
+export function total(lines: { price: string; quantity: number }[]): string {
+  const cents = lines.reduce((sum, line) => sum + Math.round(Number(line.price) * 100) * line.quantity, 0);
+  return (cents / 100).toFixed(2);
+}

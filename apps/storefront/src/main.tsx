@@ -1,0 +1,21 @@
+import { createRoot } from 'react-dom/client';
+import { App } from './app/app';
+import { loadConfig } from './lib/config';
+import './styles/base.css';
+import './styles/layout.css';
+import './styles/parts.css';
+import './styles/pages.css';
+
+const root = createRoot(document.getElementById('root') as HTMLElement);
+loadConfig().then(
+  () => { root.render(<App />); },
+  () => {
+    root.render(
+      <main className="fatal">
+        <h1>The shop could not be opened</h1>
+        <p>Please check your connection, then reload the page.</p>
+        <button type="button" className="button" onClick={() => { window.location.reload(); }}>Reload</button>
+      </main>,
+    );
+  },
+);

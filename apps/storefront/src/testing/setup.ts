@@ -1,0 +1,11 @@
+import '@testing-library/jest-dom/vitest';
+import { cleanup } from '@testing-library/react';
+import { afterEach, beforeEach } from 'vitest';
+import { setConfig } from '../lib/config';
+
+beforeEach(() => {
+  localStorage.clear();
+  sessionStorage.clear();
+  setConfig({ api: 'https://api.test', issuer: 'https://id.test/realms/bookstore', clientId: 'ui-client', coverPrefixes: [] });
+});
+afterEach(cleanup);

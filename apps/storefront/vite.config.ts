@@ -1,0 +1,32 @@
+import path from 'node:path';
+import react from '@vitejs/plugin-react';
+import type { Plugin } from 'vite';
+import { defineConfig } from 'vitest/config';
+
+/** The one font is asked for with the page, not only once a style names it. */
+function preloadFont(): Plugin {
+  return {
+    name: 'preload-font',
+    transformIndexHtml: {
+      order: 'post',
+      handler(_, { bundle, path: page }) {
+        const font = Object.keys(bundle ?? {}).find((name) => /fraunces-latin-wght-normal.*\.woff2$/.test(name));
+        if (font === undefined || page !== '/index.html') return [];
+        return [{ tag: 'link', injectTo: 'head', attrs: { rel: 'preload', href: `/${font}`, as: 'font', type: 'font/woff2', crossorigin: true } }];
+      },
+    },
+  };
+}
+
+export default defineConfig({
+  plugins: [react(), preloadFont()],
+  build: {
+    target: 'es2023',
+    modulePreload: { polyfill: false },
+    // An inlined asset would be a data: address, which the policy forbids for all but pictures.
+    assetsInlineLimit: 0,
+    reportCompressedSize: false,
+    rolldownOptions: { input: ['index.html', 'silent-callback.html'].map((page) => path.resolve(import.meta.dirname, page)) },
+  },
+  test: { environment: 'jsdom', setupFiles: ['src/testing/setup.ts'], include: ['src/**/*.test.{ts,tsx}'], restoreMocks: true, unstubGlobals: true },
+});
