@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import ssl
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import httpx2
@@ -13,6 +14,15 @@ from .signin import Hidden, Places, Shopper, bearer, browser
 
 # A password check costs Keycloak 0.1 s of processor time.
 AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class Account:
+    """Somebody who can sign in; ``sub`` is the user's id, as tokens name it."""
+
+    sub: str
+    username: str
+    password: Hidden
 
 
 class People:
@@ -44,7 +54,11 @@ class People:
         """One new customer, signed in."""
         return self.customers(1)[0]
 
-    def _customer(self, headers: dict[str, str]) -> Shopper:
+    def account(self) -> Account:
+        """A new customer who has not signed in yet."""
+        return self._account(self._bearer())
+
+    def _account(self, headers: dict[str, str]) -> Account:
         name, password = f"live-{secrets.token_hex(6)}", Hidden(secrets.token_urlsafe(18))
         user: dict[str, Any] = {
             "username": name, "email": f"{name}@bookstore.test", "firstName": "Live", "lastName": "Test", "enabled": True,
@@ -52,8 +66,13 @@ class People:
         }  # fmt: skip
         answer = self._admin.post(self._users, json=user, headers=headers)
         assert answer.status_code == 201, f"no user was made: {answer.status_code}"
-        self._made.append(httpx2.URL(answer.headers["location"]).path.rpartition("/")[2])
-        shopper = Shopper(self._trust, self._places, name, password)
+        made = Account(httpx2.URL(answer.headers["location"]).path.rpartition("/")[2], name, password)
+        self._made.append(made.sub)
+        return made
+
+    def _customer(self, headers: dict[str, str]) -> Shopper:
+        account = self._account(headers)
+        shopper = Shopper(self._trust, self._places, account.username, account.password)
         self._shoppers.append(shopper)
         return shopper
 

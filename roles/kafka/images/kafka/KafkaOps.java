@@ -21,6 +21,7 @@ import org.apache.kafka.clients.admin.RecordsToDelete;
 import org.apache.kafka.clients.admin.TopicDescription;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.TopicPartition;
@@ -87,6 +88,11 @@ public final class KafkaOps {
         first.put(new TopicPartition(name, one.partition()), OffsetSpec.earliest());
         last.put(new TopicPartition(name, one.partition()), OffsetSpec.latest());
       }));
+      // Before the ends: a group that is at work meanwhile must not seem to be beyond them.
+      Map<String, Map<TopicPartition, OffsetAndMetadata>> committed = new TreeMap<>();
+      for (var listing : admin.listGroups().all().get()) {
+        committed.put(listing.groupId(), admin.listConsumerGroupOffsets(listing.groupId()).partitionsToOffsetAndMetadata().get());
+      }
       var begins = admin.listOffsets(first).all().get();
       var ends = admin.listOffsets(last).all().get();
       ObjectNode answer = JSON.createObjectNode();
@@ -111,17 +117,15 @@ public final class KafkaOps {
         topic.put("end", end);
       }
       ObjectNode groups = answer.putObject("groups");
-      for (var listing : admin.listGroups().all().get()) {
-        ObjectNode group = groups.putObject(listing.groupId());
-        var committed = admin.listConsumerGroupOffsets(listing.groupId()).partitionsToOffsetAndMetadata().get();
+      committed.forEach((name, offsets) -> {
         Map<String, Long> lags = new TreeMap<>();
-        committed.forEach((partition, offset) -> {
+        offsets.forEach((partition, offset) -> {
           if (offset != null && ends.containsKey(partition)) {
             lags.merge(partition.topic(), ends.get(partition).offset() - offset.offset(), Long::sum);
           }
         });
-        lags.forEach(group::put);
-      }
+        lags.forEach(groups.putObject(name)::put);
+      });
       return answer;
     }
   }

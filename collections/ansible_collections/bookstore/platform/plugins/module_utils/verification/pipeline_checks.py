@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 
-from ansible_collections.bookstore.platform.plugins.module_utils.verification import pipeline
 from ansible_collections.bookstore.platform.plugins.module_utils.verification.model import (
     Context,
     Finding,
@@ -47,9 +46,14 @@ def topics(wanted: Object, seen: Object) -> Finding:
 @_observed
 def consumers(wanted: Object, seen: Object) -> Finding:
     """The workers have consumed every event."""
-    behind = pipeline.lags(seen["groups"], wanted["groups"])
-    faults = [f"group {name} has {lag} events before it" for name, lag in behind.items() if lag]
-    faults += [f"group {name} has never consumed anything" for name in wanted["groups"] if name not in behind]
+    groups = {name: seen["groups"].get(name) for name in wanted["groups"]}
+    faults = [
+        f"group {name} has {lag} events of {topic} to read"
+        for name, lags in groups.items()
+        for topic, lag in (lags or {}).items()
+        if int(lag)
+    ]
+    faults += [f"group {name} has never consumed anything" for name, lags in groups.items() if lags is None]
     return verdict(faults, f"no event waits for {', '.join(wanted['groups'])}")
 
 
