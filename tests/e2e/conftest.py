@@ -12,7 +12,7 @@ import os
 import re
 import ssl
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,18 @@ from playwright.sync_api import Browser, Page, expect
 
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
 from tests.live.conftest import (  # noqa: F401 (fixtures)
-    API, CONSOLE, PLACES, SHOP_ORIGIN, STATE, analytics_sql, api, cluster, ecom_sql, inventory_sql, secret, trust,
+    API,
+    CONSOLE,
+    PLACES,
+    SHOP_ORIGIN,
+    STATE,
+    analytics_sql,
+    api,
+    cluster,
+    ecom_sql,
+    inventory_sql,
+    secret,
+    trust,
 )  # fmt: skip
 from tests.live.goods import Goods, Sql
 from tests.live.people import Account, People
@@ -46,9 +57,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Let the fixtures know, when they end, how the test went."""
-    report: Any = yield
+    report = yield
     item.stash.setdefault(REPORT, {})[report.when] = report
     return report
 

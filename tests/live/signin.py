@@ -37,6 +37,14 @@ class SignInError(AssertionError):
     """Keycloak did not do what the flow foresees; the text quotes a status, never a body."""
 
 
+class NoCsrfTokenError(AssertionError):
+    """The API handed out no CSRF token; ``status`` is its answer."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"no CSRF token: {status}")
+        self.status = status
+
+
 @dataclass(frozen=True)
 class Places:
     """Where the platform answers: origins without a path."""
@@ -168,7 +176,8 @@ class Shopper:
         """The X-CSRF-Token header; one token serves the whole session."""
         if self._csrf is None:
             answer = self.client.get(f"{self.places.api}/ecom/csrf-token", headers=self.bearer())
-            assert answer.status_code == 200, f"no CSRF token: {answer.status_code}"
+            if answer.status_code != 200:
+                raise NoCsrfTokenError(answer.status_code)
             self._csrf = Hidden(answer.json()["token"])
         return {"X-CSRF-Token": self._csrf}
 

@@ -15,7 +15,7 @@ import httpx2
 
 from ..goods import Goods
 from ..people import People
-from ..signin import Shopper
+from ..signin import NoCsrfTokenError, Shopper
 
 # SPEC 5.1 allows each customer ten checkouts a minute.
 PAUSE_S = 6.5
@@ -102,6 +102,10 @@ class Stream:
                 assert answer.status_code >= 500 or answer.status_code == 429, f"{method} {path}: {answer.status_code} {answer.text}"
             except httpx2.TransportError as error:
                 self.told[type(error).__name__] += 1
+            except NoCsrfTokenError as error:
+                if error.status < 500:
+                    raise
+                self.told[f"csrf-token {error.status}"] += 1
             assert time.monotonic() < end, f"{method or 'checkout'} {path}: no answer within {PATIENCE_S:g} s; {self.told}"
             if self._over.wait(1.0):
                 # One more try of what may have been placed already, so that no order is forgotten.

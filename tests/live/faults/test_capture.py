@@ -164,7 +164,7 @@ def test_a_column_is_added_to_a_source_table(stream: Stream, ecom_sql: Sql, conv
     broken_at = time.monotonic()
     ecom_sql("ALTER TABLE books ADD COLUMN fault_note text DEFAULT 'new'")
     try:
-        ecom_sql(f"UPDATE books SET price = price + 1, fault_note = 'changed' WHERE id = '{stream.ids[0]}'")
+        ecom_sql(f"UPDATE books SET title = title || '!', fault_note = 'changed' WHERE id = '{stream.ids[0]}'")
         stream.wait(6)
         converges(broken_at)
     finally:
