@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
 from tests.live.conftest import (  # noqa: F401 (fixtures)
@@ -72,14 +72,29 @@ def failed(item: pytest.Item) -> bool:
 
 
 @pytest.fixture(scope="session")
-def browser_home(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
-    """A home folder whose certificate store trusts the platform's authority; Chromium looks nowhere else."""
-    home = tmp_path_factory.mktemp("home")
-    store, authority = home / ".pki" / "nssdb", home / "ca.crt"
-    store.mkdir(parents=True)
+def authority(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
+    """The certificate of the platform's authority, as a file."""
     found = cluster.get("Secret", "gateway", "bookstore-gateway-tls")
     assert found is not None, "gateway/bookstore-gateway-tls does not exist; run make up"
-    authority.write_bytes(base64.b64decode(found["data"]["ca.crt"]))
+    path = tmp_path_factory.mktemp("authority") / "ca.crt"
+    path.write_bytes(base64.b64decode(found["data"]["ca.crt"]))
+    return path
+
+
+@pytest.fixture(scope="session")
+def playwright(authority: Path) -> Iterator[Playwright]:
+    """Playwright, whose own requests (``route.fetch``) trust that authority, too."""
+    os.environ["NODE_EXTRA_CA_CERTS"] = str(authority)
+    with sync_playwright() as driver:
+        yield driver
+
+
+@pytest.fixture(scope="session")
+def browser_home(authority: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home folder whose certificate store trusts the platform's authority; Chromium looks nowhere else."""
+    home = tmp_path_factory.mktemp("home")
+    store = home / ".pki" / "nssdb"
+    store.mkdir(parents=True)
     for command in (["-N", "--empty-password"], ["-A", "-n", "bookstore", "-t", "C,,", "-i", str(authority)]):
         subprocess.run(["certutil", "-d", f"sql:{store}", *command], check=True, capture_output=True)
     return home
@@ -116,10 +131,9 @@ def customer(everyone: People) -> Shopper:
 
 
 @pytest.fixture(scope="session")
-def admin(trust: ssl.SSLContext, secret: Callable[[str, str], Hidden]) -> Iterator[Shopper]:  # noqa: F811
-    """The demo administrator in a session of this worker's own, as an API client."""
-    with Shopper(trust, PLACES, "admin1", secret("demo-users", "admin1")) as shopper:
-        yield shopper
+def admin(everyone: People) -> Shopper:
+    """The worker's administrator, as an API client."""
+    return everyone.administrator()
 
 
 @pytest.fixture

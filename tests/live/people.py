@@ -54,6 +54,16 @@ class People:
         """One new customer, signed in."""
         return self.customers(1)[0]
 
+    def administrator(self) -> Shopper:
+        """One new administrator, signed in."""
+        headers = self._bearer()
+        account = self._account(headers)
+        mapped = f"{self._users}/{account.sub}/role-mappings/realm"
+        roles = [role for role in self._admin.get(f"{mapped}/available", headers=headers).json() if role["name"] == "admin"]
+        answer = self._admin.post(mapped, json=roles, headers=headers)
+        assert (len(roles), answer.status_code) == (1, 204), f"{account.username} did not become an administrator: {answer.status_code}"
+        return self._signed_in(account)
+
     def account(self) -> Account:
         """A new customer who has not signed in yet."""
         return self._account(self._bearer())
@@ -71,10 +81,21 @@ class People:
         return made
 
     def _customer(self, headers: dict[str, str]) -> Shopper:
-        account = self._account(headers)
+        return self._signed_in(self._account(headers))
+
+    def _signed_in(self, account: Account) -> Shopper:
         shopper = Shopper(self._trust, self._places, account.username, account.password)
         self._shoppers.append(shopper)
         return shopper
+
+    def adopt(self, sub: str) -> None:
+        """Remove this user, too."""
+        self._made.append(sub)
+
+    def end_sessions(self, sub: str) -> None:
+        """Sign a user out on every device, as Keycloak's administrator can."""
+        answer = self._admin.post(f"{self._users}/{sub}/logout", headers=self._bearer())
+        assert answer.status_code == 204, f"the sessions were not ended: {answer.status_code}"
 
     @property
     def subs(self) -> list[str]:

@@ -110,6 +110,8 @@ async def test_good(client: httpx2.AsyncClient) -> None:
     [
         ({"unknown": 1}, "unknown"),
         ({"items": [{"book_id": str(uuid.UUID(int=1)), "quantity": 1, "price": "0.01"}]}, "items.0.price"),
+        ({"items": [{"book_id": "a\x00b", "quantity": 1}]}, "items.0.book_id"),
+        ({"items": ["a\x00b"]}, "items.0"),
         ({"name": "a\x00b"}, "name"),
         ({"name": "a\nb"}, "name"),
         ({"name": "a\n"}, "name"),

@@ -18,6 +18,7 @@ from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics im
 from ..goods import Sql
 from ..waiting import until
 from ..workloads import Workloads
+from .conftest import report
 from .stream import Stream
 
 pytestmark = pytest.mark.timeout(900)
@@ -169,3 +170,16 @@ def test_a_column_is_added_to_a_source_table(stream: Stream, ecom_sql: Sql, conv
         converges(broken_at)
     finally:
         ecom_sql("ALTER TABLE books DROP COLUMN fault_note")
+
+
+def test_an_idle_database_gives_its_log_free(inventory_sql: Sql) -> None:
+    """Nothing captured changes, the log grows all the same; the heartbeat lets the slot follow."""
+    began = time.monotonic()
+    try:
+        inventory_sql("CREATE TABLE log_filler AS SELECT repeat('x', 1000) AS filler FROM generate_series(1, 20000)")
+        written = inventory_sql("SELECT pg_current_wal_lsn()")
+        kept = f"SELECT restart_lsn < '{written}'::pg_lsn FROM pg_replication_slots WHERE slot_name = 'debezium_inventory_slot'"
+        until(lambda: inventory_sql(kept) == "f", "the slot to need nothing of what was written", 180, pause=1)
+    finally:
+        inventory_sql("DROP TABLE IF EXISTS log_filler")
+    report("test_an_idle_database_gives_its_log_free", {"seconds_after_the_fault": round(time.monotonic() - began, 1)})

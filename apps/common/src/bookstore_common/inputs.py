@@ -8,7 +8,8 @@ import unicodedata
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -59,6 +60,16 @@ def _check_strings(value: Any, allowed: frozenset[str]) -> None:
             _check_strings(item, allowed)
 
 
+def _holds_models(annotation: Any) -> bool:
+    """Whether a field's type is a StrictModel, or a list, tuple or union of them."""
+    if isinstance(annotation, type) and issubclass(annotation, StrictModel):
+        return True
+    if get_origin(annotation) in {list, tuple, Union, UnionType}:
+        parts = [part for part in get_args(annotation) if part not in (type(None), ...)]
+        return bool(parts) and all(_holds_models(part) for part in parts)
+    return False
+
+
 class StrictModel(BaseModel):
     """Base of request bodies: unknown fields are errors, text is stripped and holds no control characters.
 
@@ -71,7 +82,11 @@ class StrictModel(BaseModel):
     @classmethod
     def _no_control_characters(cls, value: Any, info: ValidationInfo) -> Any:
         # Before white space at the ends is cut, which would forgive a line break there.
-        metadata = cls.model_fields[info.field_name].metadata if info.field_name else []
+        field = cls.model_fields[info.field_name] if info.field_name else None
+        if field is not None and _holds_models(field.annotation):
+            # Its own fields are looked at there, so that an error names them and not the whole.
+            return value
+        metadata = field.metadata if field is not None else []
         multiline = any(isinstance(part, _Multiline) for part in metadata)
         _check_strings(value, _LINE_BREAKS if multiline else frozenset())
         return value

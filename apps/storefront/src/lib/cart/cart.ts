@@ -8,7 +8,8 @@ import { addToGuestCart, guestCount, useGuestCart } from './guest-cart';
 export const cartQuery = queryOptions({
   queryKey: ['cart'],
   queryFn: ({ signal }): Promise<Cart> => body(ecom().GET('/ecom/cart', { signal })),
-  refetchOnWindowFocus: true,
+  // Another tab may have changed it a moment ago.
+  refetchOnWindowFocus: 'always',
 });
 
 /** Copies in the cart; undefined while not known. */
