@@ -139,12 +139,14 @@ def test_tokens_are_renewed_a_minute_before_they_end(window: Open, customer: Sho
     assert wire.access_token(visit) != first
 
 
-def test_a_token_past_its_end_is_renewed_once_and_the_requests_sent_again(window: Open, customer: Shopper) -> None:
+def test_a_token_past_its_end_is_renewed_once_and_the_requests_sent_again(window: Open, people: People, goods: Goods) -> None:
+    customer = people.customer()
+    customer.add(goods.book(copies=1)["id"])
     visit = window(customer)
     page = visit.page()
+    page.clock.install()
     page.goto("/")
-    account_button(page, customer.username)
-    expect(page.get_by_role("link", name=re.compile("^Cart, "))).to_be_visible()
+    expect(page.get_by_role("link", name="Cart, 1 item", exact=True)).to_be_visible(timeout=20_000)
     stale = wire.access_token(visit)
 
     def age(route: Route) -> None:
@@ -157,12 +159,13 @@ def test_a_token_past_its_end_is_renewed_once_and_the_requests_sent_again(window
     page.route(f"{API}/**", age)
     # Held back until both requests were refused: whoever finds out second must not ask for tokens, too.
     renewals: list[Route] = []
-    page.route(PLACES.endpoint("token"), renewals.append)
+    page.route(PLACES.endpoint("token"), lambda route: renewals.append(route))
     refused: list[str] = []
-    page.on("requestfailed", lambda request: refused.append(urlsplit(request.url).path) if request.url.startswith(API) else None)
+    page.on("requestfailed", lambda request: refused.append(urlsplit(request.url).path) if request.url.startswith(f"{API}/ecom/") else None)
     page.get_by_role("button", name=f"Account: {customer.username}").click()
     with page.expect_event("requestfailed", lambda request: urlsplit(request.url).path == "/ecom/orders"):
-        # The cart is read again when the window gets the focus.
+        # When the window gets the focus, a cart of half a minute ago is read again.
+        page.clock.fast_forward("00:40")
         page.evaluate("() => window.dispatchEvent(new Event('visibilitychange'))")
         page.get_by_role("link", name="Your orders").click()
     expect(page.get_by_role("heading", name="Your orders")).to_be_visible()
@@ -222,6 +225,8 @@ def test_a_revoked_session_is_refused_before_its_token_ends(window: Open, people
     account, visit = people.account(), window()
     page = visit.page()
     enter(page, account, "/orders")
+    # Nothing is under way: what is refused below is what was clicked.
+    expect(page.get_by_role("heading", name="No orders yet")).to_be_visible()
     token = wire.access_token(visit)
     people.end_sessions(account.sub)
     until(lambda: api.get("/ecom/orders", headers=bearer(token)).status_code == 401, "the token to be refused", 5)
@@ -332,6 +337,8 @@ def test_two_tabs_renew_side_by_side_and_leave_together(window: Open, people: Pe
     second.goto("/orders")
     account_button(second, account.username)
     # The clock is the context's: both renew at once, each with a refresh token of its own.
+    for page in (first, second):
+        expect(page.get_by_role("heading", name="No orders yet")).to_be_visible()
     for _ in range(2):
         with first.expect_response(is_renewal), second.expect_response(is_renewal):
             first.clock.fast_forward("04:05")

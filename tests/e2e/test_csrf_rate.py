@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 import uuid
 from collections.abc import Callable
 
@@ -36,9 +37,9 @@ def redis(cluster: Cluster) -> Redis:
     return lambda *words: cluster.execute("infra", "redis-0", "redis", [*command, *words], timeout=20).strip()
 
 
-def expire(redis: Redis, shopper_sid: object) -> None:
+def expire(redis: Redis, sid: object) -> None:
     """Let a session's CSRF tokens end now instead of in half an hour."""
-    key = f"csrf:{shopper_sid}"
+    key = f"csrf:{sid}"
     assert 0 < int(redis("TTL", key)) <= 1800
     assert redis("PEXPIRE", key, "1") == "1"
     until(lambda: redis("EXISTS", key) == "0", "the tokens to end", 5)
@@ -81,13 +82,13 @@ def test_wrong_token(people: People, goods: Goods) -> None:
     assert empty_cart(customer, {"X-CSRF-Token": good}).status_code == 204
 
 
-def test_foreign_token(people: People, trust: object) -> None:
+def test_foreign_token(people: People, trust: ssl.SSLContext) -> None:
     """Neither another customer's, nor one's own of another session."""
     mine, other = people.customers(2)
     assert problem_of(empty_cart(mine, other.csrf())) == REFUSED
     account = people.account()
-    with Shopper(trust, PLACES, account.username, account.password) as here:  # type: ignore[arg-type]
-        with Shopper(trust, PLACES, account.username, account.password) as there:  # type: ignore[arg-type]
+    with Shopper(trust, PLACES, account.username, account.password) as here:
+        with Shopper(trust, PLACES, account.username, account.password) as there:
             assert (here.sub, here.tokens.claims["sid"] == there.tokens.claims["sid"]) == (there.sub, False)
             assert problem_of(empty_cart(here, there.csrf())) == REFUSED
             assert empty_cart(there, there.csrf()).status_code == 204

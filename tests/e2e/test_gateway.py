@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import ssl
@@ -44,12 +45,10 @@ FETCH = """async ([url, options]) => {
 }"""
 # Tries what an injected script or style would; the browser names the rule that forbade it.
 INJECT = """async () => {
-  const seen = [];
-  document.addEventListener('securitypolicyviolation', (event) => seen.push(event.effectiveDirective));
+  window.broken = [];
+  document.addEventListener('securitypolicyviolation', (event) => window.broken.push(event.effectiveDirective));
   const refused = {};
   const attempt = (name, act) => { try { act(); } catch (error) { refused[name] = error.name; } };
-  attempt('eval', () => (0, eval)('1'));
-  attempt('function', () => new Function('return 1')());
   attempt('markup', () => { document.body.insertAdjacentHTML('beforeend', '<b>x</b>'); });
   attempt('script text', () => { document.createElement('script').textContent = 'window.injected = true'; });
   attempt('plug-in', () => { document.createElement('object').data = '/icon.svg'; });
@@ -67,7 +66,10 @@ INJECT = """async () => {
   await fetch('https://evil.test/').catch(() => undefined);
   document.body.click();
   await new Promise((resolve) => setTimeout(resolve, 0));
-  return {seen, refused, injected: window.injected === true, hidden: getComputedStyle(document.body).display === 'none'};
+  // Only now: the debugger that runs this may evaluate text, what the page does later may not.
+  attempt('eval', () => (0, eval)('1'));
+  attempt('function', () => new Function('return 1')());
+  return {refused, injected: window.injected === true, hidden: getComputedStyle(document.body).display === 'none'};
 }"""
 
 
@@ -143,15 +145,16 @@ def test_plain_http_only_redirects(guest: Page, api: httpx2.Client) -> None:
     expect(guest.get_by_role("heading", name="Results for “the”")).to_be_visible()
 
 
-def test_the_browser_verifies_the_certificate(guest: Page, browser_type: BrowserType, tmp_path: Path, trust: ssl.SSLContext) -> None:
+def test_the_browser_verifies_the_certificate(
+    guest: Page, browser_type: BrowserType, browser_type_launch_args: dict[str, Any], tmp_path: Path, trust: ssl.SSLContext
+) -> None:
     answer = guest.goto("/")
     assert answer is not None
     seen = answer.security_details()
     assert seen is not None
     assert seen["protocol"] in {"TLS 1.2", "TLS 1.3"}
     # The same browser with an empty store of certificates trusts nobody.
-    arguments = {"executable_path": "/usr/bin/chromium", "args": ["--no-sandbox"], "env": {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}}
-    stranger = browser_type.launch(**arguments)  # type: ignore[arg-type]
+    stranger = browser_type.launch(**{**browser_type_launch_args, "env": {**os.environ, "HOME": str(tmp_path)}})
     try:
         with pytest.raises(Error, match="ERR_CERT_AUTHORITY_INVALID"):
             stranger.new_page().goto(SHOP_ORIGIN)
@@ -226,8 +229,9 @@ def test_the_policy_stops_what_is_injected(window: Open) -> None:
     tried = page.evaluate(INJECT)
     assert (tried["injected"], tried["hidden"]) == (False, False)
     assert tried["refused"].keys() == {"eval", "function", "markup", "script text", "script address", "plug-in", "handler"}
-    attempts = {"img-src", "connect-src", "frame-src", "base-uri", "style-src-elem", "style-src-attr"}
-    assert attempts <= set(tried["seen"])
+    # Told when the browser gets to it.
+    rules = ["img-src", "connect-src", "frame-src", "base-uri", "style-src-elem", "style-src-attr"]
+    page.wait_for_function("rules => rules.every((rule) => window.broken.includes(rule))", arg=rules)
     assert not [one for one in visit.requests if "evil.test" in one.url and one.response() is not None]
     # Said for the reason of this test.
     visit.said.clear()

@@ -32,7 +32,11 @@ class RedisSettings(BaseServiceSettings):
     redis_username: str = Field(default="default", description="the user to sign in as, for example default")
     redis_password: SecretStr = Field(description="the user's password, from the Secret redis-auth")
     redis_timeout_seconds: float = Field(
-        default=0.3, gt=0, le=5, description="seconds to connect, and per answer, for example 0.3"
+        # Long enough for a machine whose processors are all busy; if Redis hangs, the pause below bounds the waiting.
+        default=2.0,
+        gt=0,
+        le=5,
+        description="seconds to connect, and per answer, for example 2.0",
     )
     redis_pool_size: int = Field(default=32, ge=1, le=500, description="connections at most, for example 32")
 

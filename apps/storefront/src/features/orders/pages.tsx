@@ -6,7 +6,7 @@ import { Pagination } from '../../components/pagination';
 import { STATUSES, reasonWords, STATUS_WORDS, StatusBadge } from '../../components/status-badge';
 import { ErrorPanel, Loading, Panel, useTitle } from '../../components/states';
 import { body, ecom, type Order, type OrderStatus } from '../../lib/api/client';
-import { hasCode, isMissing } from '../../lib/api/errors';
+import { hasCode, isMissing, sentence } from '../../lib/api/errors';
 import { date, dateTime, money, orderNumber, plural } from '../../lib/format';
 import { notify } from '../../lib/notices';
 import { queryClient } from '../../lib/query';
@@ -131,9 +131,10 @@ async function cancel(order: Order): Promise<void> {
     queryClient.setQueryData(['order', order.id], cancelled);
     notify('The order is cancelled.');
   } catch (error) {
-    // Sent meanwhile: the page shows how it stands, beside the message.
-    if (hasCode(error, 'invalid_transition')) void queryClient.invalidateQueries({ queryKey: ['order', order.id] });
-    throw error;
+    if (!hasCode(error, 'invalid_transition')) throw error;
+    // Sent meanwhile: the page will show how it stands, without the button; so the words stay outside of its window.
+    notify(sentence(error), 'bad');
+    await queryClient.invalidateQueries({ queryKey: ['order', order.id] });
   } finally {
     void queryClient.invalidateQueries({ queryKey: ['orders'] });
     void queryClient.invalidateQueries({ queryKey: ['stock'] });
