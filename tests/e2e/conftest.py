@@ -38,6 +38,7 @@ from tests.live.goods import Goods, Sql
 from tests.live.people import Account, People
 from tests.live.signin import Hidden, Shopper
 
+from .shelf import shelf  # noqa: F401 (fixture)
 from .window import Window, cookies_for
 
 REPORTS = STATE / "reports" / "e2e"

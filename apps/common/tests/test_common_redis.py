@@ -94,6 +94,16 @@ async def test_one_failure_is_no_reason_to_pause(redis_client: RedisClient, redi
     assert await redis_client.get("k") is None
 
 
+async def test_connections_that_died_while_idle_fail_nobody(
+    redis_client: RedisClient, redis_server: RedisServer
+) -> None:
+    await asyncio.gather(*(redis_client.get(str(number)) for number in range(8)))
+    redis_server.stop()
+    redis_server.start()
+    answers = await asyncio.gather(*(redis_client.get(str(number)) for number in range(8)))
+    assert answers == [None] * 8
+
+
 async def test_our_own_mistakes_stay_visible(redis_client: RedisClient) -> None:
     with pytest.raises(ZeroDivisionError):
         async with redis_client.guarded():

@@ -6,6 +6,9 @@ import './styles/layout.css';
 import './styles/parts.css';
 import './styles/pages.css';
 
+// A page that the browser kept and shows again (Back, after signing out) would show what its visitor may no longer see.
+window.addEventListener('pageshow', (event) => { if (event.persisted) window.location.reload(); });
+
 const root = createRoot(document.getElementById('root') as HTMLElement);
 loadConfig().then(
   () => { root.render(<App />); },

@@ -12,6 +12,7 @@ import structlog
 from pydantic import Field, SecretStr
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as ConnectionFailure
 from redis.exceptions import NoScriptError, RedisError
 
 from bookstore_common.health import CheckFailedError
@@ -67,9 +68,10 @@ class RedisClient:
             timeout=settings.redis_timeout_seconds,
             max_connections=settings.redis_pool_size,
             decode_responses=True,
-            # A command may have been carried out although its answer is lost: the caller decides. A connection that
-            # died while idle is noticed and replaced by the pool.
-            retry=Retry(NoBackoff(), 0),
+            # Once more on a new connection when one turns out to be dead: Redis was replaced while it was idle, and
+            # behind a proxy nobody noticed. Carried out twice, a command counts a request twice or writes what is
+            # there. What takes too long is not asked again.
+            retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionFailure,)),
         )
         self.raw: driver.Redis = driver.Redis(connection_pool=self.pool)
         self._clock = clock

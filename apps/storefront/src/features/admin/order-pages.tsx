@@ -6,7 +6,7 @@ import { Pagination } from '../../components/pagination';
 import { STATUSES, reasonWords, STATUS_WORDS, StatusBadge } from '../../components/status-badge';
 import { ErrorPanel, Loading, Panel } from '../../components/states';
 import { admin, body, type OrderStatus } from '../../lib/api/client';
-import { isMissing } from '../../lib/api/errors';
+import { hasCode, isMissing, sentence } from '../../lib/api/errors';
 import { dateTime, money, orderNumber, plural } from '../../lib/format';
 import { notify } from '../../lib/notices';
 import { queryClient } from '../../lib/query';
@@ -83,9 +83,12 @@ async function move(order: AdminOrder, status: OrderStatus): Promise<void> {
     const moved = await body(admin().PATCH('/admin/orders/{order_id}/status', { params: { path: { order_id: order.id } }, body: { status } }));
     queryClient.setQueryData(['admin', 'order', order.id], moved);
     notify(`The order is ${STATUS_WORDS[status].toLowerCase()}.`);
-  } finally {
-    void changed();
+  } catch (error) {
+    if (!hasCode(error, 'invalid_transition')) throw error;
+    // Moved meanwhile: the page will show how it stands, other buttons; so the words stay outside of their window.
+    notify(sentence(error), 'bad');
   }
+  await changed();
 }
 
 function OrderDetail({ order }: { order: AdminOrder }): ReactElement {
