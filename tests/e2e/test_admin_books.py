@@ -51,8 +51,9 @@ def row(page: Page, book: Book) -> Locator:
 def find(page: Page, text: str) -> None:
     """The list of the books that a text finds."""
     page.goto("/admin/books")
-    page.get_by_label("Search books").last.fill(text)
-    page.get_by_role("form", name="Search books").get_by_role("button", name="Search").click()
+    form = page.get_by_role("form", name="Search books")
+    form.get_by_role("searchbox").fill(text)
+    form.get_by_role("button", name="Search").click()
     expect(page).to_have_url(re.compile(r"[?&]q="))
 
 

@@ -35,8 +35,8 @@ def address() -> tuple[str, int]:
     return f"api.{platform['bookstore_domain']}", network["bookstore_gateway_https_port"]
 
 
-def authority() -> ssl.SSLContext:
-    """Return TLS settings that trust the platform's own authority and nothing else."""
+def certificate() -> str:
+    """Return the certificate of the platform's own authority, as PEM."""
     kubeconfig = STATE / "kubeconfig"
     if not kubeconfig.is_file():
         sys.exit(f"{kubeconfig} does not exist: run `make up` first")
@@ -47,7 +47,12 @@ def authority() -> ssl.SSLContext:
         secret: Any = kubernetes.client.CoreV1Api().read_namespaced_secret("bookstore-gateway-tls", "gateway", _request_timeout=10)
     except (kubernetes.client.ApiException, OSError, urllib3.exceptions.HTTPError) as error:
         sys.exit(f"the authority's certificate cannot be read from Secret gateway/bookstore-gateway-tls: {error}; run `make up` first")
-    return ssl.create_default_context(cadata=base64.b64decode(secret.data["ca.crt"]).decode("ascii"))
+    return base64.b64decode(secret.data["ca.crt"]).decode("ascii")
+
+
+def authority() -> ssl.SSLContext:
+    """Return TLS settings that trust the platform's own authority and nothing else."""
+    return ssl.create_default_context(cadata=certificate())
 
 
 async def run(rates: list[float], seconds: float) -> list[dict[str, Any]]:

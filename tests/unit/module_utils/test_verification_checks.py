@@ -152,6 +152,8 @@ def test_memory() -> None:
     )
     assert cluster_checks.memory(context({"memory_ceiling_mib": 0}, memory={"w": 9999})).status == "passed"
     assert cluster_checks.memory(context(memory={})).status == "skipped"
+    late = cluster_checks.memory(context(memory={"w": 1000, "c": 0}))
+    assert (late.status, late.detail) == ("skipped", "the Docker engine gave no figures for c")
     assert cluster_checks.memory(context()).status == "skipped"
 
 

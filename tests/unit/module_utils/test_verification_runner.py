@@ -63,10 +63,11 @@ def test_lines_counts_and_explanation() -> None:
     assert runner.explain(found) == "1 of 3 checks failed:\nBK-399 V-B Title V-B:\n  x\n  y\n  FIX: cure V-B"
 
 
-def test_check_that_raises_has_failed_and_others_run() -> None:
-    found = result(check("V-A", KeyError("spec")), check("V-B", verdict([], "fine")))
+@pytest.mark.parametrize("error", [KeyError("spec"), StopIteration("spec"), RuntimeError("spec")])
+def test_check_that_raises_has_failed_and_others_run(error: Exception) -> None:
+    found = result(check("V-A", error), check("V-B", verdict([], "fine")))
     assert [c["status"] for c in found["checks"]] == ["failed", "passed"]
-    assert "the check itself failed: KeyError: 'spec'" in runner.explain(found)
+    assert f"the check itself failed: {type(error).__name__}: " in runner.explain(found)
 
 
 def test_nothing_to_explain() -> None:
@@ -104,6 +105,29 @@ def test_memory_of_the_clusters_containers_only(monkeypatch: pytest.MonkeyPatch)
     assert runner.node_memory("bookstore") == {"bookstore-worker": 1024, "bookstore-registry": 12}
     assert asked[1][-2:] == ["bookstore-worker", "bookstore-registry"]
     assert runner.node_memory("absent") == {}
+
+
+@pytest.mark.parametrize(("attempts", "mib"), [(2, 512), (99, 0)])
+def test_memory_without_figures_is_asked_again(monkeypatch: pytest.MonkeyPatch, attempts: int, mib: int) -> None:
+    """Docker prints dashes for a container whose figures do not come within two seconds, as after a start."""
+    asked: list[list[str]] = []
+
+    def run(command: list[str], **_options: Any) -> subprocess.CompletedProcess[str]:
+        if command[1] == "ps":
+            return subprocess.CompletedProcess(command, 0, "a\tbookstore\nb\tbookstore\n", "")
+        asked.append(command[5:])
+        late = "512MiB / 8GiB" if len(asked) > attempts else "-- / --"
+        return subprocess.CompletedProcess(command, 0, f"a\t1GiB / 8GiB\nb\t{late}\n", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert runner.node_memory("bookstore") == {"a": 1024, "b": mib}
+    assert asked[:2] == [["a", "b"], ["b"]]
+    assert len(asked) == min(attempts + 1, runner.STATS_ATTEMPTS)
+
+
+def test_a_size_without_a_unit_is_refused() -> None:
+    with pytest.raises(ValueError, match="docker reports the size '--'"):
+        runner.to_mib("--")
 
 
 def test_authority() -> None:

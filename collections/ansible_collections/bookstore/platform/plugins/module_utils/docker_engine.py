@@ -13,7 +13,7 @@ from pathlib import Path
 from .waiter import wait_for
 
 CAP_SYS_RESOURCE = 24
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 
 
 class EngineError(Exception):

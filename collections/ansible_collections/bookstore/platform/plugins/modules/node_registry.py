@@ -73,7 +73,9 @@ from ansible_collections.bookstore.platform.plugins.module_utils.docker import (
 from ansible_collections.bookstore.platform.plugins.module_utils.loopback import failure
 from ansible_collections.bookstore.platform.plugins.module_utils.waiter import wait_for
 
-START_SECONDS = 30.0
+# After the engine itself has just started, every node starts beside the registry, from a cold disk: on two cores it
+# was seen to need more than half a minute.
+START_SECONDS = 180.0
 
 
 def fault(port: int) -> str | None:
@@ -87,7 +89,12 @@ def ensure(params: dict[str, object], check: bool) -> bool:
     exists = name in docker("container", "ls", "--all", "--format", "{{.Names}}").split()
     if exists:
         container = inspect([name])[0]
-        if container["Config"]["Image"] == image and container["State"]["Running"] and fault(int(str(params["port"]))) is None:
+        # One that runs but does not answer yet is waited for, not replaced.
+        published = {
+            int(binding["HostPort"]) for bindings in container["HostConfig"]["PortBindings"].values() for binding in bindings
+        }
+        as_wanted = container["Config"]["Image"] == image and published == {params["port"]}
+        if as_wanted and container["State"]["Running"]:
             return False
     if check:
         return True

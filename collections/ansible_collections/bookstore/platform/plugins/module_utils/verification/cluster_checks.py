@@ -162,6 +162,9 @@ def memory(context: Context) -> Finding:
     used = context.memory.result()
     if not used:
         return skipped("the Docker engine knows no container of this cluster")
+    unknown = [name for name, mib in used.items() if not mib]
+    if unknown:
+        return skipped(f"the Docker engine gave no figures for {', '.join(sorted(unknown))}")
     total, ceiling = sum(used.values()), context.params["memory_ceiling_mib"]
     parts = ", ".join(f"{name} {mib}" for name, mib in sorted(used.items()))
     faults = [f"{total} MiB in use, more than the ceiling of {ceiling} MiB ({parts})"] if 0 < ceiling < total else []

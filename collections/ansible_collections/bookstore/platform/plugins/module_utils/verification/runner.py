@@ -41,6 +41,7 @@ KINDS = (
     *cluster_checks.WORKLOAD_KINDS,
 )  # fmt: skip
 MARKS = {PASSED: "ok", FAILED: "FAILED", SKIPPED: "skipped"}
+STATS_ATTEMPTS = 5
 NO_EDGE = "no edge of the matrix has both ends deployed"
 
 
@@ -107,21 +108,32 @@ def checks_for(params: Object) -> list[Check]:
 
 
 def node_memory(cluster_name: str) -> dict[str, int]:
-    """Return MiB in use by each container of the cluster, without the page cache; empty without an engine."""
+    """Return MiB in use by each container of the cluster, without the page cache; empty where there is none.
+
+    Just after a start the engine may have no figures yet (docker prints ``--`` after two seconds); it is asked again,
+    and what has none after STATS_ATTEMPTS is 0.
+    """
     listing = ["docker", "ps", "--format", '{{.Names}}\t{{.Label "io.x-k8s.kind.cluster"}}']
-    lines = subprocess.run(listing, capture_output=True, text=True, check=True, timeout=10).stdout.splitlines()
+    lines = subprocess.run(listing, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
     running = [line.split("\t") for line in lines if "\t" in line]
     # The nodes' registry belongs to the platform, but not to kind.
     names = [name for name, cluster in running if cluster == cluster_name or name == f"{cluster_name}-registry"]
     if not names:
         return {}
-    stats = ["docker", "stats", "--no-stream", "--format", "{{.Name}}\t{{.MemUsage}}", *names]
-    lines = subprocess.run(stats, capture_output=True, text=True, check=True, timeout=20).stdout.splitlines()
-    return {name: to_mib(usage.split("/")[0]) for name, usage in (line.split("\t") for line in lines if "\t" in line)}
+    used = dict.fromkeys(names, 0)
+    for _ in range(STATS_ATTEMPTS):
+        unknown = [name for name, mib in used.items() if not mib]
+        if not unknown:
+            break
+        stats = ["docker", "stats", "--no-stream", "--format", "{{.Name}}\t{{.MemUsage}}", *unknown]
+        lines = subprocess.run(stats, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
+        found = [line.split("\t") for line in lines if "\t" in line]
+        used.update({n: max(to_mib(usage.split("/")[0]), 1) for n, usage in found if not usage.startswith("--")})
+    return used
 
 
 def to_mib(text: str) -> int:
-    """Return a size as docker prints it (1.5GiB, 300MiB, 12kB) in MiB."""
+    """Return a size as docker prints it (1.5GiB, 300MiB, 12kB) in MiB; ValueError when it is none."""
     units = {
         "kib": 1 / 1024,
         "mib": 1,
@@ -132,7 +144,9 @@ def to_mib(text: str) -> int:
         "b": 2**-20,
     }
     text = text.strip().lower()
-    unit = next(u for u in units if text.endswith(u))
+    unit = next((u for u in units if text.endswith(u)), "")
+    if not unit:
+        raise ValueError(f"docker reports the size {text!r}, which has none of the units {', '.join(units)}")
     return round(float(text.removesuffix(unit)) * units[unit])
 
 
@@ -198,7 +212,7 @@ def run_checks(checks: list[Check], context: Context) -> list[tuple[Check, Findi
         start = time.monotonic()
         try:
             finding = check.function(context)
-        except (ClusterError, OSError, KeyError, TypeError, ValueError, subprocess.SubprocessError) as error:
+        except Exception as error:  # whatever it is, the other checks and the report must not be lost
             text = f"the check itself failed: {type(error).__name__}: {error}"
             finding = Finding(FAILED, text, [text])
         results.append((check, finding, round(time.monotonic() - start, 1)))

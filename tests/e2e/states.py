@@ -1,0 +1,353 @@
+"""The states that the shop's pages can be in, and how each is reached."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from playwright.sync_api import Page, Route, expect
+
+from tests.live.goods import Goods, Sql
+from tests.live.signin import Shopper, body_of
+
+from .buying import expect_confirmation, place, to_checkout
+
+Object = dict[str, Any]
+NOBODY = "00000000-0000-4000-8000-000000000000"
+ANY_ORIGIN = {"access-control-allow-origin": "*"}
+PROBLEM = {**ANY_ORIGIN, "content-type": "application/problem+json"}
+
+
+@dataclass
+class Scene:
+    """What a state is made of."""
+
+    page: Page
+    goods: Goods
+    sql: Sql
+    shopper: Shopper | None = None
+    admin: Shopper | None = None
+
+    def order(self, book: Object) -> Object:
+        """An order of the shopper's."""
+        assert self.shopper is not None
+        return body_of(self.shopper.checkout(str(uuid.uuid4()), self.shopper.add(book["id"])["total"]))
+
+    def headed(self, path: str, words: str) -> None:
+        """Go to a page whose state is known by its heading."""
+        self.page.goto(path)
+        expect(self.page.get_by_role("heading", name=words, exact=True)).to_be_visible()
+
+    def fail(self, pattern: str, status: int = 503) -> None:
+        """Let what the pages ask for fail as the services would."""
+        problem = {"type": "about:blank", "title": "Service unavailable", "status": status, "detail": "Try again.", "code": "unavailable"}
+        self.page.route(pattern, lambda route: route.fulfill(status=status, headers=PROBLEM, body=json.dumps(problem)))
+
+    def hold(self, pattern: str) -> None:
+        """Let no answer come."""
+
+        def wait(_: Route) -> None:
+            """The page waits for as long as it is open."""
+
+        self.page.route(pattern, wait)
+
+
+def catalogue(scene: Scene) -> None:
+    scene.page.goto("/")
+    expect(scene.page.get_by_test_id("book-card")).to_have_count(12)
+    expect(scene.page.locator(".badge[data-stock]")).to_have_count(12)
+
+
+def catalogue_loading(scene: Scene) -> None:
+    scene.hold("**/ecom/books?*")
+    scene.page.goto("/")
+    expect(scene.page.get_by_text("Loading books")).to_be_attached()
+
+
+def catalogue_failed(scene: Scene) -> None:
+    scene.fail("**/ecom/books?*")
+    scene.page.goto("/")
+    expect(scene.page.get_by_role("button", name="Try again")).to_be_visible()
+
+
+def catalogue_without_stock(scene: Scene) -> None:
+    scene.fail("**/inven/stock/bulk*")
+    scene.page.goto("/")
+    expect(scene.page.locator(".badge[data-stock=unknown]")).to_have_count(12)
+
+
+def catalogue_beyond(scene: Scene) -> None:
+    scene.headed("/?page=999", "No books here")
+
+
+def offline(scene: Scene) -> None:
+    catalogue(scene)
+    scene.page.context.set_offline(True)
+    expect(scene.page.get_by_text("You are offline.")).to_be_visible()
+
+
+def search_results(scene: Scene) -> None:
+    scene.page.goto("/search?q=the")
+    expect(scene.page.get_by_test_id("book-card").first).to_be_visible()
+
+
+def search_of_nothing(scene: Scene) -> None:
+    scene.headed("/search", "What are you looking for?")
+
+
+def search_without_result(scene: Scene) -> None:
+    scene.headed("/search?q=zzqqxxzz", "Nothing found")
+
+
+def product(scene: Scene) -> None:
+    book = scene.goods.book(copies=3)
+    scene.headed(f"/books/{book['id']}", book["title"])
+    expect(scene.page.locator(".badge[data-stock=low_stock]")).to_be_visible()
+    scene.page.get_by_role("button", name="Add to cart").click()
+    expect(scene.page.get_by_role("button", name="Dismiss")).to_be_visible()
+
+
+def product_loading(scene: Scene) -> None:
+    scene.hold("**/ecom/books/*")
+    scene.page.goto(f"/books/{NOBODY}")
+    expect(scene.page.get_by_text("Loading the book")).to_be_attached()
+
+
+def product_sold_out(scene: Scene) -> None:
+    book = scene.goods.book(copies=0)
+    scene.headed(f"/books/{book['id']}", book["title"])
+    expect(scene.page.locator(".badge[data-stock=out_of_stock]")).to_be_visible()
+
+
+def product_missing(scene: Scene) -> None:
+    scene.headed(f"/books/{NOBODY}", "Book not found")
+
+
+def cart_empty(scene: Scene) -> None:
+    scene.headed("/cart", "Your cart is empty")
+
+
+def cart_of_a_guest(scene: Scene) -> None:
+    product(scene)
+    scene.page.get_by_role("link", name="Cart, 1 item", exact=True).click()
+    expect(scene.page.get_by_test_id("cart-line")).to_have_count(1)
+
+
+def cart_to_be_emptied(scene: Scene) -> None:
+    cart_of_a_guest(scene)
+    scene.page.get_by_role("button", name="Clear cart").click()
+    expect(scene.page.get_by_role("alertdialog", name="Empty the cart?")).to_be_visible()
+
+
+def not_found(scene: Scene) -> None:
+    scene.headed("/nothing/here", "Page not found")
+
+
+def sign_in_failed(scene: Scene) -> None:
+    scene.headed("/login?failed=1", "You are not signed in")
+
+
+GUESTS = [
+    catalogue, catalogue_loading, catalogue_failed, catalogue_without_stock, catalogue_beyond, offline, search_results, search_of_nothing,
+    search_without_result, product, product_loading, product_sold_out, product_missing, cart_empty, cart_of_a_guest, cart_to_be_emptied,
+    not_found, sign_in_failed,
+]  # fmt: skip
+
+
+def account_menu(scene: Scene) -> None:
+    assert scene.shopper is not None
+    scene.page.goto("/")
+    scene.page.get_by_role("button", name=f"Account: {scene.shopper.username}").click()
+    expect(scene.page.get_by_role("link", name="Your orders")).to_be_visible()
+
+
+def cart_that_cannot_be_ordered(scene: Scene) -> None:
+    assert scene.shopper is not None
+    book = scene.goods.book(copies=2)
+    scene.shopper.add(book["id"], 3)
+    scene.page.goto("/cart")
+    expect(scene.page.get_by_text("Only 2 can be delivered.")).to_be_visible()
+
+
+def cart_failed(scene: Scene) -> None:
+    scene.fail("**/ecom/cart")
+    scene.page.goto("/cart")
+    expect(scene.page.get_by_role("button", name="Try again")).to_be_visible()
+
+
+def checkout(scene: Scene) -> None:
+    assert scene.shopper is not None
+    to_checkout(scene.page, scene.shopper, scene.goods.book(copies=5))
+
+
+def checkout_with_errors(scene: Scene) -> None:
+    assert scene.shopper is not None
+    scene.shopper.add(scene.goods.book(copies=5)["id"])
+    scene.page.goto("/checkout")
+    place(scene.page).click()
+    expect(scene.page.get_by_label("Full name")).to_have_attribute("aria-invalid", "true")
+
+
+def checkout_refused(scene: Scene) -> None:
+    assert scene.shopper is not None
+    book = scene.goods.book(copies=5)
+    to_checkout(scene.page, scene.shopper, book)
+    scene.sql(f"UPDATE inventory SET quantity = 0 WHERE book_id = '{book['id']}'")
+    place(scene.page).click()
+    expect(scene.page.get_by_role("alert")).to_contain_text("nothing was ordered")
+
+
+def checkout_unavailable(scene: Scene) -> None:
+    checkout(scene)
+    scene.fail("**/ecom/checkout")
+    place(scene.page).click()
+    expect(scene.page.get_by_role("alert")).to_be_visible()
+
+
+def confirmation(scene: Scene) -> None:
+    checkout(scene)
+    place(scene.page).click()
+    expect_confirmation(scene.page)
+
+
+def orders_none(scene: Scene) -> None:
+    scene.headed("/orders?status=DELIVERED", "No delivered orders")
+
+
+def orders(scene: Scene) -> None:
+    scene.order(scene.goods.book(copies=5))
+    scene.headed("/orders", "Your orders")
+    expect(scene.page.locator(".order-row").first).to_be_visible()
+
+
+def order(scene: Scene) -> None:
+    placed = scene.order(scene.goods.book(copies=5))
+    scene.headed(f"/orders/{placed['id']}", f"Order {placed['id'][:8].upper()}")
+
+
+def order_to_be_cancelled(scene: Scene) -> None:
+    order(scene)
+    scene.page.get_by_role("button", name="Cancel order").click()
+    expect(scene.page.get_by_role("alertdialog", name="Cancel this order?")).to_be_visible()
+
+
+def order_missing(scene: Scene) -> None:
+    scene.headed(f"/orders/{NOBODY}", "Order not found")
+
+
+def access_denied(scene: Scene) -> None:
+    scene.headed("/admin", "Access denied")
+
+
+SHOPPERS = [
+    account_menu, cart_that_cannot_be_ordered, cart_failed, checkout, checkout_with_errors, checkout_refused, checkout_unavailable,
+    confirmation, orders_none, orders, order, order_to_be_cancelled, order_missing, access_denied,
+]  # fmt: skip
+
+
+def overview(scene: Scene) -> None:
+    scene.headed("/admin", "Overview")
+    expect(scene.page.locator(".tiles").first).to_be_visible()
+
+
+def overview_with_warnings(scene: Scene) -> None:
+    answer = {"active_books": 30, "low_stock": None, "out_of_stock": None, "orders_by_status": None}
+    answer["warnings"] = [{"part": "stock", "detail": "Stock is not known just now."}]  # type: ignore[assignment]
+    scene.page.route("**/admin/summary", lambda route: route.fulfill(json=answer, headers=ANY_ORIGIN))
+    scene.headed("/admin", "Overview")
+    expect(scene.page.get_by_text("Stock is not known just now.")).to_be_visible()
+
+
+def books(scene: Scene) -> None:
+    scene.headed("/admin/books", "Books")
+    expect(scene.page.get_by_test_id("admin-book").first).to_be_visible()
+
+
+def books_none(scene: Scene) -> None:
+    scene.headed("/admin/books?q=zzqqxxzz", "No books match")
+
+
+def books_failed(scene: Scene) -> None:
+    scene.fail("**/admin/books?*")
+    scene.page.goto("/admin/books")
+    expect(scene.page.get_by_role("button", name="Try again")).to_be_visible()
+
+
+def book_to_be_deleted(scene: Scene) -> None:
+    book = scene.goods.book(copies=1)
+    scene.page.goto(f"/admin/books?q={book['title'].rpartition(' ')[2]}")
+    scene.page.get_by_role("button", name=f"Delete {book['title']}").click()
+    expect(scene.page.get_by_role("alertdialog")).to_be_visible()
+
+
+def book_with_errors(scene: Scene) -> None:
+    scene.headed("/admin/books/new", "Add a book")
+    scene.page.get_by_role("button", name="Add the book").click()
+    expect(scene.page.get_by_role("form", name="Book").get_by_label("Title")).to_have_attribute("aria-invalid", "true")
+
+
+def book(scene: Scene) -> None:
+    made = scene.goods.book(copies=4)
+    scene.headed(f"/admin/books/{made['id']}", made["title"])
+    expect(scene.page.get_by_label("Price in US dollars")).to_have_value(made["price"])
+
+
+def book_changed_meanwhile(scene: Scene) -> None:
+    book(scene)
+    problem = {"type": "about:blank", "title": "Precondition failed", "status": 412, "detail": "Changed.", "code": "stale_version"}
+
+    def refuse(route: Route) -> None:
+        if route.request.method != "PUT":
+            route.fallback()
+            return
+        route.fulfill(status=412, headers=PROBLEM, body=json.dumps(problem))
+
+    scene.page.route("**/admin/books/*", refuse)
+    scene.page.get_by_role("button", name="Save changes").click()
+    expect(scene.page.get_by_role("alertdialog", name="Changed meanwhile")).to_be_visible()
+
+
+def stock(scene: Scene) -> None:
+    scene.headed("/admin/stock", "Stock")
+    expect(scene.page.get_by_test_id("stock-row").first).to_be_visible()
+
+
+def stock_editor(scene: Scene) -> None:
+    made = scene.goods.book(copies=4)
+    scene.page.goto(f"/admin/stock?q={made['title'].rpartition(' ')[2]}")
+    scene.page.get_by_role("button", name=f"Change stock of {made['title']}").click()
+    box = scene.page.get_by_role("dialog", name=made["title"])
+    box.get_by_role("button", name="Adjust stock").click()
+    expect(box.get_by_label("Reason")).to_have_attribute("aria-invalid", "true")
+
+
+def low_stock(scene: Scene) -> None:
+    scene.goods.book(copies=1)
+    scene.headed("/admin/low-stock", "Low stock")
+    expect(scene.page.get_by_test_id("stock-row").first).to_be_visible()
+
+
+def all_orders(scene: Scene) -> None:
+    scene.order(scene.goods.book(copies=5))
+    scene.headed("/admin/orders", "Orders")
+    expect(scene.page.locator("tbody tr").first).to_be_visible()
+
+
+def any_order(scene: Scene) -> None:
+    placed = scene.order(scene.goods.book(copies=5))
+    scene.page.goto(f"/admin/orders/{placed['id']}")
+    expect(scene.page.get_by_role("button", name="Mark as shipped")).to_be_visible()
+
+
+def order_to_be_shipped(scene: Scene) -> None:
+    any_order(scene)
+    scene.page.get_by_role("button", name="Mark as shipped").click()
+    expect(scene.page.get_by_role("alertdialog", name="Mark as shipped?")).to_be_visible()
+
+
+ADMINISTRATORS = [
+    overview, overview_with_warnings, books, books_none, books_failed, book_to_be_deleted, book_with_errors, book, book_changed_meanwhile,
+    stock, stock_editor, low_stock, all_orders, any_order, order_to_be_shipped,
+]  # fmt: skip
