@@ -20,6 +20,12 @@ RING = """node => {
   const outlined = style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2;
   return node.matches(':focus-visible') && (outlined || style.boxShadow !== 'none');
 }"""
+# A change of colours is not judged half-way: a frame is drawn, and what moves to an end has come to it.
+SETTLED = """async () => {
+  await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)));
+  const ending = document.getAnimations().filter((one) => one.effect.getComputedTiming().endTime < Infinity);
+  await Promise.allSettled(ending.map((one) => one.finished));
+}"""
 
 
 def violations(page: Page) -> list[str]:
@@ -28,6 +34,7 @@ def violations(page: Page) -> list[str]:
     for size, scheme in APPEARANCES:
         page.set_viewport_size(size)  # type: ignore[arg-type]
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+        page.evaluate(SETTLED)
         results: dict[str, Any] = Axe().run(page, options=RULES).response
         found += [f"{size['width']} px, {scheme}: {one['id']}: {nodes_of(one)}" for one in results["violations"]]
         if page.evaluate("document.documentElement.scrollWidth > innerWidth"):

@@ -49,6 +49,7 @@ def test_a_book_is_bought_by_keyboard_alone(window: Open, people: People, shelf:
     page = visit.page()
     press = page.keyboard.press
     page.goto("/")
+    expect(page.get_by_test_id("book-card").first).to_be_visible()
     press("Tab")
     expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     tab_to(page, page.get_by_label("Search books"))

@@ -34,7 +34,7 @@ const confirmation = createRoute({ getParentRoute: up, path: '/order-confirmatio
 const history = createRoute({ getParentRoute: up, path: '/orders', beforeLoad: needsSignIn, validateSearch: search.ordersSearch, component: lazyRouteComponent(orders, 'OrdersPage') });
 const order = createRoute({ getParentRoute: up, path: '/orders/$id', beforeLoad: needsSignIn, component: lazyRouteComponent(orders, 'OrderPage') });
 const login = createRoute({ getParentRoute: up, path: '/login', validateSearch: search.loginSearch, component: lazyRouteComponent(() => import('../features/account/login-page'), 'LoginPage') });
-const callback = createRoute({ getParentRoute: up, path: '/callback', component: () => <Loading label="Signing in" /> });
+const callback = createRoute({ getParentRoute: up, path: '/callback', component: () => <Loading level="h1" label="Signing in" /> });
 
 const admin = createRoute({ getParentRoute: up, path: '/admin', beforeLoad: needsAdmin, component: Outlet });
 const within = () => admin;

@@ -8,11 +8,13 @@ export function useTitle(title: string): void {
   }, [title]);
 }
 
-export function Loading({ label = 'Loading' }: { label?: string }): ReactElement {
+/** What stands where something is awaited; with `level` it is all that the page has, and so its heading. */
+export function Loading({ label = 'Loading', level }: { label?: string; level?: 'h1' }): ReactElement {
+  const Words = level ?? 'span';
   return (
     <div className="loading" role="status">
       <span className="loading-dots" aria-hidden="true"><i /><i /><i /></span>
-      <span className="visually-hidden">{label}…</span>
+      <Words className="visually-hidden">{label}…</Words>
     </div>
   );
 }

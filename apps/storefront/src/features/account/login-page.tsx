@@ -27,7 +27,7 @@ export function LoginPage(): ReactElement {
     begun.current = true;
     void go(register !== undefined);
   });
-  if (failed === undefined && error === null) return <Loading label="Going to the sign-in page" />;
+  if (failed === undefined && error === null) return <Loading level="h1" label="Going to the sign-in page" />;
   return (
     <Panel title="You are not signed in" level="h1" mark="→">
       <p>{failed === undefined ? 'The sign-in page cannot be reached.' : 'The sign-in was not finished, or took too long. Nothing is lost: your cart is kept.'}</p>

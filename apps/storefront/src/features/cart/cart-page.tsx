@@ -25,7 +25,7 @@ export function CartPage(): ReactElement {
   const { lines, total, error, retry } = useCartView();
   const stock = useStock((lines ?? []).map((line) => line.bookId));
   if (error) return <ErrorPanel error={error} level="h1" onRetry={retry} />;
-  if (!lines) return <Loading label="Loading the cart" />;
+  if (!lines) return <Loading level="h1" label="Loading the cart" />;
   if (lines.length === 0) {
     return (
       <>

@@ -24,7 +24,7 @@ export function ProductPage(): ReactElement {
     );
   }
   if (data) return <Product key={data.id} book={data} />;
-  return error ? <ErrorPanel error={error} level="h1" onRetry={() => void refetch()} /> : <Loading label="Loading the book" />;
+  return error ? <ErrorPanel error={error} level="h1" onRetry={() => void refetch()} /> : <Loading level="h1" label="Loading the book" />;
 }
 
 function Product({ book }: { book: Book }): ReactElement {

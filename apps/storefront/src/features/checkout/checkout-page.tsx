@@ -18,8 +18,8 @@ export function CheckoutPage(): ReactElement {
   useTitle('Checkout');
   const { data, error, refetch } = useQuery(cartQuery);
   const [done, setDone] = useState(false);
-  if (done) return <Loading label="Your order is placed" />;
-  if (!data) return error ? <ErrorPanel error={error} level="h1" onRetry={() => void refetch()} /> : <Loading label="Loading the checkout" />;
+  if (done) return <Loading level="h1" label="Your order is placed" />;
+  if (!data) return error ? <ErrorPanel error={error} level="h1" onRetry={() => void refetch()} /> : <Loading level="h1" label="Loading the checkout" />;
   if (data.count === 0) return <NothingToOrder />;
   return <Checkout cart={data} onDone={() => { setDone(true); }} />;
 }

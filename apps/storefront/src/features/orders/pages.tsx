@@ -27,7 +27,7 @@ function WithOrder({ id, draw }: { id: string; draw: (order: Order) => ReactElem
   const { data, error, refetch } = useQuery(orderQuery(id));
   if (isMissing(error)) return <OrderMissing />;
   if (data) return draw(data);
-  return error ? <ErrorPanel error={error} level="h1" onRetry={() => void refetch()} /> : <Loading label="Loading the order" />;
+  return error ? <ErrorPanel error={error} level="h1" onRetry={() => void refetch()} /> : <Loading level="h1" label="Loading the order" />;
 }
 
 export function ConfirmationPage(): ReactElement {
