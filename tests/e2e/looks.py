@@ -7,8 +7,8 @@ from typing import Any
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, expect
 
-DESKTOP = {"width": 1280, "height": 860}
-PHONE = {"width": 390, "height": 844}
+from .conftest import DESKTOP, PHONE
+
 # Each size and each scheme once: layout and colours do not depend on each other.
 APPEARANCES = [(DESKTOP, "light"), (PHONE, "dark")]
 # WCAG 2.2 A and AA, and axe-core's own best practices.
@@ -28,13 +28,18 @@ SETTLED = """async () => {
 }"""
 
 
+def settle(page: Page, size: dict[str, int], scheme: str) -> None:
+    """Show a page in an appearance, without motion, and wait until it looks so."""
+    page.set_viewport_size(size)  # type: ignore[arg-type]
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+    page.evaluate(SETTLED)
+
+
 def violations(page: Page) -> list[str]:
     """What axe-core finds on a page as it stands, in each appearance; one line per rule."""
     found: list[str] = []
     for size, scheme in APPEARANCES:
-        page.set_viewport_size(size)  # type: ignore[arg-type]
-        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
-        page.evaluate(SETTLED)
+        settle(page, size, scheme)
         results: dict[str, Any] = Axe().run(page, options=RULES).response
         found += [f"{size['width']} px, {scheme}: {one['id']}: {nodes_of(one)}" for one in results["violations"]]
         if page.evaluate("document.documentElement.scrollWidth > innerWidth"):

@@ -225,7 +225,7 @@ ITEM = {"book_id": book(1), "quantity": 1}
         ({"items": [{**ITEM, "quantity": "1"}]}, "items.0.quantity"),
         ({"items": [{**ITEM, "quantity": 1.0}]}, "items.0.quantity"),
         ({"items": [{**ITEM, "quantity": True}]}, "items.0.quantity"),
-        ({"items": [{**ITEM, "book_id": "\x00"}]}, "items"),
+        ({"items": [{**ITEM, "book_id": "\x00"}]}, "items.0.book_id"),
         ({"items": [{**ITEM, "book_id": "1"}]}, "items.0.book_id"),
         ({"items": [{"book_id": book(1)}]}, "items.0.quantity"),
         ({"items": [{**ITEM, "price": "1.00"}]}, "items.0.price"),

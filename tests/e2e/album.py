@@ -1,0 +1,46 @@
+"""Pictures of pages for the documents: E2E_PICTURES=docs/screenshots tools/e2e -k journey."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+from .conftest import DESKTOP, PHONE
+from .looks import settle
+
+SIZES = {"desktop": DESKTOP, "phone": PHONE}
+SCHEMES = ("light", "dark")
+QUALITY = 75
+
+
+class Album:
+    """Keeps each page at two sizes and in two colour schemes; nothing where no folder is asked for."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+
+    def word(self, word: str) -> str:
+        """A word that makes a title unique, but in pictures, where it would only be strange."""
+        return "" if self.folder else f" {word}"
+
+    def keep(self, page: Page, name: str) -> None:
+        """Write <name>-<size>-<scheme>.jpg; the page is as before afterwards."""
+        if not self.folder:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for size, pixels in SIZES.items():
+            for scheme in SCHEMES:
+                settle(page, pixels, scheme)
+                page.evaluate("() => scrollTo(0, 0)")
+                page.screenshot(path=self.folder / f"{name}-{size}-{scheme}.jpg", type="jpeg", quality=QUALITY, animations="disabled")
+        settle(page, DESKTOP, "light")
+
+
+@pytest.fixture(scope="session")
+def album() -> Album:
+    """The folder of E2E_PICTURES, if any."""
+    folder = os.environ.get("E2E_PICTURES")
+    return Album(Path(folder) if folder else None)
