@@ -26,6 +26,10 @@ class Album:
         """A word that makes a title unique, but in pictures, where it would only be strange."""
         return "" if self.folder else f" {word}"
 
+    def genre(self, genre: str) -> str:
+        """A genre for pictures; otherwise the one by which books of killed tests are known."""
+        return genre if self.folder else "E2e"
+
     def keep(self, page: Page, name: str) -> None:
         """Write <name>-<size>-<scheme>.jpg; the page is as before afterwards."""
         if not self.folder:

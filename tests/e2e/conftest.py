@@ -33,6 +33,7 @@ from tests.live.conftest import (  # noqa: F401 (fixtures)
     ecom_sql,
     inventory_sql,
     secret,
+    swept,
     trust,
 )  # fmt: skip
 from tests.live.goods import Goods, Sql

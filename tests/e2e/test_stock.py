@@ -58,7 +58,7 @@ def test_one_book_is_told_to_anybody(guest: Page, goods: Goods, stock: Stock) ->
 
 
 def test_all_books_of_a_page_in_one_call(window: Open, admin: Shopper, goods: Goods, api: httpx2.Client) -> None:
-    genre, books = f"Stock {secrets.token_hex(4)}", {}
+    genre, books = f"E2e stock {secrets.token_hex(4)}", {}
     for copies in (9, 4, 0):
         new = {"title": f"{genre}: {copies}", "author": "A Test", "genre": genre, "price": "9.00", "initial_quantity": copies}
         books[copies] = body_of(admin.send("POST", "/admin/books", new))["id"]

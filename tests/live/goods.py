@@ -63,22 +63,26 @@ class Goods:
 
     def close(self) -> None:
         """Leave no row behind: tests before and after count orders, books and stock."""
-        books = names(self._made)
-        ordered = f"SELECT order_id FROM order_items WHERE book_id IN ({books})"
-        orders = names(self._ecom_sql(ordered).split())
-        self._ecom_sql(f"""
-            DELETE FROM idempotency_keys WHERE EXISTS
-                (SELECT FROM unnest(ARRAY[{books}]::text[]) AS made (id) WHERE response::text LIKE '%' || made.id || '%');
-            DELETE FROM outbox_events WHERE aggregate_id IN ({orders}, {books});
-            DELETE FROM order_items WHERE order_id IN ({orders});
-            DELETE FROM orders WHERE id IN ({orders});
-            DELETE FROM cart_items WHERE book_id IN ({books});
-            DELETE FROM books WHERE id IN ({books});
-        """)
-        self._inventory_sql(f"""
-            DELETE FROM reservations WHERE book_id IN ({books}) OR order_id IN ({orders});
-            DELETE FROM stock_movements WHERE book_id IN ({books});
-            DELETE FROM outbox_events WHERE aggregate_id IN ({orders}, {books});
-            DELETE FROM inventory WHERE book_id IN ({books});
-        """)
+        remove(self._ecom_sql, self._inventory_sql, self._made)
 
+
+def remove(ecom_sql: Sql, inventory_sql: Sql, made: list[str]) -> None:
+    """Remove books with their stock and their orders; the books go last, for a run that is killed meanwhile to be swept up after."""
+    books = names(made)
+    ordered = f"SELECT order_id FROM order_items WHERE book_id IN ({books})"
+    orders = names(ecom_sql(ordered).split())
+    inventory_sql(f"""
+        DELETE FROM reservations WHERE book_id IN ({books}) OR order_id IN ({orders});
+        DELETE FROM stock_movements WHERE book_id IN ({books});
+        DELETE FROM outbox_events WHERE aggregate_id IN ({orders}, {books});
+        DELETE FROM inventory WHERE book_id IN ({books});
+    """)
+    ecom_sql(f"""
+        DELETE FROM idempotency_keys WHERE EXISTS
+            (SELECT FROM unnest(ARRAY[{books}]::text[]) AS made (id) WHERE response::text LIKE '%' || made.id || '%');
+        DELETE FROM outbox_events WHERE aggregate_id IN ({orders}, {books});
+        DELETE FROM order_items WHERE order_id IN ({orders});
+        DELETE FROM orders WHERE id IN ({orders});
+        DELETE FROM cart_items WHERE book_id IN ({books});
+        DELETE FROM books WHERE id IN ({books});
+    """)

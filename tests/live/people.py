@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import ssl
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -96,6 +97,13 @@ class People:
         """Sign a user out on every device, as Keycloak's administrator can."""
         answer = self._admin.post(f"{self._users}/{sub}/logout", headers=self._bearer())
         assert answer.status_code == 204, f"the sessions were not ended: {answer.status_code}"
+
+    def leftovers(self, minutes: int) -> list[str]:
+        """Ids of users that runs left behind which were killed, at least so many minutes ago."""
+        answer = self._admin.get(self._users, params={"username": "live-", "max": 1000}, headers=self._bearer())
+        assert answer.status_code == 200, f"the users cannot be listed: {answer.status_code}"
+        before = (time.time() - 60 * minutes) * 1000
+        return [one["id"] for one in answer.json() if one["username"].startswith("live-") and one["createdTimestamp"] < before]
 
     @property
     def subs(self) -> list[str]:

@@ -44,7 +44,7 @@ def test_only_optional_components_are_skipped_and_each_says_why(checks: dict[str
 
 def test_every_image_is_ours(cluster: Cluster) -> None:
     images = {container["image"] for pod in cluster.objects("Pod") for container in pod["spec"]["containers"]}
-    assert {image for image in images if not re.match(r"bookstore\.local/[a-z0-9-]+:\S+$", image)} == set()
+    assert {image for image in images if not re.match(r"bookstore\.local/[a-z0-9_-]+:\S+$", image)} == set()
 
 
 def test_exposed_services_are_the_declared_ones(cluster: Cluster) -> None:
