@@ -39,7 +39,7 @@ COLUMNS = ("page", "measure", *CATEGORIES.values(), *TIMES.values(), "layout_shi
 def shop() -> str:
     """Return the shop's address, as the inventory has it."""
     platform, network = (yaml.safe_load((VARIABLES / name).read_text(encoding="utf-8")) for name in ("platform.yml", "network.yml"))
-    return f"https://{platform['bookstore_domain']}:{network['bookstore_gateway_https_port']}"
+    return f"https://shop.{platform['bookstore_domain']}:{network['bookstore_gateway_https_port']}"
 
 
 def node() -> Path:
@@ -92,6 +92,10 @@ def prepare(context: BrowserContext) -> dict[str, str]:
 
 def audit(runtime: Path, program: Path, environment: dict[str, str], profile: Path, address: str, options: list[str]) -> dict[str, Any]:
     """Run Lighthouse once on a page, with an empty cache and the visitor's storage; return its report."""
+    # Lighthouse can empty both or none.
+    for cache in ("Cache", "Code Cache"):
+        for folder in list(profile.parent.rglob(cache)):
+            shutil.rmtree(folder)
     flags = " ".join([*FLAGS, f"--user-data-dir={profile}"])
     done = subprocess.run(
         [
