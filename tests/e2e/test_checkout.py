@@ -125,6 +125,23 @@ def test_books_that_ran_out_are_named_and_the_cart_is_kept(page: Page, buyer: Sh
     assert orders(buyer) == 1
 
 
+def test_a_cart_that_is_still_being_changed_is_not_offered(page: Page, buyer: Shopper, goods: Goods) -> None:
+    kept, removed = goods.book(copies=5, price="10.00"), goods.book(copies=5, price="7.00")
+    buyer.add(kept["id"])
+    buyer.add(removed["id"])
+    held: list[Route] = []
+    page.route("**/ecom/cart/items/*", lambda route: held.append(route))
+    page.goto("/cart")
+    page.get_by_role("button", name=f"Remove {removed['title']}").click()
+    page.get_by_role("link", name="Check out", exact=True).click()
+    expect(page.get_by_role("heading", name="Loading the checkout")).to_be_visible()
+    expect(place(page)).to_have_count(0)
+    [change] = held
+    change.continue_()
+    expect(place(page)).to_contain_text("$10.00")
+    expect(page.get_by_test_id("checkout-total")).to_have_text("$10.00")
+
+
 def test_a_changed_price_is_shown_before_anything_is_ordered(page: Page, buyer: Shopper, goods: Goods, ecom_sql: Sql) -> None:
     book = goods.book(copies=5, price="10.00")
     to_checkout(page, buyer, book)

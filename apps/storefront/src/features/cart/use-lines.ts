@@ -1,12 +1,12 @@
 import { useQueries, useQuery } from '@tanstack/react-query';
-import { body, ecom, type Cart } from '../../lib/api/client';
+import { body, ecom } from '../../lib/api/client';
 import { isMissing } from '../../lib/api/errors';
 import { ready, useSession } from '../../lib/auth/session';
 import { bookQuery } from '../../lib/books';
-import { cartQuery } from '../../lib/cart/cart';
+import { cartQuery, readCart } from '../../lib/cart/cart';
+import { changeCart } from '../../lib/cart/changes';
 import { clearGuestCart, setGuestQuantity, useGuestCart } from '../../lib/cart/guest-cart';
 import { total } from '../../lib/format';
-import { queryClient } from '../../lib/query';
 
 /** A cart's line, a guest's or a customer's alike. */
 export interface Line {
@@ -57,8 +57,6 @@ export function useCartView(): CartView {
   };
 }
 
-const keep = (cart: Cart): void => { queryClient.setQueryData(['cart'], cart); };
-
 /** Set a line's copies; 0 removes it. */
 export async function setQuantity(line: Line, quantity: number): Promise<void> {
   if ((await ready()).status !== 'signed-in') {
@@ -66,12 +64,11 @@ export async function setQuantity(line: Line, quantity: number): Promise<void> {
     return;
   }
   const path = { item_id: line.id };
-  if (quantity > 0) {
-    keep(await body(ecom().PUT('/ecom/cart/items/{item_id}', { params: { path }, body: { quantity } })));
-    return;
-  }
-  await ecom().DELETE('/ecom/cart/items/{item_id}', { params: { path } });
-  await queryClient.invalidateQueries({ queryKey: ['cart'] });
+  await changeCart(async () => {
+    if (quantity > 0) return body(ecom().PUT('/ecom/cart/items/{item_id}', { params: { path }, body: { quantity } }));
+    await ecom().DELETE('/ecom/cart/items/{item_id}', { params: { path } });
+    return readCart();
+  });
 }
 
 export async function clearCart(): Promise<void> {
@@ -79,6 +76,8 @@ export async function clearCart(): Promise<void> {
     clearGuestCart();
     return;
   }
-  await ecom().DELETE('/ecom/cart');
-  await queryClient.invalidateQueries({ queryKey: ['cart'] });
+  await changeCart(async () => {
+    await ecom().DELETE('/ecom/cart');
+    return readCart();
+  });
 }

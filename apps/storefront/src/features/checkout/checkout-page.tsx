@@ -8,6 +8,7 @@ import { ErrorNote, ErrorPanel, Loading, Panel, useTitle } from '../../component
 import { body, ecom, type Cart, type Order } from '../../lib/api/client';
 import { ApiError, hasCode, NetworkError } from '../../lib/api/errors';
 import { cartQuery } from '../../lib/cart/cart';
+import { useCartChanging } from '../../lib/cart/changes';
 import { tieToFields } from '../../lib/form-errors';
 import { money } from '../../lib/format';
 import { queryClient } from '../../lib/query';
@@ -17,8 +18,10 @@ import { FIELDS, shippingSchema, type Shipping } from './schema';
 export function CheckoutPage(): ReactElement {
   useTitle('Checkout');
   const { data, error, refetch } = useQuery(cartQuery);
+  const changing = useCartChanging();
   const [done, setDone] = useState(false);
   if (done) return <Loading level="h1" label="Your order is placed" />;
+  if (changing) return <Loading level="h1" label="Loading the checkout" />;
   if (!data) return error ? <ErrorPanel error={error} level="h1" onRetry={() => void refetch()} /> : <Loading level="h1" label="Loading the checkout" />;
   if (data.count === 0) return <NothingToOrder />;
   return <Checkout cart={data} onDone={() => { setDone(true); }} />;

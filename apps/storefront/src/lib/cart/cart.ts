@@ -2,12 +2,14 @@ import { queryOptions, useQuery } from '@tanstack/react-query';
 import { body, ecom, type Cart } from '../api/client';
 import { ApiError } from '../api/errors';
 import { ready, useSession } from '../auth/session';
-import { queryClient } from '../query';
+import { changeCart } from './changes';
 import { addToGuestCart, guestCount, useGuestCart } from './guest-cart';
+
+export const readCart = (signal?: AbortSignal): Promise<Cart> => body(ecom().GET('/ecom/cart', signal ? { signal } : {}));
 
 export const cartQuery = queryOptions({
   queryKey: ['cart'],
-  queryFn: ({ signal }): Promise<Cart> => body(ecom().GET('/ecom/cart', { signal })),
+  queryFn: ({ signal }): Promise<Cart> => readCart(signal),
   // Another tab may have changed it a moment ago.
   refetchOnWindowFocus: 'always',
 });
@@ -30,5 +32,5 @@ export async function addToCart(bookId: string, quantity: number): Promise<void>
     if (!addToGuestCart(bookId, quantity)) throw fullCart();
     return;
   }
-  queryClient.setQueryData(['cart'], await body(ecom().POST('/ecom/cart/items', { body: { book_id: bookId, quantity } })));
+  await changeCart(() => body(ecom().POST('/ecom/cart/items', { body: { book_id: bookId, quantity } })));
 }
