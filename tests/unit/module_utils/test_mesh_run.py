@@ -25,6 +25,7 @@ class MeshCluster(FakeCluster):
         super().__init__({"Namespace": NAMESPACES, "Pod": list(PODS), "Service": SERVICES, "ConfigMap": AUTHORITY})
         self.answer = answer
         self.state = state or {"terminated": {"exitCode": 0}}
+        self.most = 0
 
     def create(self, kind: str, body: dict[str, Any]) -> dict[str, Any]:
         super().create(kind, body)
@@ -33,7 +34,12 @@ class MeshCluster(FakeCluster):
         self.log_lines[(body["metadata"]["name"], "probe")] = ["noise", json.dumps({"ready": True, "results": results})]
         status = {"phase": "Running", "containerStatuses": [{"name": "probe", "state": self.state}]}
         self.store["Pod"].append({**body, "spec": {**body["spec"], "nodeName": "worker"}, "status": status})
+        self.most = max(self.most, len(self.store["Pod"]) - len(PODS))
         return body
+
+    def delete(self, kind: str, namespace: str | None, name: str, grace_seconds: int | None = None) -> bool:
+        self.store[kind] = [found for found in self.store[kind] if found["metadata"]["name"] != name]
+        return super().delete(kind, namespace, name, grace_seconds)
 
 
 def as_it_should_be(body: dict[str, Any], call: dict[str, Any]) -> dict[str, Any]:
@@ -63,6 +69,12 @@ def test_healthy_mesh_has_no_broken_edge_and_nothing_is_left() -> None:
     assert result["broken"] == []
     assert {e["kind"] for e in result["edges"]} == set(mesh_plan.EXPECTED)
     assert sorted(cluster.deleted) == sorted(body["metadata"]["name"] for body in cluster.created)
+
+
+def test_only_so_many_probes_run_side_by_side() -> None:
+    cluster = MeshCluster(as_it_should_be)
+    run(cluster)
+    assert cluster.most == mesh_run.AT_ONCE < len(cluster.created)
 
 
 def test_open_mesh_is_seen() -> None:

@@ -18,6 +18,8 @@ from ansible_collections.bookstore.platform.plugins.module_utils.mesh_plan impor
 
 # What a killed run left is removed by the next one; a run beside this one is not disturbed.
 STALE_SECONDS = 300
+# Each probe pod starts a proxy: more of them at once only take the processor from one another and from what is probed.
+AT_ONCE = 6
 READY_URL = ("127.0.0.1", 15021, "/healthz/ready")
 
 
@@ -31,7 +33,7 @@ class Settings:
 
     image: str
     interpreter: str = "python3"
-    timeout: float = 90.0
+    timeout: float = 180.0
     outsider: str = "storefront"
     exec_sources: list[str] = field(default_factory=list)
     trust_domain: str = "cluster.local"
@@ -67,7 +69,7 @@ def probe_mesh(cluster: Cluster, matrix: list[Object], settings: Settings, clock
 
 
 class Runner:
-    """One run; all probe pods start together."""
+    """One run; probe pods follow one another, up to AT_ONCE side by side."""
 
     def __init__(self, cluster: Cluster, settings: Settings, mode: str, clock: waiter.Clock) -> None:
         self.cluster = cluster
@@ -88,10 +90,6 @@ class Runner:
         try:
             with ThreadPoolExecutor(max_workers=4) as pool:
                 execs = [pool.submit(self._execute, probe) for probe in inside]
-                for created in [
-                    pool.submit(self._create, f"mesh-probe-{self.run_id}-{i}", probe) for i, probe in enumerate(pods)
-                ]:
-                    created.result()
                 results = self._collect({f"mesh-probe-{self.run_id}-{i}": probe for i, probe in enumerate(pods)})
                 for future in execs:
                     results.update(future.result())
@@ -115,7 +113,7 @@ class Runner:
             )
         return text
 
-    def _create(self, name: str, probe: Probe) -> None:
+    def _create(self, name: str, probe: Probe) -> Object:
         body = mesh_plan.pod_manifest(
             probe,
             name,
@@ -126,7 +124,7 @@ class Runner:
             self._request(probe),
             self.mode,
         )
-        self.cluster.create("Pod", body)
+        return self.cluster.create("Pod", body)
 
     def _execute(self, probe: Probe) -> dict[str, Object]:
         command = [self.settings.interpreter, "-c", self.script, self._request(probe)]
@@ -134,32 +132,39 @@ class Runner:
         return self._parse(text.splitlines(), f"{probe.namespace}/{probe.pod}")
 
     def _collect(self, probes: dict[str, Probe]) -> dict[str, Object]:
-        """Wait until all probe containers have ended, then read what they printed."""
+        """Run all probe pods; each is read and removed as soon as its container has ended, which makes room for the next."""
+        waiting = list(probes)
+        results: dict[str, Object] = {}
 
         def poll() -> list[Object]:
-            found = self.cluster.objects("Pod", labelSelector=f"{mesh_plan.PROBE_LABEL}={self.run_id}")
-            for pod in found:
+            running = []
+            for pod in self.cluster.objects("Pod", labelSelector=f"{mesh_plan.PROBE_LABEL}={self.run_id}"):
                 verdict = readiness.pod(pod)
-                if verdict.state is readiness.State.FAILED and not ended(pod):
+                if ended(pod):
+                    results.update(self._read(pod, probes[pod["metadata"]["name"]]))
+                    self._remove([pod])
+                elif verdict.state is readiness.State.FAILED:
                     raise ProbeError(f"BK-223: probe {_name(pod)} cannot run: {verdict.reason}")
-            return found
+                else:
+                    running.append(pod)
+            while waiting and len(running) < AT_ONCE:
+                running.append(self._create(waiting[0], probes[waiting.pop(0)]))
+            return running
 
-        def all_ended(found: list[Object]) -> bool:
-            return len(found) >= len(probes) and all(ended(pod) for pod in found)
-
-        outcome = waiter.wait_for(poll, all_ended, timeout=self.settings.timeout, interval=0.5, clock=self.clock)
+        outcome = waiter.wait_for(
+            poll, lambda running: not running, timeout=self.settings.timeout, interval=0.5, clock=self.clock
+        )
         if not outcome.done:
             raise ProbeError(self._late(outcome.value))
-        results: dict[str, Object] = {}
-        for pod in outcome.value:
-            probe = probes[pod["metadata"]["name"]]
-            probe.node = pod["spec"].get("nodeName", "")
-            lines = self.cluster.logs(probe.namespace, pod["metadata"]["name"], "probe", lines=40)
-            results.update(self._parse(lines, _name(pod)))
         return results
 
-    def _late(self, found: list[Object]) -> str:
-        late = [pod for pod in found if not ended(pod)]
+    def _read(self, pod: Object, probe: Probe) -> dict[str, Object]:
+        probe.node = pod["spec"].get("nodeName", "")
+        return self._parse(
+            self.cluster.logs(probe.namespace, pod["metadata"]["name"], "probe", lines=40), _name(pod)
+        )
+
+    def _late(self, late: list[Object]) -> str:
         lines = [f"BK-224: {len(late)} probe pods did not finish within timeout={self.settings.timeout:.0f} s:"]
         for pod in late[:3]:
             lines.append(f"{_name(pod)}: {readiness.pod(pod).reason}")

@@ -77,7 +77,7 @@ options:
   timeout:
     description: Seconds that all probes together may take.
     type: float
-    default: 90.0
+    default: 180.0
 extends_documentation_fragment:
   - bookstore.platform.connection
 author: The Bookstore Platform authors (@bookstore)
@@ -183,7 +183,7 @@ def main() -> None:
             "exec_sources": {"type": "list", "elements": "str", "default": []},
             "outsider": {"type": "str", "default": "storefront"},
             "trust_domain": {"type": "str", "default": "cluster.local"},
-            "timeout": {"type": "float", "default": 90.0},
+            "timeout": {"type": "float", "default": 180.0},
             **CONNECTION_SPEC,
         },
         supports_check_mode=True,

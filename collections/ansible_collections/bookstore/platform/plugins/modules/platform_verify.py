@@ -225,7 +225,7 @@ options:
   probe_timeout:
     description: Seconds that all mesh probes together may take.
     type: float
-    default: 90.0
+    default: 180.0
   exec_sources:
     description: Sources whose own pods hold python3; their calls are made there.
     type: list
@@ -389,7 +389,7 @@ ARGUMENTS = {
     "matrix": {"type": "list", "elements": "dict", "default": []},
     "probe_image": {"type": "str", "default": ""},
     "probe_from": {"type": "str", "default": ""},
-    "probe_timeout": {"type": "float", "default": 90.0},
+    "probe_timeout": {"type": "float", "default": 180.0},
     "exec_sources": {"type": "list", "elements": "str", "default": []},
     "outsider": {"type": "str", "default": "storefront"},
     "pipeline": {"type": "dict", "default": {}, "options": PIPELINE_SPEC, "apply_defaults": True},
