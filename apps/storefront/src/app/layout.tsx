@@ -1,5 +1,6 @@
 import { Link, Outlet, useLocation, useNavigate } from '@tanstack/react-router';
 import { useEffect, useRef, useState, useSyncExternalStore, type ReactElement, type SubmitEvent } from 'react';
+import { SignInLink } from '../components/sign-in-link';
 import { useSession } from '../lib/auth/session';
 import { useCartCount } from '../lib/cart/cart';
 import { dismiss, notices } from '../lib/notices';
@@ -80,11 +81,8 @@ function SearchBox(): ReactElement {
 
 function Account(): ReactElement {
   const session = useSession();
-  const here = useLocation({ select: (location) => location.href });
   if (session.status === 'unknown') return <span className="account-waiting" aria-hidden="true" />;
-  if (session.status === 'guest') {
-    return <Link className="account-link" to="/login" search={{ return: here.startsWith('/login') ? '/' : here }}>Sign in</Link>;
-  }
+  if (session.status === 'guest') return <SignInLink className="account-link">Sign in</SignInLink>;
   return (
     <>
       {session.admin ? <Link className="admin-link" to="/admin">Admin</Link> : null}
@@ -125,11 +123,11 @@ function Offline(): ReactElement {
 
 function SessionEnded(): ReactElement | null {
   const session = useSession();
-  const here = useLocation({ select: (location) => location.href });
-  if (session.status !== 'guest' || !session.expired || here.startsWith('/login')) return null;
+  const away = useLocation({ select: (location) => location.href.startsWith('/login') });
+  if (session.status !== 'guest' || session.ended === undefined || away) return null;
   return (
     <div role="alert" className="strip">
-      Your session has ended. <Link to="/login" search={{ return: here }}>Sign in again</Link> to go on where you are.
+      Your session has ended. <SignInLink>Sign in again</SignInLink> to go on where you are.
     </div>
   );
 }
