@@ -3,13 +3,13 @@ import { useState, type ReactElement } from 'react';
 import { Cover } from '../../components/cover';
 import { Confirm } from '../../components/dialog';
 import { Quantity } from '../../components/quantity';
+import { Skipped } from '../../components/skipped';
 import { ErrorNote, ErrorPanel, Loading, Panel, useTitle } from '../../components/states';
 import { StockBadge } from '../../components/stock-badge';
 import { useSession } from '../../lib/auth/session';
 import { soldOut, useStock, type StockInfo } from '../../lib/books';
-import { skipped } from '../../lib/cart/merge';
+import { useCartChanging } from '../../lib/cart/changes';
 import { money, plural } from '../../lib/format';
-import { useStore } from '../../lib/store';
 import { clearCart, setQuantity, useCartView, type Line } from './use-lines';
 
 /** Why a line cannot be ordered, if it cannot. An unknown stock is no reason: the order itself will tell. */
@@ -23,9 +23,11 @@ export function hindrance(line: Line, stock: StockInfo): string | null {
 export function CartPage(): ReactElement {
   useTitle('Cart');
   const { lines, total, error, retry } = useCartView();
+  const changing = useCartChanging();
   const stock = useStock((lines ?? []).map((line) => line.bookId));
   if (error) return <ErrorPanel error={error} level="h1" onRetry={retry} />;
-  if (!lines) return <Loading level="h1" label="Loading the cart" />;
+  // A guest's books are on their way into the customer's cart.
+  if (!lines || (lines.length === 0 && changing)) return <Loading level="h1" label="Loading the cart" />;
   if (lines.length === 0) {
     return (
       <>
@@ -94,8 +96,14 @@ function CartRow({ line, stock }: { line: Line; stock: StockInfo }): ReactElemen
   );
 }
 
-function Summary({ total, copies, blocked }: { total: string; copies: number; blocked: number }): ReactElement {
+/** A guest comes back here: what could not be moved into the customer's cart is told before anything is ordered (SPEC 6). */
+function ToCheckout(): ReactElement {
   const session = useSession();
+  if (session.status === 'guest') return <Link className="button button-large" to="/login" search={{ return: '/cart' }}>Sign in to check out</Link>;
+  return <Link className="button button-large" to="/checkout">Check out</Link>;
+}
+
+function Summary({ total, copies, blocked }: { total: string; copies: number; blocked: number }): ReactElement {
   return (
     <aside className="summary" aria-label="Summary">
       <h2>Summary</h2>
@@ -110,20 +118,9 @@ function Summary({ total, copies, blocked }: { total: string; copies: number; bl
           <p className="note note-bad" id="blocked">{plural(blocked, 'line')} cannot be delivered as it stands. Change what is marked to go on.</p>
         </>
       ) : (
-        <Link className="button button-large" to="/checkout">{session.status === 'guest' ? 'Sign in to check out' : 'Check out'}</Link>
+        <ToCheckout />
       )}
       <p className="hint">You pay on delivery.</p>
     </aside>
-  );
-}
-
-function Skipped(): ReactElement | null {
-  const left = useStore(skipped);
-  if (left.length === 0) return null;
-  return (
-    <div className="note note-bad" role="status">
-      <p>These books could not be moved into your cart:</p>
-      <ul>{left.map((one) => <li key={one.title}>{one.title}: {one.reason}</li>)}</ul>
-    </div>
   );
 }

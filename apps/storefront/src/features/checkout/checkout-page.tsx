@@ -4,16 +4,21 @@ import { Link, useNavigate } from '@tanstack/react-router';
 import { useRef, useState, type ReactElement } from 'react';
 import { useForm } from 'react-hook-form';
 import { Field } from '../../components/field';
+import { Skipped } from '../../components/skipped';
 import { ErrorNote, ErrorPanel, Loading, Panel, useTitle } from '../../components/states';
-import { body, ecom, type Cart, type Order } from '../../lib/api/client';
-import { ApiError, hasCode, NetworkError } from '../../lib/api/errors';
+import type { Cart } from '../../lib/api/client';
+import { hasCode, NetworkError } from '../../lib/api/errors';
 import { cartQuery } from '../../lib/cart/cart';
 import { useCartChanging } from '../../lib/cart/changes';
+import { useDraft, useKeptOnLeaving } from '../../lib/drafts';
 import { tieToFields } from '../../lib/form-errors';
 import { money } from '../../lib/format';
 import { queryClient } from '../../lib/query';
-import { closeAttempt, keyFor } from './attempt';
+import { closeAttempt } from './attempt';
+import { place } from './place';
 import { FIELDS, shippingSchema, type Shipping } from './schema';
+
+const NOWHERE: Shipping = { name: '', line1: '', line2: '', city: '', postal_code: '', country: '' };
 
 export function CheckoutPage(): ReactElement {
   useTitle('Checkout');
@@ -23,7 +28,7 @@ export function CheckoutPage(): ReactElement {
   if (done) return <Loading level="h1" label="Your order is placed" />;
   if (changing) return <Loading level="h1" label="Loading the checkout" />;
   if (!data) return error ? <ErrorPanel error={error} level="h1" onRetry={() => void refetch()} /> : <Loading level="h1" label="Loading the checkout" />;
-  if (data.count === 0) return <NothingToOrder />;
+  if (data.count === 0) return <><Skipped /><NothingToOrder /></>;
   return <Checkout cart={data} onDone={() => { setDone(true); }} />;
 }
 
@@ -41,21 +46,6 @@ function NothingToOrder(): ReactElement {
   );
 }
 
-async function place(cart: Cart, address: Shipping): Promise<Order> {
-  const order = { shipping: { ...address, line2: address.line2 || null }, expected_total: cart.total };
-  const lines = cart.items.map((item) => [item.book_id, item.quantity]);
-  const key = await keyFor({ order, lines });
-  try {
-    const placed = await body(ecom().POST('/ecom/checkout', { params: { header: { 'Idempotency-Key': key } }, body: order }));
-    closeAttempt();
-    return placed;
-  } catch (error) {
-    // Only a clear refusal ends the attempt: what got no answer may have been ordered.
-    if (error instanceof ApiError && error.status < 500 && error.status !== 429 && error.status !== 401) closeAttempt();
-    throw error;
-  }
-}
-
 function Checkout({ cart, onDone }: { cart: Cart; onDone: () => void }): ReactElement {
   const navigate = useNavigate();
   const [failure, setFailure] = useState<unknown>(null);
@@ -63,9 +53,10 @@ function Checkout({ cart, onDone }: { cart: Cart; onDone: () => void }): ReactEl
   const running = useRef(false);
   const form = useForm<Shipping>({
     resolver: zodResolver(shippingSchema),
-    defaultValues: { name: '', line1: '', line2: '', city: '', postal_code: '', country: '' },
+    defaultValues: useDraft('checkout', NOWHERE),
     mode: 'onTouched',
   });
+  useKeptOnLeaving('checkout', form.getValues);
   const { errors, isSubmitting } = form.formState;
   const send = async (address: Shipping) => {
     // State comes a moment after a double click.
@@ -97,6 +88,7 @@ function Checkout({ cart, onDone }: { cart: Cart; onDone: () => void }): ReactEl
   return (
     <>
       <h1>Checkout</h1>
+      <Skipped />
       <div className="split">
         <form className="form" noValidate onSubmit={(event) => void form.handleSubmit(send)(event)} aria-label="Delivery address">
           <fieldset>
