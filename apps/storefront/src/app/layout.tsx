@@ -1,9 +1,10 @@
 import { Link, Outlet, useLocation, useNavigate } from '@tanstack/react-router';
 import { useEffect, useRef, useState, useSyncExternalStore, type ReactElement, type SubmitEvent } from 'react';
+import { useFocusHeir } from '../components/focus';
 import { SignInLink } from '../components/sign-in-link';
 import { useSession } from '../lib/auth/session';
 import { useCartCount } from '../lib/cart/cart';
-import { dismiss, notices } from '../lib/notices';
+import { dismiss, notices, type Notice } from '../lib/notices';
 import { useStore } from '../lib/store';
 import { UserMenu } from './user-menu';
 
@@ -97,7 +98,7 @@ function CartLink(): ReactElement {
   return (
     <Link className="cart-link" to="/cart" aria-label={words}>
       <svg viewBox="0 0 24 24" width="22" height="22" aria-hidden="true"><path d="M6 8h12l1 12H5z" /><path d="M9 10V6.500a3 3 0 0 1 6 0V10" /></svg>
-      <span className="cart-count" data-testid="cart-count" data-empty={!count}>{count ?? ''}</span>
+      <span className="cart-count" data-testid="cart-count" data-empty={!count} data-known={count !== undefined}>{count}</span>
     </Link>
   );
 }
@@ -135,13 +136,20 @@ function SessionEnded(): ReactElement | null {
 function Notices(): ReactElement {
   const shown = useStore(notices);
   return (
-    <div className="notices" role="status" aria-live="polite">
-      {shown.map(({ id, text, kind }) => (
-        <p key={id} className="notice" data-kind={kind}>
-          {text}
-          <button type="button" aria-label="Dismiss" onClick={() => { dismiss(id); }}>×</button>
-        </p>
-      ))}
+    // Over windows, too, and not hidden from whoever hears the page while one is open.
+    <div className="notices" role="status" aria-live="polite" data-react-aria-top-layer="true">
+      {shown.map((notice) => <Note key={notice.id} notice={notice} />)}
     </div>
+  );
+}
+
+function Note({ notice: { id, text, kind } }: { notice: Notice }): ReactElement {
+  const box = useRef<HTMLParagraphElement>(null);
+  useFocusHeir(box);
+  return (
+    <p ref={box} className="notice" data-kind={kind}>
+      {text}
+      <button type="button" aria-label="Dismiss" onClick={() => { dismiss(id); }}>×</button>
+    </p>
   );
 }

@@ -1,6 +1,5 @@
 import { useState, type ReactElement } from 'react';
-import { config } from '../lib/config';
-import { coverArt, wrap, type CoverArt } from '../lib/cover-art';
+import { coverArt, isPictured, wrap, type CoverArt } from '../lib/cover-art';
 
 interface Props {
   title: string;
@@ -13,8 +12,7 @@ interface Props {
 /** A book's cover: its picture if the shop has one, else one drawn from title and author. Decoration: both stand beside it as text. */
 export function Cover({ title, author, url, eager = false }: Props): ReactElement {
   const [broken, setBroken] = useState(false);
-  const pictured = url && !broken && config().coverPrefixes.some((prefix) => url.startsWith(prefix));
-  if (pictured) {
+  if (!broken && isPictured(url)) {
     return <img className="cover" src={url} alt="" width={200} height={300} loading={eager ? 'eager' : 'lazy'} onError={() => { setBroken(true); }} />;
   }
   const art = coverArt(title, author);

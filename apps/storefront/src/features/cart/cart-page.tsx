@@ -1,15 +1,19 @@
 import { Link } from '@tanstack/react-router';
-import { useState, type ReactElement } from 'react';
+import { useEffect, useRef, useState, type ReactElement } from 'react';
+import { Button } from '../../components/button';
 import { Cover } from '../../components/cover';
 import { Confirm } from '../../components/dialog';
+import { useFocusHeir } from '../../components/focus';
 import { Quantity } from '../../components/quantity';
 import { Skipped } from '../../components/skipped';
 import { ErrorNote, ErrorPanel, Loading, Panel, useTitle } from '../../components/states';
 import { StockBadge } from '../../components/stock-badge';
+import { sentence } from '../../lib/api/errors';
 import { useSession } from '../../lib/auth/session';
 import { soldOut, useStock, type StockInfo } from '../../lib/books';
 import { useCartChanging } from '../../lib/cart/changes';
 import { money, plural } from '../../lib/format';
+import { notify } from '../../lib/notices';
 import { clearCart, setQuantity, useCartView, type Line } from './use-lines';
 
 /** Why a line cannot be ordered, if it cannot. An unknown stock is no reason: the order itself will tell. */
@@ -63,6 +67,13 @@ export function CartPage(): ReactElement {
 function CartRow({ line, stock }: { line: Line; stock: StockInfo }): ReactElement {
   const [error, setError] = useState<unknown>(null);
   const [busy, setBusy] = useState(false);
+  const row = useRef<HTMLLIElement>(null);
+  const shown = useRef(true);
+  useEffect(() => {
+    shown.current = true;
+    return () => { shown.current = false; };
+  }, []);
+  useFocusHeir(row);
   const change = async (quantity: number) => {
     setBusy(true);
     setError(null);
@@ -70,13 +81,14 @@ function CartRow({ line, stock }: { line: Line; stock: StockInfo }): ReactElemen
       await setQuantity(line, quantity);
     } catch (caught) {
       setError(caught);
+      if (!shown.current) notify(`“${line.title}” was not changed in your cart. ${sentence(caught)}`, 'bad');
     } finally {
       setBusy(false);
     }
   };
   const reason = hindrance(line, stock);
   return (
-    <li className="line" data-testid="cart-line">
+    <li className="line" ref={row} data-testid="cart-line">
       <Link to="/books/$id" params={{ id: line.bookId }} className="line-cover" tabIndex={-1} aria-hidden="true">
         <Cover title={line.title} author={line.author ?? ''} />
       </Link>
@@ -88,8 +100,8 @@ function CartRow({ line, stock }: { line: Line; stock: StockInfo }): ReactElemen
         <ErrorNote error={error} />
       </div>
       <div className="line-end">
-        <Quantity label={`Copies of ${line.title}`} value={line.quantity} min={0} disabled={busy} onChange={(value) => void change(value)} />
-        <button type="button" className="link-button" disabled={busy} aria-label={`Remove ${line.title}`} onClick={() => void change(0)}>Remove</button>
+        <Quantity label={`Copies of ${line.title}`} value={line.quantity} min={0} busy={busy} onChange={(value) => void change(value)} />
+        <Button className="link-button" off={busy} aria-label={`Remove ${line.title}`} onClick={() => void change(0)}>Remove</Button>
         <p className="line-total" data-testid="line-total">{money(line.lineTotal)}</p>
       </div>
     </li>

@@ -3,6 +3,7 @@ import { useQuery } from '@tanstack/react-query';
 import { Link, useNavigate } from '@tanstack/react-router';
 import { useRef, useState, type ReactElement } from 'react';
 import { useForm } from 'react-hook-form';
+import { Button } from '../../components/button';
 import { Field } from '../../components/field';
 import { Skipped } from '../../components/skipped';
 import { ErrorNote, ErrorPanel, Loading, Panel, useTitle } from '../../components/states';
@@ -51,6 +52,7 @@ function Checkout({ cart, onDone }: { cart: Cart; onDone: () => void }): ReactEl
   const [failure, setFailure] = useState<unknown>(null);
   const [seen, setSeen] = useState(cart.total);
   const running = useRef(false);
+  const button = useRef<HTMLButtonElement>(null);
   const form = useForm<Shipping>({
     resolver: zodResolver(shippingSchema),
     defaultValues: useDraft('checkout', NOWHERE),
@@ -102,8 +104,8 @@ function Checkout({ cart, onDone }: { cart: Cart; onDone: () => void }): ReactEl
             </div>
             <Field label="Country" autoComplete="country-name" maxLength={60} {...bind('country')} />
           </fieldset>
-          <Failure error={failure} cart={cart} onAccept={() => { setSeen(cart.total); setFailure(null); }} />
-          <button type="submit" className="button button-large" disabled={isSubmitting}>{isSubmitting ? 'Placing your order…' : `Place order · ${money(cart.total)}`}</button>
+          <Failure error={failure} cart={cart} onAccept={() => { setSeen(cart.total); setFailure(null); button.current?.focus(); }} />
+          <Button type="submit" ref={button} className="button button-large" off={isSubmitting}>{isSubmitting ? 'Placing your order…' : `Place order · ${money(cart.total)}`}</Button>
           <p className="hint">You pay on delivery. Nothing is charged now.</p>
         </form>
         <OrderSummary cart={cart} missing={missing} before={seen} />
