@@ -59,7 +59,7 @@ function Pattern({ art: { pattern, first, second, chance } }: { art: CoverArt })
       return (
         <g>
           {[0, 1, 2, 3, 4, 5].map((step) => (
-            <rect key={step} x="10" width={70 + chance(step) * 120} y={166 + step * 16} height="9" rx="4.5" fill={step % 2 ? second : first} />
+            <rect key={step} x="-10" width={84 + chance(step) * 102} y={166 + step * 16} height="9" rx="4.5" fill={step % 2 ? second : first} />
           ))}
         </g>
       );
@@ -85,7 +85,7 @@ function Pattern({ art: { pattern, first, second, chance } }: { art: CoverArt })
       return (
         <g fill="none" strokeWidth="6" strokeLinecap="round">
           {[0, 1, 2, 3, 4].map((step) => (
-            <path key={step} d={`M18 ${String(176 + step * 19)} q 22 ${String(-22 + chance(step) * 10)} 44 0 t 44 0 t 44 0 t 44 0`} stroke={step % 2 ? second : first} />
+            <path key={step} d={`M-10 ${String(176 + step * 19)} q 22 ${String(-22 + chance(step) * 10)} 44 0 t 44 0 t 44 0 t 44 0 t 44 0`} stroke={step % 2 ? second : first} />
           ))}
         </g>
       );

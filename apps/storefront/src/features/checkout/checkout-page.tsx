@@ -91,25 +91,25 @@ function Checkout({ cart, onDone }: { cart: Cart; onDone: () => void }): ReactEl
     <>
       <h1>Checkout</h1>
       <Skipped />
-      <div className="split">
-        <form className="form" noValidate onSubmit={(event) => void form.handleSubmit(send)(event)} aria-label="Delivery address">
-          <fieldset>
-            <legend>Where shall the books go?</legend>
-            <Field label="Full name" autoComplete="name" maxLength={100} {...bind('name')} />
-            <Field label="Street and number" autoComplete="address-line1" maxLength={255} {...bind('line1')} />
-            <Field label="Flat, floor, company" optional autoComplete="address-line2" maxLength={255} {...bind('line2')} />
-            <div className="fields">
-              <Field label="Postal code" autoComplete="postal-code" maxLength={20} {...bind('postal_code')} />
-              <Field label="City" autoComplete="address-level2" maxLength={100} {...bind('city')} />
-            </div>
-            <Field label="Country" autoComplete="country-name" maxLength={60} {...bind('country')} />
-          </fieldset>
+      <form className="checkout" noValidate onSubmit={(event) => void form.handleSubmit(send)(event)} aria-label="Delivery address">
+        <fieldset>
+          <legend>Where shall the books go?</legend>
+          <Field label="Full name" autoComplete="name" maxLength={100} {...bind('name')} />
+          <Field label="Street and number" autoComplete="address-line1" maxLength={255} {...bind('line1')} />
+          <Field label="Flat, floor, company" optional autoComplete="address-line2" maxLength={255} {...bind('line2')} />
+          <div className="fields">
+            <Field label="Postal code" autoComplete="postal-code" maxLength={20} {...bind('postal_code')} />
+            <Field label="City" autoComplete="address-level2" maxLength={100} {...bind('city')} />
+          </div>
+          <Field label="Country" autoComplete="country-name" maxLength={60} {...bind('country')} />
+        </fieldset>
+        <OrderSummary cart={cart} missing={missing} before={seen} />
+        <div className="checkout-send">
           <Failure error={failure} cart={cart} onAccept={() => { setSeen(cart.total); setFailure(null); button.current?.focus(); }} />
           <Button type="submit" ref={button} className="button button-large" off={isSubmitting}>{isSubmitting ? 'Placing your order…' : `Place order · ${money(cart.total)}`}</Button>
           <p className="hint">You pay on delivery. Nothing is charged now.</p>
-        </form>
-        <OrderSummary cart={cart} missing={missing} before={seen} />
-      </div>
+        </div>
+      </form>
     </>
   );
 }

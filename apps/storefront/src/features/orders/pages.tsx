@@ -148,7 +148,7 @@ function OrderDetail({ order }: { order: Order }): ReactElement {
     <article>
       <p className="kicker"><Link to="/orders">Your orders</Link></p>
       <div className="title-row"><h1>Order {orderNumber(order.id)}</h1> <StatusBadge status={order.status} /></div>
-      <p className="hint">Placed {dateTime(order.created_at)}. Number {order.id}</p>
+      <p className="hint">Placed {dateTime(order.created_at)}</p>
       {order.status === 'CANCELLED' && order.cancel_reason ? <p className="note">Cancelled: {reasonWords(order.cancel_reason)}</p> : null}
       <Items order={order} />
       <section className="address" aria-label="Delivery address">
@@ -162,6 +162,7 @@ function OrderDetail({ order }: { order: Order }): ReactElement {
           <p>The books go back to the shelf. This cannot be undone.</p>
         </Confirm>
       ) : null}
+      <p className="hint ids">Full number {order.id}</p>
     </article>
   );
 }
