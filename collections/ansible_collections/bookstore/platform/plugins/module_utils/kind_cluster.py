@@ -2,6 +2,8 @@
 
 A cluster counts as created only when its control-plane container carries a marker file that is
 written after `kind create` ended well; what an interrupted creation left behind is removed.
+A worker counts as joined only when a Node of its name exists: its Node is deleted before its new container is made, and
+comes back with the new kubelet. A container without one is what an interrupted replacement left; it is replaced again.
 """
 
 from __future__ import annotations
@@ -75,18 +77,46 @@ class Cluster:
                 self.create(timeout)
             return outcome
         outcome.settings_differ = marker != self.fingerprint()
-        outcome.started = [name for name, node in sorted(nodes.items()) if not node["State"]["Running"]]
-        outcome.joined = sorted(set(self.worker_names()) - set(nodes))
+        stopped = [name for name, node in sorted(nodes.items()) if not node["State"]["Running"]]
+        if check:
+            lost = self.lost_workers(nodes, None if self.control_plane() in stopped else self.node_names())
+        else:
+            failures = self._start(stopped)
+            self.write_kubeconfig()
+            self.wait_for_api(timeout)
+            lost = self.lost_workers(nodes, self.node_names())
+            for name in sorted(set(failures) - set(lost)):
+                raise failures[name]
+        outcome.started = [name for name in stopped if name not in lost]
+        outcome.joined = lost
         if check:
             return outcome
-        for name in outcome.started:
-            docker("container", "start", name)
-        self.write_kubeconfig()
-        self.wait_for_api(timeout)
-        self.wait_for_kubelets(nodes, timeout)
-        for name in outcome.joined:
-            self.join_worker(name, nodes, timeout)
+        alive = {name: node for name, node in nodes.items() if name not in lost}
+        self.wait_for_kubelets(alive, timeout)
+        for name in lost:
+            self.join_worker(name, alive, timeout)
         return outcome
+
+    def _start(self, names: list[str]) -> dict[str, DockerError]:
+        """Start stopped nodes; return what went wrong with workers, which matters only for those that had joined."""
+        failures = {}
+        for name in names:
+            try:
+                docker("container", "start", name)
+            except DockerError as error:
+                if name == self.control_plane():
+                    raise
+                failures[name] = error
+        return failures
+
+    def node_names(self) -> set[str]:
+        """Return the names of the cluster's Node objects."""
+        return set(self.kubectl("get", "nodes", "--output=jsonpath={.items[*].metadata.name}").split())
+
+    def lost_workers(self, nodes: Iterable[str], joined: set[str] | None) -> list[str]:
+        """Return the workers without a container, or without a Node (``joined``, None where that cannot be asked)."""
+        there = set(nodes) if joined is None else set(nodes) & joined
+        return sorted(set(self.worker_names()) - there)
 
     def fingerprint(self) -> str:
         """Return the hash of the settings that only a new cluster can take over."""
@@ -195,7 +225,7 @@ class Cluster:
             )
 
     def join_worker(self, name: str, nodes: dict[str, dict[str, Any]], timeout: float) -> None:
-        """Replace a worker whose container is gone by a new one made like its sibling."""
+        """Replace a worker that is lost by a new one made like its sibling, one of ``nodes``."""
         siblings = [node for node in nodes.values() if node["Config"]["Labels"].get(ROLE_LABEL) == "worker"]
         if not siblings:
             raise ClusterError(f"BK-241: cluster {self.name} has lost all workers; run bootstrap.yml -e rebuild=true, which keeps the data")
@@ -211,7 +241,8 @@ class Cluster:
         self._wait_for_systemd(name, timeout)
         docker("exec", "--interactive", name, "sh", "-c", "umask 077; cat > /kind/kubeadm.conf",
                stdin=join_config(config, sibling, name, old_address, address))
-        docker("exec", self.control_plane(), "kubeadm", "--kubeconfig=/etc/kubernetes/admin.conf", "token", "delete", JOIN_TOKEN)
+        # The token's own Secret: kubeadm refuses to delete a token that has expired already.
+        self.kubectl("delete", "secret", "--namespace=kube-system", f"bootstrap-token-{JOIN_TOKEN[:6]}", "--ignore-not-found")
         docker("exec", self.control_plane(), "kubeadm", "--kubeconfig=/etc/kubernetes/admin.conf",
                "token", "create", JOIN_TOKEN, "--ttl", "15m")
         docker("exec", name, "kubeadm", "join", "--config", "/kind/kubeadm.conf", "--skip-phases=preflight", "--v=1", timeout=timeout)

@@ -12,7 +12,7 @@ short_description: Create a kind cluster, bring it back, complete it, or remove 
 version_added: 0.1.0
 description:
   - A cluster whose creation was interrupted is removed and made again. Stopped nodes are started.
-    A worker whose container is gone is replaced. A healthy cluster is left alone.
+    A worker without a container or without a Node is replaced. A healthy cluster is left alone.
 options:
   name:
     description: Name of the cluster and of its network.
