@@ -8,6 +8,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ansible_collections.bookstore.platform.plugins.module_utils import docker_engine
 from ansible_collections.bookstore.platform.plugins.module_utils import host_preflight as preflight
@@ -53,12 +54,20 @@ def test_no_archives_and_a_missing_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("engine", "expected"), [(False, ["docker.io"]), (True, [])])
 def test_an_engine_that_answers_needs_no_package(engine: bool, expected: list[str]) -> None:
     packages = [{"program": "dockerd", "package": "docker.io", "when_engine_answers": False}]
-    assert preflight.missing_packages(packages, engine, lambda _: None) == expected
+    assert preflight.missing_packages(packages, engine, lambda _: None, True) == expected
 
 
 def test_a_package_is_listed_once_and_only_when_its_program_is_missing() -> None:
     packages = [{"program": name, "package": "p", "when_engine_answers": True} for name in ("a", "b", "there")]
-    assert preflight.missing_packages(packages, True, lambda name: "/bin/there" if name == "there" else None) == ["p"]
+    assert preflight.missing_packages(packages, True, lambda name: "/bin/there" if name == "there" else None, True) == ["p"]
+
+
+@pytest.mark.parametrize(("root", "expected"), [(False, ["maven"]), (True, [])])
+def test_what_only_root_can_install_later_must_be_there_for_others(root: bool, expected: list[str]) -> None:
+    """Without Maven another user would fail long after the cluster was made."""
+    defaults = yaml.safe_load((Path(__file__).parents[3] / "roles/host/defaults/main.yml").read_text())["host_packages"]
+    there = {"dockerd", "docker", "mmdebstrap", "update-ca-certificates", "gpg"}
+    assert preflight.missing_packages(defaults, False, lambda name: name if name in there else None, root) == expected
 
 
 def test_low_sysctls_are_found_and_raised(tmp_path: Path) -> None:

@@ -59,11 +59,13 @@ def broken_archives(folder: str) -> list[str]:
     return faults
 
 
-def missing_packages(packages: Iterable[dict[str, object]], engine: bool, which: Callable[[str], str | None]) -> list[str]:
-    """Return the distribution packages whose program is not there and is needed."""
-    wanted = []
+def missing_packages(
+    packages: Iterable[dict[str, object]], engine: bool, which: Callable[[str], str | None], root: bool
+) -> list[str]:
+    """Return the distribution packages whose program is not there and is needed; ``deferred`` ones do not wait for ``root``."""
+    wanted: list[str] = []
     for entry in packages:
-        if engine and not entry["when_engine_answers"]:
+        if (engine and not entry["when_engine_answers"]) or (root and entry.get("deferred")):
             continue
         if which(str(entry["program"])) is None and entry["package"] not in wanted:
             wanted.append(str(entry["package"]))

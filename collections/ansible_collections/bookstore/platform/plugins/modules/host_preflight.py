@@ -107,7 +107,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bookstore.platform.plugins.module_utils import docker_engine
+from ansible_collections.bookstore.platform.plugins.module_utils import debian_packages, docker_engine
 from ansible_collections.bookstore.platform.plugins.module_utils import host_preflight as preflight
 
 SYSCTL_FILE = Path("/etc/sysctl.d/90-bookstore-platform.conf")
@@ -126,11 +126,12 @@ def check_input(module: AnsibleModule) -> dict[str, Any]:
 def check_programs(module: AnsibleModule) -> dict[str, Any]:
     """Missing packages; a fault when this user may not install them."""
     engine = docker_engine.answers()
-    missing = preflight.missing_packages(module.params["packages"], engine, preflight.find_program)
+    missing = preflight.missing_packages(module.params["packages"], engine, preflight.find_program, os.geteuid() == 0)
     faults = []
     if os.geteuid() != 0 and (missing or not engine):
         if missing:
-            faults.append(f"BK-101: missing packages: {', '.join(missing)}; run as root, or: sudo apt-get install {' '.join(missing)}")
+            names = sorted({debian_packages.available(name) for name in missing})
+            faults.append(f"BK-101: missing packages: {', '.join(names)}; run as root, or: sudo apt-get install {' '.join(names)}")
         else:
             faults.append("BK-101: no Docker engine answers this user; start it, and add the user to the group docker")
     status = Path("/proc/self/status").read_text(encoding="ascii")
