@@ -158,7 +158,7 @@ def main() -> int:
     except ClusterError as error:
         print(down(settings, error))
         return 1
-    ledger = settings.cache / "ledger.json"
+    ledger = settings.state / "ledger.json"
     if ledger.is_file():
         sources = sorted(set(json.loads(ledger.read_text(encoding="utf-8")).values()))
         view.notes.append(f"images from {', '.join(sources)}")

@@ -284,9 +284,18 @@ def test_patterns_without_a_match_are_refused(tmp_path: Path) -> None:
 def test_ledger_keeps_the_images_of_earlier_runs(tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.json"
     for name in ("a", "b"):
-        factory.record(ledger, factory.Result(images={name: f"local/{name}:1"}))
+        factory.record(ledger, factory.Result(origins={f"local/{name}:1": "packages"}))
     known: dict[str, Any] = json.loads(ledger.read_text())
     assert known == {"local/a:1": "packages", "local/b:1": "packages"}
+
+
+def test_the_ledger_tells_built_images_from_pulled_ones(make: Make, built: list[str], project: Path) -> None:
+    """With source registry what has no upstream image is built all the same."""
+    (project / "archives/foreign.tar").write_text("x")
+    origins = make(FakeEngine(), source="registry", archives=project / "archives").run(["app", "base", "foreign"]).origins
+    assert {reference.split(":")[0]: origin for reference, origin in origins.items()} == {
+        "local/app": "registry", "local/base": "packages", "local/foreign": "archive",
+    }  # fmt: skip
 
 
 def test_recipes_come_in_the_order_of_the_patterns_each_once(tmp_path: Path) -> None:

@@ -45,6 +45,9 @@ options:
     description: One log file for each component is written here.
     type: path
     required: true
+  ledger:
+    description: JSON file that lists each image that was made and where it came from. It has to outlive the cache.
+    type: path
   versions:
     description: The pinned versions; V(go) is the compiler's.
     type: dict
@@ -143,6 +146,7 @@ def main() -> None:
             "cache_dir": {"type": "path", "required": True},
             "project_dir": {"type": "path", "required": True},
             "log_dir": {"type": "path", "required": True},
+            "ledger": {"type": "path"},
             "versions": {"type": "dict", "required": True},
             "repository": {"type": "str", "default": "bookstore.local"},
             "push_address": {"type": "str", "required": True},
@@ -168,8 +172,8 @@ def main() -> None:
         if p["require_registries"]:
             run.require_registries(list(catalogue.images))
         result = run.survey() if p["survey"] else run.run(p["wanted"] or list(catalogue.images), check=module.check_mode)
-        if not module.check_mode:
-            factory.record(Path(p["cache_dir"]) / "ledger.json", result)
+        if p["ledger"] and not module.check_mode:
+            factory.record(Path(p["ledger"]), result)
     except errors.FactoryError as error:
         module.fail_json(msg=str(error))
     module.exit_json(

@@ -135,7 +135,7 @@ def images(context: Context) -> Finding:
     ledger: dict[str, str] = context.params["images"]
     declared, sources = context.params["image_source"], set()
     if not ledger:
-        return verdict(["the ledger of the image factory is empty, so no image can be accounted for"], "")
+        return verdict(["the ledger of the image factory is empty or missing, so no image can be accounted for; `make up` writes it"], "")
     names = {reference.rpartition(":")[0] for reference in ledger}
     faults, used = set(), set()
     for pod in real_pods(context):
