@@ -46,6 +46,7 @@ from ansible_collections.bookstore.platform.plugins.plugin_utils import progress
 
 NOISE_SECONDS = 1.0
 BOOTSTRAP = "bootstrap"
+TEARDOWN = "teardown"
 
 
 def guarded(method):
@@ -285,7 +286,8 @@ class CallbackModule(CallbackBase):
 
     def _write_report(self, stats):
         folder = self.get_option("report_dir")
-        if not folder:
+        # What a teardown removed is not made again by its own report.
+        if not folder or (self._playbook == TEARDOWN and not Path(folder).is_dir()):
             return
         summaries = [stats.summarize(host) for host in stats.processed]
         name = "bringup.json" if self._playbook == BOOTSTRAP else f"run-{self._playbook}.json"

@@ -74,6 +74,19 @@ class Registry:
         self.storage.mkdir(exist_ok=True)
 
 
+def remove(name: str, network: str | None, check: bool) -> bool:
+    """Remove the container, and the network unless something else is on it; tell whether something was there."""
+    there = exists(name)
+    if there and not check:
+        docker("container", "rm", "--force", name)
+    unused = network is not None and network in docker("network", "ls", "--format", "{{.Name}}").split() and (
+        check or not docker("network", "inspect", "--format", "{{range .Containers}}{{.Name}} {{end}}", network).strip()
+    )
+    if unused and network and not check:
+        docker("network", "rm", network)
+    return there or unused
+
+
 def exists(name: str) -> bool:
     """Tell whether a container of this name exists, running or not."""
     return name in docker("container", "ls", "--all", "--format", "{{.Names}}").split()

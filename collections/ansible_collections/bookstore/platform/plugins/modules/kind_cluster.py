@@ -125,7 +125,7 @@ def main() -> None:
                       Path(p["kubeconfig"]), Path(p["log"]))
     try:
         if p["state"] == "absent":
-            changed = bool(containers(f"{LABEL}={p['name']}"))
+            changed = bool(containers(f"{LABEL}={p['name']}")) or cluster.kubeconfig.exists()
             if changed and not module.check_mode:
                 cluster.delete()
             module.exit_json(changed=changed)

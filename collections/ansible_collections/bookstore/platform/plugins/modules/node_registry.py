@@ -22,7 +22,7 @@ options:
     description: Image of the registry, in the engine.
     type: str
   network:
-    description: Network of the nodes, created when absent.
+    description: Network of the nodes, created when absent; with O(state=absent) removed when nothing else is on it.
     type: str
   subnet:
     description: Address range of that network.
@@ -68,7 +68,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.bookstore.platform.plugins.module_utils.docker import DockerError, docker
 from ansible_collections.bookstore.platform.plugins.module_utils.loopback import failure
-from ansible_collections.bookstore.platform.plugins.module_utils.node_registry import Registry, exists
+from ansible_collections.bookstore.platform.plugins.module_utils.node_registry import Registry, remove
 from ansible_collections.bookstore.platform.plugins.module_utils.waiter import wait_for
 
 # After the engine itself has just started, every node starts beside the registry, from a cold disk: on two cores it
@@ -100,10 +100,7 @@ def main() -> None:
     p = module.params
     try:
         if p["state"] == "absent":
-            there = exists(p["name"])
-            if there and not module.check_mode:
-                docker("container", "rm", "--force", p["name"])
-            module.exit_json(changed=there)
+            module.exit_json(changed=remove(p["name"], p["network"], module.check_mode))
         registry = Registry(
             p["name"], p["image"], p["network"], p["subnet"], p["port"], Path(p["storage"]),
             Path(p["former_storage"]) if p["former_storage"] else None,

@@ -80,7 +80,7 @@ def go_env(context: Context) -> dict[str, str]:
         "PATH": f"{binaries}:{os.environ.get('PATH', '')}",
         "GOCACHE": str(root / "build"), "GOMODCACHE": str(root / "mod"),
         "GOTOOLCHAIN": "local", "CGO_ENABLED": "0", "GOWORK": "off",
-        "GOFLAGS": "-mod=readonly -buildvcs=false",
+        "GOFLAGS": "-mod=readonly -buildvcs=false -modcacherw",
     }
 
 
