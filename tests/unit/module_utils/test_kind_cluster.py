@@ -230,3 +230,71 @@ def test_pods_of_before_the_nodes_start_are_stale() -> None:
         pod("unscheduled", None),
     ]
     assert kind_cluster.stale_pods(pods, started) == ["n/old", "n/half"]
+
+
+# What a cluster remembers, and what its nodes are told ----------------------------------------------------------
+
+
+class Nodes:
+    """Files of node containers; `docker exec` reads and writes them."""
+
+    def __init__(self) -> None:
+        self.files: dict[tuple[str, str], str] = {}
+
+    def docker(self, *args: str, stdin: str | None = None, **_: object) -> str:
+        command, key = args[-2], (args[-5], args[-1])
+        if stdin is not None:
+            assert "mkdir -p" in command
+            self.files[key] = stdin
+            return ""
+        return self.files.get(key, "")
+
+
+HOSTS = '[host."http://bookstore-registry:5000"]\n'
+
+
+def test_each_node_is_told_once_where_the_registry_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """kind's own node image does not know it, and neither does a node that has just joined."""
+    nodes = Nodes()
+    monkeypatch.setattr(kind_cluster, "docker", nodes.docker)
+    cluster = kind_cluster.Cluster("shop", "kind", "image:1", "config", 2, "", tmp_path, tmp_path, "registry", "shop.local", HOSTS)
+    nodes.files["shop-worker", "/etc/containerd/certs.d/shop.local/hosts.toml"] = HOSTS
+    assert cluster.configure(NODES) == ["shop-control-plane", "shop-worker2"]
+    assert set(nodes.files.values()) == {HOSTS}
+    assert cluster.configure(NODES) == []
+
+
+@pytest.mark.parametrize("missing", [None, "shop-worker2", "all"])
+def test_nodes_are_configured_after_creation_and_join(cluster: Recorder, nodes: dict[str, Any], missing: str | None) -> None:
+    if missing == "all":
+        nodes.clear()
+    elif missing:
+        del nodes[missing]
+    told: list[str] = []
+    cluster.configure = lambda names: told.extend(names) or []  # type: ignore[method-assign, assignment, func-returns-value]
+    cluster.ensure(rebuild=False, timeout=1)
+    assert told == NODES
+
+
+@pytest.mark.parametrize(
+    ("marker", "stored", "source"),
+    [(None, "registry", None), ("f", "registry", "registry"), ("f", "packages", "packages"), ("f", None, "packages")],
+)
+def test_a_finished_cluster_remembers_its_image_source(
+    monkeypatch: pytest.MonkeyPatch, nodes: dict[str, Any], marker: str | None, stored: str | None, source: str | None
+) -> None:
+    files = {kind_cluster.MARKER: marker, kind_cluster.SOURCE: stored}
+    monkeypatch.setattr(kind_cluster, "read_file", lambda container, path: files[path])
+    assert kind_cluster.recorded_source("shop") == source
+    nodes.clear()
+    assert kind_cluster.recorded_source("shop") is None
+
+
+def test_creation_remembers_the_source_before_it_counts_as_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(kind_cluster, "docker", lambda *args, **_: done.append(" ".join(args)) or "")
+    monkeypatch.setattr(kind_cluster, "ensure_network", lambda *_: False)
+    cluster = kind_cluster.Cluster("shop", "kind", "i", "c", 2, "", tmp_path / "kubeconfig", tmp_path / "log", "registry")
+    monkeypatch.setattr(cluster, "_kind", lambda *_: None)
+    cluster.create(1)
+    assert done[-1].endswith(f"echo registry > {kind_cluster.SOURCE} && echo {cluster.fingerprint()} > {kind_cluster.MARKER}")

@@ -90,6 +90,8 @@ class Factory:
         wanted = []
         for name in names:
             image = self.catalogue.images.get(name)
+            if image is not None and image.only_source not in (None, self.source):
+                continue
             if image is None or self._archive(image) or self._pulls(image) or image.context or image.rootfs:
                 wanted.append(name)
             else:
