@@ -13,6 +13,7 @@ description:
   - One line for each task that changed something, failed, or took a second or more; C(-v) shows all.
   - A task that runs longer than O(heartbeat) seconds is reported again and again, with what the image factory builds.
   - Ends with the durations of the phases and the usual recap, and writes the phases as JSON.
+    Below that it shows the list C(closing_lines), if the playbook has set it with M(ansible.builtin.set_stats).
 options:
   progress_file:
     description: File in which the image factory tells what it builds.
@@ -272,6 +273,13 @@ class CallbackModule(CallbackBase):
         self._display.banner("PLAY RECAP")
         for host in sorted(stats.processed):
             self._recap(host, stats.summarize(host))
+        self._close(stats)
+
+    def _close(self, stats):
+        """Print what the playbook set as the statistic closing_lines, the last thing that the operator sees."""
+        lines = stats.custom.get("_run", {}).get("closing_lines")
+        if isinstance(lines, list) and not any(stats.summarize(host)["failures"] for host in stats.processed):
+            self._show("\n" + "\n".join(str(line) for line in lines))
 
     def _recap(self, host, summary):
         """The standard recap line, which scripts and tests read."""
