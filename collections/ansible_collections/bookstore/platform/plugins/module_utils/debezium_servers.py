@@ -125,7 +125,7 @@ class Live:
         command = ["psql", "--host=/run/postgresql", "--username=postgres", f"--dbname={database['database']}", "--no-psqlrc", "-tA",
                    "--set=ON_ERROR_STOP=1", f"--command={SLOT.format(slot=f'debezium_{source}_slot')}"]  # fmt: skip
         found = json.loads(self._cluster.execute(database["namespace"], f"{database['name']}-0", "postgresql", command, self._timeout))
-        offset, note = stored(self._broker.call("records", f"debezium.{source}.offsets"))
+        offset, note = stored(self._broker.latest(offsets_topic(source)))
         pods = self._cluster.objects("Pod", NAMESPACE, labelSelector=f"app.kubernetes.io/name=debezium-{source}")
         pod, ready, restarts = newest(pods)
         return Seen(source, pod, ready, restarts, found["end"], found["slot"], offset, note)
@@ -141,6 +141,11 @@ class Live:
             return []
         lines = self._cluster.logs(NAMESPACE, seen.pod, CONTAINER, LOG_LINES)
         return lines or self._cluster.logs(NAMESPACE, seen.pod, CONTAINER, LOG_LINES, previous=True)
+
+
+def offsets_topic(source: str) -> str:
+    """Return where a server keeps its offset, and its guard the note."""
+    return f"debezium.{source}.offsets"
 
 
 def stored(records: list[Object]) -> tuple[Object | None, Object | None]:
