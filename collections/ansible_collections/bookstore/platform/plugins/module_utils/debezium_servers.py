@@ -90,12 +90,11 @@ class Seen:
 
 @dataclass
 class Outcome:
-    """What was found, what was restarted, who took a new snapshot, and what was there in the end."""
+    """What was found, what was restarted, and what was there in the end."""
 
     before: list[Seen]
     after: list[Seen]
     restarted: list[str] = field(default_factory=list)
-    resnapshotted: list[str] = field(default_factory=list)
 
 
 class Eyes(Protocol):
@@ -184,10 +183,6 @@ def restore(eyes: Eyes, servers: list[Object], timeout: float, *, apply: bool) -
         outcome.after = end.value
         if not end.done:
             raise ServerError(_complaint(eyes, end.value, timeout))
-    for old, new in zip(before, outcome.after, strict=True):
-        pending = old.note is not None and not old.note.get("done")
-        if pending or (old.note or {}).get("since") != (new.note or {}).get("since"):
-            outcome.resnapshotted.append(new.source)
     return outcome
 
 
