@@ -20,7 +20,7 @@ from bookstore_common.audit import Audited, Bucket, as_event, from_event
 from bookstore_common.db import Database
 from bookstore_common.events import Event, EventError, EventLine
 from bookstore_common.metrics import Metrics
-from bookstore_common.outbox import OutboxAge, OutboxRepository, create_outbox_table
+from bookstore_common.outbox import OutboxAge, OutboxRepository, create_outbox_table, prune_statement
 from bookstore_common.settings import DatabaseSettings, load_settings
 from bookstore_common.testing.postgres import Postgres
 
@@ -221,3 +221,36 @@ async def test_age_of_what_waits(
         assert math.isnan(await age())
     finally:
         postgres.start()
+
+
+@pytest.mark.anyio
+async def test_only_events_that_were_published_are_pruned(
+    outbox: sa.Connection, database: Database, postgres: Postgres, database_name: str
+) -> None:
+    """Old ones that nobody has read are the ones that must not be lost."""
+
+    async def add() -> None:
+        async with database.transaction() as session:
+            await OutboxRepository(session).add(ALL["book.created"]())
+        outbox.execute(sa.text("UPDATE outbox_events SET created_at = now() - interval '8 days'"))
+
+    def pruned(event_type: str = "") -> int:
+        done = outbox.execute(sa.text(prune_statement("debezium_test_slot", "7 days", event_type)))
+        return int(done.rowcount)
+
+    await add()
+    assert pruned() == 0  # no slot
+    with postgres.connect(database_name) as superuser:
+        superuser.execute("SELECT pg_create_logical_replication_slot('debezium_test_slot', 'pgoutput')")
+        try:
+            await add()
+            for _ in range(3):  # the position of what is kept follows that of what was confirmed
+                superuser.execute("CHECKPOINT")
+                superuser.execute("SELECT pg_replication_slot_advance('debezium_test_slot', pg_current_wal_lsn())")
+            await add()
+            assert pruned("cdc.audit") == 0
+            assert pruned() == 2
+            assert pruned() == 0
+            assert outbox.execute(sa.text("SELECT count(*) FROM outbox_events")).scalar_one() == 1
+        finally:
+            superuser.execute("SELECT pg_drop_replication_slot('debezium_test_slot')")

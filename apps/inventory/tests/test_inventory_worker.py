@@ -153,18 +153,18 @@ async def test_a_new_book_has_no_copies_and_a_known_one_keeps_its(apply: Apply, 
 async def test_only_holds_that_ended_before_the_moment_expire(service: Service, state: Any) -> None:
     await hold(service, ended=timedelta(minutes=14))  # ends in a minute
     now = datetime.now(UTC)
-    assert await sweep(service.database, now) == 0
+    assert (await sweep(service.database, now)).expired == 0
     assert state() == (50, 2, "HELD")
-    assert await sweep(service.database, now + timedelta(minutes=2)) == 1
+    assert (await sweep(service.database, now + timedelta(minutes=2))).expired == 1
     assert state() == (50, 0, "EXPIRED")
-    assert await sweep(service.database, now + timedelta(minutes=2)) == 0
+    assert (await sweep(service.database, now + timedelta(minutes=2))).expired == 0
 
 
 async def test_an_expired_hold_is_deducted_if_the_order_comes_after_all(
     service: Service, apply: Apply, state: Any
 ) -> None:
     await hold(service)
-    assert await sweep(service.database, datetime.now(UTC) + timedelta(hours=1)) == 1
+    assert (await sweep(service.database, datetime.now(UTC) + timedelta(hours=1))).expired == 1
     await apply(created())
     assert state() == (48, 0, "COMMITTED")
 
@@ -172,5 +172,24 @@ async def test_an_expired_hold_is_deducted_if_the_order_comes_after_all(
 async def test_a_committed_order_never_expires(service: Service, apply: Apply, state: Any) -> None:
     await hold(service)
     await apply(created())
-    assert await sweep(service.database, datetime.now(UTC) + timedelta(hours=1)) == 0
+    assert (await sweep(service.database, datetime.now(UTC) + timedelta(hours=1))).expired == 0
     assert state() == (48, 0, "COMMITTED")
+
+
+async def test_a_hold_that_contradicts_its_stock_does_not_keep_the_others(
+    service: Service, rows: Any, log_stream: Any
+) -> None:
+    """More copies are held than reserved; nobody's event is to wait for that."""
+    await hold(service)
+    rows.execute(
+        "INSERT INTO reservations (order_id, book_id, quantity, status, expires_at)"
+        " SELECT ('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid, %s, 5, 'HELD', now()"
+        " FROM generate_series(1, 120) n",
+        (book(2),),
+    )
+    swept = await sweep(service.database, datetime.now(UTC) + timedelta(hours=1))
+    assert (swept.expired, swept.failed) == (1, 120)
+    assert rows.execute("SELECT DISTINCT status FROM reservations WHERE order_id = %s", (ORDER,)).fetchone() == (
+        "EXPIRED",
+    )
+    assert [line["event"] for line in log_stream.events()].count("hold_not_expired") == 120

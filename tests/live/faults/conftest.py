@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
 
 from ..conftest import STATE
 from ..goods import Goods, Sql
-from ..laws import Laws
+from ..laws import Laws, set_aside
 from ..people import People
 from ..waiting import until
 from .breakage import Breakage
@@ -32,8 +33,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def laws(ecom_sql: Sql, inventory_sql: Sql, analytics_sql: Sql) -> Laws:
+def dead_letters(cluster: Cluster) -> Callable[[], list[str]]:
+    """Names the events that were set aside."""
+    return lambda: set_aside(Broker(cluster, 60).describe()["topics"])
+
+
+@pytest.fixture
+def laws(ecom_sql: Sql, inventory_sql: Sql, analytics_sql: Sql, dead_letters: Callable[[], list[str]]) -> Laws:
     """The laws; they hold before a fault, or nothing could be said of it."""
+    assert not dead_letters(), f"left from before: {dead_letters()}"
     found = Laws(ecom_sql, inventory_sql, analytics_sql)
     until(lambda: not found.broken(), "the laws to hold before the fault", CONVERGENCE_S, pause=1)
     return found
@@ -54,7 +62,9 @@ def stream(laws: Laws, people: People, goods: Goods) -> Iterator[Stream]:
 
 
 @pytest.fixture
-def converges(laws: Laws, stream: Stream, request: pytest.FixtureRequest) -> Callable[[float], None]:
+def converges(
+    laws: Laws, stream: Stream, dead_letters: Callable[[], list[str]], request: pytest.FixtureRequest
+) -> Callable[[float], None]:
     """Called with the moment of the fault: ends the stream, waits for all laws, and reports how long that took."""
 
     def check(broken_at: float) -> None:
@@ -64,7 +74,11 @@ def converges(laws: Laws, stream: Stream, request: pytest.FixtureRequest) -> Cal
             until(lambda: not laws.broken(), "all laws", CONVERGENCE_S, pause=0.5)
         except AssertionError as error:
             raise AssertionError(f"{error}: {laws.broken()}") from error
-        until(lambda: not laws.broken_stock(stream.ids), "copies, movements and orders to agree", 60, pause=1)
+        try:
+            until(lambda: not laws.broken_stock(stream.ids), "copies, movements and orders to agree", CONVERGENCE_S, pause=1)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {laws.broken_stock(stream.ids)}") from error
+        assert not dead_letters(), f"{dead_letters()}"
         known = set(laws.ecom("SELECT id FROM orders").split())
         lost = stream.placed - known
         assert not lost, f"{len(lost)} orders that were answered are gone: {sorted(lost)[:3]}"

@@ -11,9 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.bookstore.platform.plugins.module_utils.cdc_tables import TABLES
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
 
 from ..conftest import STATE
+from ..goods import Sql
+from ..waiting import until
 from ..workloads import Workloads
 from .stream import Stream
 
@@ -35,29 +39,100 @@ def copy(tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(target, ignore_errors=True)
 
 
+def restore(copy: Path) -> None:
+    """Give Kafka its disk as it was; nothing may be using it."""
+    for entry in DATA.iterdir():
+        subprocess.run(["rm", "-rf", str(entry)], check=True, timeout=60)
+    subprocess.run(["cp", "-a", f"{copy}/.", str(DATA)], check=True, timeout=120)
+
+
+def operator(name: str, *command: str) -> None:
+    """Do what an operator does after a fault; the output is kept in a log."""
+    log = STATE / f"logs/faults-{name}.log"
+    with log.open("w", encoding="utf-8") as output:
+        code = subprocess.run(command, cwd=CHECKOUT, stdout=output, stderr=subprocess.STDOUT, timeout=900, check=False).returncode
+    assert code == 0, f"{' '.join(command)} failed, see {log}"
+
+
+class Positions:
+    """How far Flink's checkpoints are in the topics of the captured tables."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._broker = Broker(cluster, 60)
+
+    def ends(self) -> dict[str, int]:
+        """Topic to its end."""
+        topics = self._broker.describe()["topics"]
+        return {table.topic: int(topics[table.topic]["end"]) for table in TABLES.values()}
+
+    def all_read(self) -> bool:
+        """Whether the checkpoints hold everything that is there now."""
+        groups = self._broker.describe()["groups"]
+        return all(groups.get(f"flink-{table.job}", {}).get(table.topic) == 0 for table in TABLES.values())
+
+
+@pytest.fixture
+def positions(cluster: Cluster) -> Positions:
+    """Of the running platform."""
+    return Positions(cluster)
+
+
+def change(ecom_sql: Sql, book: str) -> None:
+    """A change after the copy, and none of the same row afterwards: only the new snapshot brings it."""
+    ecom_sql(f"UPDATE books SET title = title || ', second edition' WHERE id = '{book}'")
+
+
 def test_kafka_loses_its_last_seconds(
     cluster: Cluster, stream: Stream, copy: Path, converges: Callable[[float], None]
 ) -> None:
     """What was acknowledged to Debezium and to the workers is gone; the sources know better."""
     stream.wait(10)
     with Workloads(cluster).without("StatefulSet", "infra", "kafka"):
-        for entry in DATA.iterdir():
-            subprocess.run(["rm", "-rf", str(entry)], check=True, timeout=60)
-        subprocess.run(["cp", "-a", f"{copy}/.", str(DATA)], check=True, timeout=120)
+        restore(copy)
         broken_at = time.monotonic()
         stream.wait(3)
     stream.wait(5)
     converges(broken_at)
 
 
-def test_all_nodes_stop_hard(stream: Stream, converges: Callable[[float], None], tmp_path: Path) -> None:
+def test_kafka_loses_what_flink_has_read_and_grows_again_before_flink_looks(
+    cluster: Cluster, stream: Stream, copy: Path, positions: Positions, ecom_sql: Sql, converges: Callable[[float], None]
+) -> None:
+    """The positions in Flink's checkpoints then lie within the topics, behind records that it has never seen."""
+    workloads = Workloads(cluster)
+    change(ecom_sql, stream.ids[0])
+    stream.wait(10)
+    until(positions.all_read, "a checkpoint of everything that was published", 60, pause=1)
+    with workloads.without("StatefulSet", "analytics", "flink-taskmanager"):
+        read = positions.ends()
+        with workloads.without("StatefulSet", "infra", "kafka"):
+            restore(copy)
+            broken_at = time.monotonic()
+
+        def grown() -> bool:
+            ends = positions.ends()
+            return all(ends[topic] > read[topic] for topic in read if topic != "cdc.inventory.public.inventory")
+
+        until(grown, "the topics to be longer than what Flink had read", 240, pause=2)
+    operator("flink", "make", "up", "ARGS=--tags flink")
+    stream.wait(5)
+    converges(broken_at)
+
+
+@pytest.mark.parametrize("older", [False, True], ids=["as_it_was", "with_kafkas_disk_of_seconds_earlier"])
+def test_all_nodes_stop_hard(
+    stream: Stream, copy: Path, ecom_sql: Sql, converges: Callable[[float], None], older: bool
+) -> None:
     """kill -9 of every node container, then what an operator does: `make up`."""
+    if older:
+        change(ecom_sql, stream.ids[0])
+        # Flink's checkpoints, every 10 s, are to be beyond the copy.
+        stream.wait(20)
     subprocess.run(["docker", "kill", *NODES], check=True, capture_output=True, timeout=60)
     broken_at = time.monotonic()
-    log = STATE / "logs/faults-recovery.log"
-    with log.open("w", encoding="utf-8") as output:
-        code = subprocess.run(["make", "up"], cwd=CHECKOUT, stdout=output, stderr=subprocess.STDOUT, timeout=900, check=False).returncode
-    assert code == 0, f"make up failed after the stop of all nodes, see {log}"
+    if older:
+        restore(copy)
+    operator("recovery", "make", "up")
     print(f"up and verified {time.monotonic() - broken_at:.0f} s after the stop")
     stream.wait(3)
     converges(broken_at)

@@ -142,45 +142,69 @@ def test_names_of_job_topic_and_slot() -> None:
 
 
 class Rows:
-    """Keys in source and analytics."""
+    """Keys in source and analytics; ``on_its_way``: deleted in the source, and so many looks later in analytics."""
 
-    def __init__(self, source: set[str], copies: set[str]) -> None:
+    def __init__(self, source: set[str], copies: set[str], on_its_way: int = 0) -> None:
         self.keys = {"ecom": source, "analytics": copies}
         self.listed: list[str] = []
+        self.looks, self.on_its_way = 0, on_its_way
+        self.clock = Clock()
 
     def sql(self, place: str, statement: str) -> str:
-        keys = self.keys[place]
         if statement.startswith("WITH gone"):
-            gone = {key for key in keys if key in statement}
-            self.keys[place] = keys - gone
+            self.clock.now += 1
+            gone = {key for key in self.keys[place] if key in statement}
+            self.keys[place] -= gone
             return str(len(gone))
-        shares = {key[:2] for key in keys}
         if "md5" in statement:
-            return "\n".join(f"{share}|{hash(frozenset(key for key in keys if key[:2] == share))}" for share in sorted(shares))
-        share = statement.rpartition("= '")[2][:2]
-        self.listed.append(share)
-        return "\n".join(sorted(key for key in keys if key[:2] == share))
+            if place == "analytics":
+                self.looks += 1
+                if self.looks == self.on_its_way:
+                    self.keys["analytics"] = set(self.keys["ecom"])
+            shares = {key[:2] for key in self.keys[place]}
+            return "\n".join(f"orders|{share}|{hash(frozenset(key for key in self.keys[place] if key[:2] == share))}" for share in shares)
+        self.listed.append(statement)
+        return "\n".join(key for key in self.keys[place] if f"'{key[:2]}'" in statement)
+
+    def reconcile(self, *, apply: bool = True, timeout: float = 30) -> tuple[dict[str, int], dict[str, int]]:
+        removed, left, _ = cdc_tables.reconcile(self.sql, [ORDERS], timeout, apply=apply, clock=self.clock)
+        return removed, left
 
 
 def test_rows_without_a_source_are_removed_and_others_stay() -> None:
     rows = Rows({OTHER}, {OTHER, KEY})
-    assert cdc_tables.reconcile(rows.sql, [ORDERS], apply=False) == {"orders": 1}
+    assert rows.reconcile(apply=False) == ({"orders": 1}, {})
     assert rows.keys["analytics"] == {OTHER, KEY}
-    assert cdc_tables.reconcile(rows.sql, [ORDERS], apply=True) == {"orders": 1}
+    assert rows.reconcile() == ({"orders": 1}, {})
     assert rows.keys["analytics"] == {OTHER}
     # Rows travel only of the share that differs.
-    assert set(rows.listed) == {"ff"}
-    assert cdc_tables.reconcile(rows.sql, [ORDERS], apply=True) == {"orders": 0}
+    assert not [statement for statement in rows.listed if "'aa'" in statement]
+    assert rows.reconcile() == ({"orders": 0}, {})
 
 
 def test_a_row_on_its_way_is_not_removed() -> None:
-    assert cdc_tables.reconcile(Rows({OTHER, KEY}, {OTHER}).sql, [ORDERS], apply=True) == {"orders": 0}
+    assert Rows({OTHER, KEY}, {OTHER}).reconcile() == ({"orders": 0}, {})
 
 
-def test_many_rows_are_removed_in_batches() -> None:
-    copies = {f"{number:08x}-0000-4000-8000-000000000001" for number in range(450)}
+def test_a_deletion_on_its_way_is_no_change() -> None:
+    rows = Rows({OTHER}, {OTHER, KEY}, on_its_way=3)
+    assert rows.reconcile() == ({"orders": 0}, {})
+    assert rows.clock.now < cdc_tables.SETTLE_SECONDS
+
+
+def test_many_rows_take_one_statement_to_find_and_batches_to_remove() -> None:
+    copies = {f"{number:02x}{number:06x}-0000-4000-8000-000000000001" for number in range(256)}
     rows = Rows(set(), copies)
-    assert cdc_tables.reconcile(rows.sql, [ORDERS], apply=True) == {"orders": 450}
+    assert rows.reconcile() == ({"orders": 256}, {})
+    # Once in each look, in analytics and in the source.
+    assert len(rows.listed) == 2 * rows.looks
+
+
+def test_what_the_time_did_not_suffice_for_is_told() -> None:
+    copies = {f"{number:08x}-0000-4000-8000-000000000001" for number in range(450)}
+    removed, left = Rows(set(), copies).reconcile(timeout=2)
+    assert removed == {"orders": cdc_tables.BATCH}
+    assert left == {"orders": 450 - cdc_tables.BATCH}
 
 
 def test_a_probe_removes_its_rows_when_it_fails() -> None:

@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def wanted(folder: Path) -> list[flink.Wanted]:
-    return flink.read(["books", "orders"], folder, SETTINGS)
+    return flink.read(["books", "orders"], folder, SETTINGS, {})
 
 
 def running(job: flink.Wanted, **changes: Any) -> dict[str, Any]:
@@ -42,24 +42,59 @@ def described(*jobs: dict[str, Any]) -> dict[str, Any]:
 def test_comments_and_spaces_do_not_change_a_job(folder: Path, wanted: list[flink.Wanted]) -> None:
     books = (folder / "books.sql").read_text(encoding="utf-8")
     (folder / "books.sql").write_text("-- Other words.\n" + books.replace("\n\n", "\n  -- More.\n\n"), encoding="utf-8")
-    assert flink.read(["books"], folder, SETTINGS)[0].hash == wanted[0].hash
+    assert flink.read(["books"], folder, SETTINGS, {})[0].hash == wanted[0].hash
     (folder / "books.sql").write_text(SQL.replace("x FROM", "x + 1 FROM"), encoding="utf-8")
-    changed = flink.read(["books"], folder, SETTINGS)[0]
+    changed = flink.read(["books"], folder, SETTINGS, {})[0]
     assert changed.hash != wanted[0].hash
     assert changed.settings_hash == wanted[0].settings_hash
-    assert flink.read(["books"], folder, {})[0].settings_hash != wanted[0].settings_hash
+    assert flink.read(["books"], folder, {}, {})[0].settings_hash != wanted[0].settings_hash
+
+
+def note(since: str | None, cause: str = "OFFSET_BEHIND") -> dict[str, Any]:
+    return {"key": json.dumps(["guard", {}]), "value": since and json.dumps({"cause": cause, "since": since, "done": None})}
+
+
+class Offsets:
+    """The topics of offsets of both servers."""
+
+    def __init__(self, ecom: list[dict[str, Any]], inventory: list[dict[str, Any]]) -> None:
+        self._records = {"debezium.ecom.offsets": ecom, "debezium.inventory.offsets": inventory}
+
+    def latest(self, topic: str) -> list[dict[str, Any]]:
+        return self._records[topic]
+
+
+def test_the_last_snapshot_of_a_source_belongs_to_its_jobs() -> None:
+    offset = {"key": json.dumps(["kafka", {}]), "value": '{"lsn": 1}'}
+    found = flink.snapshots(Offsets([offset, note("monday")], [offset, note("tuesday", "FIRST")]))  # type: ignore[arg-type]
+    assert found == {
+        "cdc-dim-books": "monday", "cdc-fact-orders": "monday", "cdc-fact-order-items": "monday", "cdc-fact-inventory": "tuesday",
+    }  # fmt: skip
+    assert flink.snapshots(Offsets([offset], [note(None)])) == {}  # type: ignore[arg-type]
+
+
+def test_after_a_new_snapshot_a_job_begins_anew_and_takes_no_older_state(folder: Path, wanted: list[flink.Wanted]) -> None:
+    """Kafka came back with less than Flink had read: what was written again lies below the position in the job's state."""
+    later = flink.read(["books", "orders"], folder, SETTINGS, {"books": "monday"})
+    steps = flink.plan(later, described(*map(running, wanted)), [])
+    assert (steps.replaced, steps.unchanged) == (["books"], ["orders"])
+    assert [(one["name"], one["start"]) for one in steps.submit] == [("books", "beginning")]
+    # A missing one asks for state of its own hash only, and there is none of it.
+    missing = flink.plan(later, described(), []).submit[0]
+    assert (missing["start"], missing["hash"] == wanted[0].hash) == ("checkpoint", False)
+    assert flink.plan(later, described(*map(running, later)), []).unchanged == ["books", "orders"]
 
 
 def test_a_missing_file_is_named(folder: Path) -> None:
     with pytest.raises(flink.JobError, match=r"BK-181: job items has no file .*items\.sql"):
-        flink.read(["items"], folder, SETTINGS)
+        flink.read(["items"], folder, SETTINGS, {})
 
 
 @pytest.mark.parametrize("sql", ["CREATE TABLE a (x INT);\n", SQL + "INSERT INTO c SELECT 1;\n", "-- INSERT INTO b SELECT 1;\n"])
 def test_a_file_writes_exactly_one_table(folder: Path, sql: str) -> None:
     (folder / "books.sql").write_text(sql, encoding="utf-8")
     with pytest.raises(flink.JobError, match="BK-181: .* statements that begin with INSERT INTO"):
-        flink.read(["books"], folder, SETTINGS)
+        flink.read(["books"], folder, SETTINGS, {})
 
 
 def test_missing_jobs_start_from_their_newest_checkpoint(wanted: list[flink.Wanted]) -> None:

@@ -19,11 +19,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import exc, text
+from sqlalchemy import text
 from sqlalchemy.engine import Row
 
 from bookstore_common import events
-from bookstore_common.db import Database
+from bookstore_common.db import Database, not_now
 from bookstore_common.outbox import OutboxRepository
 
 TOPIC = "cdc.audit"
@@ -33,7 +33,6 @@ SETTLED = timedelta(minutes=2)
 REST_PER_WORK = 200
 # Patient, and on one core: an audit has time.
 STATEMENT_LIMITS = "SET LOCAL statement_timeout = '120s'; SET LOCAL max_parallel_workers_per_gather = 0"
-_DATABASE_AWAY = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError, OSError)
 # Hashes of rows are combined by XOR: order does not matter, and one changed row changes the result. Rows with equal
 # hashes would cancel each other out; keys are unique, so there are none but by chance (2^-64).
 _DIGEST = """
@@ -144,7 +143,9 @@ class SourceAudit:
             for audited in self._tables:
                 try:
                     work += await self.publish(audited)
-                except _DATABASE_AWAY as error:
+                except Exception as error:
+                    if not not_now(error):
+                        raise
                     _log.warning("audit_put_off", table=audited.table, error=type(error).__name__)
             recent.append(work)
             pause = max(self._period, REST_PER_WORK * min(recent))

@@ -3,7 +3,8 @@
 An event's id and its effect are written in one transaction, and Kafka's offset is committed afterwards: whatever dies
 in between, the event comes again and its id shows that it is done. A message that cannot be applied ends in
 ``<topic>.dlq`` after :data:`ATTEMPTS`; one that is no event of its topic ends there at once. An unreachable database or
-broker is no fault of the message: the worker waits for it, without end.
+broker is no fault of the message, and neither is a schema that is still being migrated: the worker waits for them,
+without end.
 """
 
 import asyncio
@@ -12,8 +13,8 @@ import json
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import ExitStack, asynccontextmanager
 from datetime import datetime
 from typing import Any
 
@@ -22,17 +23,16 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 from prometheus_client import Counter
 from pydantic import Field
-from sqlalchemy import exc, text
+from sqlalchemy import text
 
-from bookstore_common.db import Database, Session
+from bookstore_common.db import Database, Session, not_now
 from bookstore_common.events import EventError, validate
-from bookstore_common.health import Check, CheckFailedError, Readiness, create_management_app
+from bookstore_common.health import Check, CheckFailedError
+from bookstore_common.kafka import connect
 from bookstore_common.metrics import Metrics
-from bookstore_common.server import Listener, serve
 from bookstore_common.settings import DatabaseSettings, ServerSettings
 
 ATTEMPTS = 5
-CHORES_SECONDS = 3600.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _SILENCE_SECONDS = 30.0
 _POLL_MS = 500
@@ -40,8 +40,6 @@ _BATCH = 100
 _FETCH_BYTES = 1_048_576
 # Less than a pod is given to end: who is told to end may have to wait for this.
 _BOOTSTRAP_MS = 5_000
-# What says "not now" instead of "not this one"; a deadlock's victim is among the first.
-_DATABASE_AWAY = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError, OSError)
 _log = structlog.get_logger(__name__)
 _MARK = text(
     "INSERT INTO processed_events (event_id, topic) VALUES (:event_id, :topic)"
@@ -85,9 +83,11 @@ class Backlog:
 class Worker:
     """Applies the events of ``effects`` (topic to effect) as one member of the consumer group ``group``.
 
-    ``heartbeat``: a topic with the changes of a source's table cdc_heartbeat, and what to do with its time. It is
-    called when everything that the source had committed until then was published and consumed by this worker: Debezium
-    publishes in the order of commits, and the offsets behind the heartbeat were read after it was seen.
+    Nothing is consumed before ``schema`` passes; ``prepared`` is set then. ``heartbeat``: a topic with the changes of a
+    source's table cdc_heartbeat, and what to do with its time. It is called when everything that the source had
+    committed until then was published and consumed by this worker: Debezium publishes in the order of commits, and the
+    offsets behind the heartbeat were read after it was seen. A worker that shares the topics with another one cannot
+    know that, and does not call it.
     """
 
     def __init__(
@@ -97,9 +97,12 @@ class Worker:
         effects: Mapping[str, Effect],
         database: Database,
         metrics: Metrics,
+        schema: Check,
         heartbeat: tuple[str, Heartbeat] | None = None,
     ) -> None:
+        self.prepared = asyncio.Event()
         self._settings = settings
+        self._schema = schema
         self._group = group
         self._effects = effects
         self._database = database
@@ -110,6 +113,8 @@ class Worker:
         )
         self._stopping = False
         self._assigned = False
+        # What positions and heartbeats below are about.
+        self._mine: frozenset[TopicPartition] = frozenset()
         # Heartbeats wait for the end of what was in the topics when they were seen: (time, ends).
         self._pending: tuple[datetime, dict[TopicPartition, int]] | None = None
         self._seen: datetime | None = None
@@ -130,6 +135,7 @@ class Worker:
             await asyncio.wait([task])
 
     async def _run(self) -> None:
+        await self._prepare()
         backlog = Backlog()
         while not self._stopping:
             try:
@@ -154,28 +160,53 @@ class Worker:
                 with contextlib.suppress(KafkaError, OSError):
                     await asyncio.to_thread(consumer.close, False)
 
+    async def _prepare(self) -> None:
+        """Wait for the schema of this release: to an older one no event could be applied."""
+        backlog, told = Backlog(), 0.0
+        while not self._stopping:
+            try:
+                await self._schema()
+            except Exception as error:
+                # A check may fail in every way; readiness tells the same reason.
+                if not told or time.monotonic() - told > _SILENCE_SECONDS:
+                    told = time.monotonic()
+                    _log.warning("schema_awaited", reason=str(error) or type(error).__name__)
+                await backlog.pause()
+            else:
+                self.prepared.set()
+                return
+
     def _connect(self) -> tuple[KafkaConsumer, KafkaProducer]:
         servers = [self._settings.kafka_bootstrap_servers]
-        consumer = KafkaConsumer(
-            *self._effects,
-            *([self._heartbeat_topic] if self._on_heartbeat else []),
-            bootstrap_servers=servers,
-            group_id=self._group,
-            client_id=self._group,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            session_timeout_ms=10_000,
-            heartbeat_interval_ms=3_000,
-            max_poll_records=_BATCH,
-            max_partition_fetch_bytes=_FETCH_BYTES,
-            bootstrap_timeout_ms=_BOOTSTRAP_MS,
-        )
-        producer = KafkaProducer(
-            bootstrap_servers=servers, client_id=f"{self._group}-dlq", acks="all", bootstrap_timeout_ms=_BOOTSTRAP_MS
-        )
+        with ExitStack() as begun:
+            consumer = connect(
+                KafkaConsumer,
+                *self._effects,
+                *([self._heartbeat_topic] if self._on_heartbeat else []),
+                bootstrap_servers=servers,
+                group_id=self._group,
+                client_id=self._group,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                session_timeout_ms=10_000,
+                heartbeat_interval_ms=3_000,
+                max_poll_records=_BATCH,
+                max_partition_fetch_bytes=_FETCH_BYTES,
+                bootstrap_timeout_ms=_BOOTSTRAP_MS,
+            )
+            begun.callback(consumer.close, False)
+            producer = connect(
+                KafkaProducer,
+                bootstrap_servers=servers,
+                client_id=f"{self._group}-dlq",
+                acks="all",
+                bootstrap_timeout_ms=_BOOTSTRAP_MS,
+            )
+            begun.pop_all()
         return consumer, producer
 
     async def _consume(self, consumer: KafkaConsumer, producer: KafkaProducer) -> None:
+        self._forget()
         while not self._stopping:
             batches = await asyncio.to_thread(consumer.poll, _POLL_MS)
             self._assigned = bool(consumer.assignment())
@@ -198,20 +229,39 @@ class Worker:
         if "ts" in row:
             self._seen = datetime.fromisoformat(row["ts"])
 
+    def _forget(self, mine: frozenset[TopicPartition] = frozenset()) -> None:
+        """Heartbeats that were seen before say nothing about other partitions or another consumer's positions."""
+        self._mine, self._pending, self._seen = mine, None, None
+
     async def _advance(self, consumer: KafkaConsumer) -> None:
         """Tell of a heartbeat once everything that was published before it is consumed."""
         if self._on_heartbeat is None:
             return
+        mine = frozenset(consumer.assignment())
+        if mine != self._mine:
+            self._forget(mine)
+            return
         if self._pending is None and self._seen is not None:
-            topics = [part for part in consumer.assignment() if part.topic != self._heartbeat_topic]
-            self._pending = (self._seen, await asyncio.to_thread(consumer.end_offsets, topics))
-            self._seen = None
+            moment, self._seen = self._seen, None
+            topics = await asyncio.to_thread(self._all_partitions, consumer)
+            if topics is None or not topics <= mine:
+                # Whoever has the others may be behind.
+                _log.info("heartbeat_not_alone", group=self._group)
+                return
+            self._pending = (moment, await asyncio.to_thread(consumer.end_offsets, sorted(topics)))
         if self._pending is not None:
             moment, ends = self._pending
             positions = {part: await asyncio.to_thread(consumer.position, part) for part in ends}
             if all(positions[part] >= end for part, end in ends.items()):
                 self._pending = None
                 await self._undisturbed(lambda: self._told(moment))
+
+    def _all_partitions(self, consumer: KafkaConsumer) -> set[TopicPartition] | None:
+        """Those of all topics with events, whoever has them; None while one is not known."""
+        found = {topic: consumer.partitions_for_topic(topic) for topic in self._effects}
+        if not all(found.values()):
+            return None
+        return {TopicPartition(topic, number) for topic, numbers in found.items() for number in numbers}
 
     async def _told(self, moment: datetime) -> None:
         if self._on_heartbeat is not None:
@@ -270,7 +320,9 @@ class Worker:
         while True:
             try:
                 return await action()
-            except _DATABASE_AWAY as error:
+            except Exception as error:
+                if not not_now(error):
+                    raise
                 if self._stopping:
                     raise _StoppedError from error
                 if time.monotonic() - told > _SILENCE_SECONDS:
@@ -289,67 +341,3 @@ class Worker:
         await asyncio.to_thread(send)
         _log.error("event_set_aside", place=place, reason=reason)
         self._events.labels(record.topic, result).inc()
-
-
-def prune(statements: Sequence[str]) -> Callable[[Database], Awaitable[None]]:
-    """Return an action that runs ``statements``, each in a transaction of its own."""
-
-    async def run(database: Database) -> None:
-        for statement in statements:
-            async with database.transaction() as session:
-                await session.execute(text(statement))
-
-    return run
-
-
-async def run_worker(
-    settings: WorkerSettings,
-    worker: Worker,
-    database: Database,
-    metrics: Metrics,
-    checks: Mapping[str, Check],
-    chores: Callable[[Database], Awaitable[None]],
-    audit: Callable[[], Awaitable[None]] | None = None,
-) -> None:
-    """Serve the management listener and consume until told to stop; raises what ended the worker by itself.
-
-    ``chores`` run at the start and then every :data:`CHORES_SECONDS`; a database that is away puts them off. ``audit``
-    runs beside, and never ends.
-    """
-    readiness = Readiness(
-        {"database": database.check, **checks, "kafka": worker.check}, settings.readiness_timeout_seconds
-    )
-    management = create_management_app(readiness, metrics)
-    stop = asyncio.Event()
-
-    async def housekeeping() -> None:
-        while True:
-            try:
-                await chores(database)
-            except _DATABASE_AWAY as error:
-                _log.warning("chores_put_off", error=type(error).__name__)
-            await asyncio.sleep(CHORES_SECONDS)
-
-    @asynccontextmanager
-    async def resources() -> AsyncIterator[None]:
-        beside = [asyncio.create_task(housekeeping(), name="housekeeping")]
-        if audit is not None:
-            beside.append(asyncio.ensure_future(audit()))
-        try:
-            async with worker.running() as consuming:
-                for task in (consuming, *beside):
-                    # Ended by itself: a fault, and no reason to go on as if nothing had happened.
-                    task.add_done_callback(lambda _task: stop.set())
-                yield
-            consuming.result()
-            for task in beside:
-                if task.done():
-                    task.result()
-        finally:
-            for task in beside:
-                task.cancel()
-            await asyncio.wait(beside)
-            await database.close()
-
-    listener = Listener("management", management, settings.management_port, "MANAGEMENT_PORT")
-    await serve(settings, readiness, [], listener, resources=resources(), stop=stop)

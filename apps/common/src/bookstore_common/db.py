@@ -14,6 +14,20 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from bookstore_common.settings import DatabaseSettings
 
+_AWAY = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError, OSError)
+# Undefined table and undefined column: the schema of this release is still being made.
+_NOT_THERE_YET = {"42P01", "42703"}
+
+
+def not_now(error: BaseException) -> bool:
+    """Whether ``error`` is about the database's state and not about what was asked: trying again later is right.
+
+    It is away, has no connection left, gave up a deadlock's victim, or lacks a part of its schema.
+    """
+    if isinstance(error, exc.ProgrammingError):
+        return getattr(error.orig, "sqlstate", None) in _NOT_THERE_YET
+    return isinstance(error, _AWAY)
+
 
 class Base(DeclarativeBase):
     """Base of the mapped classes; names every constraint so that migrations can drop it by name."""

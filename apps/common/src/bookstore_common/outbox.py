@@ -25,6 +25,19 @@ _OLDEST = text(
     """
 )
 
+# restart_lsn, not confirmed_flush_lsn: nothing before it belongs to a transaction that is still to be published.
+# Without a slot, or with one that was invalidated, no row is known to be.
+_PRUNE = """
+DELETE FROM outbox_events WHERE created_at < now() - interval '{age}'{only} AND wal_position < coalesce(
+    (SELECT max(pg_wal_lsn_diff(restart_lsn, '0/0')) FROM pg_replication_slots WHERE slot_name = '{slot}'), 0)
+"""
+
+
+def prune_statement(slot: str, age: str, event_type: str = "") -> str:
+    """SQL that deletes events (of one type, if given) older than ``age`` that the replication slot has published."""
+    only = f" AND event_type = '{event_type}'" if event_type else ""
+    return _PRUNE.format(age=age, only=only, slot=slot)
+
 
 class OutboxEvent(Base):
     """One event. Debezium's EventRouter makes ``event_type`` the topic and ``aggregate_id`` the key."""

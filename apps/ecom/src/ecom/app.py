@@ -25,10 +25,7 @@ from ecom.checkout.service import CheckoutService
 from ecom.migrate import migrations_folder
 from ecom.reservations import Reservations
 from ecom.routes import internal_router, public_router
-from ecom.settings import SERVICE, Settings
-
-# Debezium's, for the age of events that it has not published (SPEC 7).
-SLOT = "debezium_ecom_slot"
+from ecom.settings import SERVICE, SLOT, Settings
 
 
 @dataclass(frozen=True)

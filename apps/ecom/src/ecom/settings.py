@@ -9,6 +9,8 @@ from bookstore_common.settings import DatabaseSettings, ServerSettings
 from bookstore_common.tokens import OidcSettings
 
 SERVICE = "ecom-api"
+# Debezium's; tells which events it has published (SPEC 7).
+SLOT = "debezium_ecom_slot"
 
 
 class Settings(ServerSettings, DatabaseSettings, RedisSettings, OidcSettings, ServiceTokenSettings):

@@ -21,11 +21,8 @@ from inventory.health.endpoints import router as health_router
 from inventory.migrate import migrations_folder
 from inventory.reservations.endpoints import router as reservations_router
 from inventory.reservations.metrics import ReservationMetrics
-from inventory.settings import SERVICE, Settings
+from inventory.settings import SERVICE, SLOT, Settings
 from inventory.stock.endpoints import admin_router, public_router
-
-# Debezium's, for the age of events that it has not published (SPEC 7).
-SLOT = "debezium_inventory_slot"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from bookstore_common.settings import DatabaseSettings, ServerSettings
 from bookstore_common.tokens import OidcSettings
 
 SERVICE = "inventory-api"
+# Debezium's; tells which events it has published (SPEC 7).
+SLOT = "debezium_inventory_slot"
 
 
 class Settings(ServerSettings, DatabaseSettings, RedisSettings, OidcSettings):

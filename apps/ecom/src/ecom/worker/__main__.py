@@ -6,23 +6,26 @@ import structlog
 
 from bookstore_common import logging
 from bookstore_common.audit import SourceAudit
-from bookstore_common.consumer import Worker, WorkerSettings, prune, run_worker
+from bookstore_common.consumer import Worker, WorkerSettings
 from bookstore_common.db import Database
 from bookstore_common.metrics import Metrics
 from bookstore_common.migrations import Migrations
+from bookstore_common.outbox import prune_statement
 from bookstore_common.server import ListenError, run
 from bookstore_common.settings import SettingsError, load_settings
+from bookstore_common.worker import prune, run_worker
 from ecom.audit.service import TABLES
 from ecom.events.service import EFFECTS
 from ecom.migrate import migrations_folder
+from ecom.settings import SLOT
 
 SERVICE = "ecom-worker"
 GROUP = "ecom-service"
 # SPEC 5.3: answers are kept for 24 h, the outbox for seven days; topics keep events no longer.
 CHORES = (
-    "DELETE FROM outbox_events WHERE created_at < now() - interval '7 days'",
+    prune_statement(SLOT, "7 days"),
     # Digests of the standing audit are large, and of no use once the next is there.
-    "DELETE FROM outbox_events WHERE event_type = 'cdc.audit' AND created_at < now() - interval '1 day'",
+    prune_statement(SLOT, "1 day", "cdc.audit"),
     "DELETE FROM processed_events WHERE processed_at < now() - interval '60 days'",
     "DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'",
 )
@@ -37,9 +40,9 @@ async def main(settings: WorkerSettings) -> None:
         async with database.reading() as session:
             await migrations.check(session)
 
-    worker = Worker(settings, GROUP, EFFECTS, database, metrics)
+    worker = Worker(settings, GROUP, EFFECTS, database, metrics, schema)
     audit = SourceAudit(database, TABLES, settings.cdc_audit_seconds)
-    await run_worker(settings, worker, database, metrics, {"schema": schema}, prune(CHORES), audit.run)
+    await run_worker(settings, worker, database, metrics, schema, prune(CHORES), audit.run)
 
 
 def start() -> int:

@@ -33,11 +33,11 @@ class ExpiryRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    async def overdue(self, moment: datetime, limit: int) -> list[uuid.UUID]:
-        """Orders whose hold ended before ``moment``, the oldest first."""
+    async def overdue(self, moment: datetime, after: uuid.UUID, limit: int) -> list[uuid.UUID]:
+        """Orders whose hold ended before ``moment``, by id, those after ``after``."""
         rows = await self._session.execute(
             select(_LINES.order_id)
-            .where(_LINES.status == Status.HELD, _LINES.expires_at < moment)
+            .where(_LINES.status == Status.HELD, _LINES.expires_at < moment, _LINES.order_id > after)
             .group_by(_LINES.order_id)
             .order_by(_LINES.order_id)
             .limit(limit)

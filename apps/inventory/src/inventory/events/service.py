@@ -6,10 +6,13 @@ Each effect locks the order first and the books by book_id afterwards, as the AP
 
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from bookstore_common.db import Database, Session
+import structlog
+
+from bookstore_common.db import Database, Session, not_now
 from bookstore_common.events import inventory_rejected
 from bookstore_common.outbox import OutboxRepository
 from inventory.events.repository import CancellationRepository, ExpiryRepository
@@ -22,6 +25,7 @@ from inventory.stock.service import StockLedger
 
 ACTOR = "inventory-worker"
 _SWEPT_AT_ONCE = 100
+_log = structlog.get_logger(__name__)
 
 
 class OrderEvents:
@@ -118,18 +122,33 @@ async def book_created(session: Session, event: Mapping[str, Any]) -> None:
 EFFECTS = {"order.created": order_created, "order.cancelled": order_cancelled, "book.created": book_created}
 
 
-async def sweep(database: Database, moment: datetime) -> int:
-    """Expire the holds that ended before ``moment``, each in a transaction of its own; returns how many.
+@dataclass
+class Swept:
+    """Numbers of holds that were taken back, and of those that could not be."""
 
-    ``moment`` must be one until which all placed orders are known here, or a placed order would lose its hold.
+    expired: int = 0
+    failed: int = 0
+
+
+async def sweep(database: Database, moment: datetime) -> Swept:
+    """Expire the holds that ended before ``moment``, each in a transaction of its own.
+
+    ``moment`` must be one until which all placed orders are known here, or a placed order would lose its hold. A hold
+    that contradicts its stock is told and left as it is: neither other holds nor events are to wait for it.
     """
-    expired = 0
+    swept, last = Swept(), uuid.UUID(int=0)
     while True:
         async with database.transaction() as session:
-            orders = await ExpiryRepository(session).overdue(moment, _SWEPT_AT_ONCE)
+            orders = await ExpiryRepository(session).overdue(moment, last, _SWEPT_AT_ONCE)
         for order_id in orders:
-            async with database.transaction() as session:
-                expired += await OrderEvents(session).expire(order_id, moment)
+            last = order_id
+            try:
+                async with database.transaction() as session:
+                    swept.expired += await OrderEvents(session).expire(order_id, moment)
+            except Exception as error:
+                if not_now(error):
+                    raise
+                swept.failed += 1
+                _log.exception("hold_not_expired", order_id=str(order_id))
         if len(orders) < _SWEPT_AT_ONCE:
-            return expired
-
+            return swept

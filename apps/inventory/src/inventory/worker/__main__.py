@@ -5,18 +5,22 @@ import time
 from datetime import datetime
 
 import structlog
+from prometheus_client import Counter
 
 from bookstore_common import logging
 from bookstore_common.audit import SourceAudit
-from bookstore_common.consumer import Worker, WorkerSettings, prune, run_worker
+from bookstore_common.consumer import Worker, WorkerSettings
 from bookstore_common.db import Database
 from bookstore_common.metrics import Metrics
 from bookstore_common.migrations import Migrations
+from bookstore_common.outbox import prune_statement
 from bookstore_common.server import ListenError, run
 from bookstore_common.settings import SettingsError, load_settings
+from bookstore_common.worker import prune, run_worker
 from inventory.audit.service import TABLES
 from inventory.events.service import EFFECTS, sweep
 from inventory.migrate import migrations_folder
+from inventory.settings import SLOT
 
 SERVICE = "inventory-worker"
 GROUP = "inventory-service"
@@ -25,9 +29,9 @@ HEARTBEATS = "cdc.ecom.public.cdc_heartbeat"
 SWEEP_SECONDS = 60.0
 # SPEC 5.3: the outbox keeps events for seven days. Topics keep them as long, so older ids cannot come again.
 CHORES = (
-    "DELETE FROM outbox_events WHERE created_at < now() - interval '7 days'",
+    prune_statement(SLOT, "7 days"),
     # Digests of the standing audit are large, and of no use once the next is there.
-    "DELETE FROM outbox_events WHERE event_type = 'cdc.audit' AND created_at < now() - interval '1 day'",
+    prune_statement(SLOT, "1 day", "cdc.audit"),
     "DELETE FROM processed_events WHERE processed_at < now() - interval '60 days'",
 )
 _log = structlog.get_logger(__name__)
@@ -36,18 +40,24 @@ _log = structlog.get_logger(__name__)
 class Sweeper:
     """Expires holds, at most once in :data:`SWEEP_SECONDS`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, metrics: Metrics) -> None:
         self._database = database
         self._next = 0.0
+        self._holds = Counter(
+            "expired_holds_total", "Holds that ended: expired, failed (left as they are).", ["result"],
+            registry=metrics.registry,
+        )  # fmt: skip
 
     async def __call__(self, moment: datetime) -> None:
         """All orders placed until ``moment`` are known: holds that ended before are nobody's."""
         if time.monotonic() < self._next:
             return
-        expired = await sweep(self._database, moment)
+        swept = await sweep(self._database, moment)
         self._next = time.monotonic() + SWEEP_SECONDS
-        if expired:
-            _log.info("holds_expired", count=expired)
+        self._holds.labels("expired").inc(swept.expired)
+        self._holds.labels("failed").inc(swept.failed)
+        if swept.expired:
+            _log.info("holds_expired", count=swept.expired)
 
 
 async def main(settings: WorkerSettings) -> None:
@@ -58,9 +68,10 @@ async def main(settings: WorkerSettings) -> None:
         async with database.reading() as session:
             await migrations.check(session)
 
-    worker = Worker(settings, GROUP, EFFECTS, database, metrics, heartbeat=(HEARTBEATS, Sweeper(database)))
+    sweeper = Sweeper(database, metrics)
+    worker = Worker(settings, GROUP, EFFECTS, database, metrics, schema, heartbeat=(HEARTBEATS, sweeper))
     audit = SourceAudit(database, TABLES, settings.cdc_audit_seconds)
-    await run_worker(settings, worker, database, metrics, {"schema": schema}, prune(CHORES), audit.run)
+    await run_worker(settings, worker, database, metrics, schema, prune(CHORES), audit.run)
 
 
 def start() -> int:

@@ -1,11 +1,13 @@
 """Kafka as the audit needs it: digests of the sources, and how far Flink has come. Every method blocks."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.admin import OffsetSpec
 
 from bookstore_common.audit import TOPIC
+from bookstore_common.kafka import connect
 from mv_refresher.audit.repository import TARGETS
 
 _CLIENT = "mv-refresher-audit"
@@ -23,17 +25,21 @@ class Feed:
     """
 
     def __init__(self, servers: str) -> None:
-        self._consumer = KafkaConsumer(
-            bootstrap_servers=[servers], client_id=_CLIENT, group_id=None, enable_auto_commit=False,
-            auto_offset_reset="latest", max_partition_fetch_bytes=_FETCH_BYTES, bootstrap_timeout_ms=_TIMEOUT_MS,
-        )  # fmt: skip
-        self._admin = KafkaAdminClient(
-            bootstrap_servers=[servers], client_id=_CLIENT, bootstrap_timeout_ms=_TIMEOUT_MS,
-            request_timeout_ms=_TIMEOUT_MS,
-        )  # fmt: skip
-        self._consumer.assign([_EVENTS])
-        first, end = (self._offset(_EVENTS, spec) for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST))
-        self._consumer.seek(_EVENTS, max(first, end - len(TARGETS)))
+        with ExitStack() as begun:
+            self._consumer = connect(
+                KafkaConsumer, bootstrap_servers=[servers], client_id=_CLIENT, group_id=None, enable_auto_commit=False,
+                auto_offset_reset="latest", max_partition_fetch_bytes=_FETCH_BYTES, bootstrap_timeout_ms=_TIMEOUT_MS,
+            )  # fmt: skip
+            begun.callback(self._consumer.close)
+            self._admin = connect(
+                KafkaAdminClient, bootstrap_servers=[servers], client_id=_CLIENT, bootstrap_timeout_ms=_TIMEOUT_MS,
+                request_timeout_ms=_TIMEOUT_MS,
+            )  # fmt: skip
+            begun.callback(self._admin.close)
+            self._consumer.assign([_EVENTS])
+            first, end = (self._offset(_EVENTS, spec) for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST))
+            self._consumer.seek(_EVENTS, max(first, end - len(TARGETS)))
+            begun.pop_all()
 
     def poll(self, timeout_ms: int) -> list[bytes | None]:
         """Values of the events that came."""

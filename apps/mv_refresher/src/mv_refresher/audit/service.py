@@ -18,11 +18,10 @@ from typing import Any
 
 import structlog
 from kafka.errors import KafkaError
-from sqlalchemy import exc
 
 from bookstore_common.audit import BUCKETS, EMPTY, Bucket, changed_since, from_event
 from bookstore_common.consumer import Backlog
-from bookstore_common.db import Database
+from bookstore_common.db import Database, not_now
 from bookstore_common.events import EventError, validate
 from bookstore_common.health import CheckFailedError
 from bookstore_common.metrics import Metrics
@@ -34,7 +33,6 @@ from mv_refresher.settings import Settings
 LOOKS = 3
 _POLL_MS = 1000
 _CATCH_UP_SECONDS = 1.0
-_DATABASE_AWAY = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError)
 _log = structlog.get_logger(__name__)
 
 
@@ -78,13 +76,13 @@ class Auditor:
                     for value in await asyncio.to_thread(feed.poll, _POLL_MS):
                         await self._take(feed, value)
                         backlog = Backlog()
-            except (KafkaError, OSError, *_DATABASE_AWAY) as error:
-                # An audit that was under way is given up; the next one comes.
-                _log.warning("audit_interrupted", error=type(error).__name__)
-                await backlog.pause()
-            except Exception:
-                # Views must stay fresh, whatever the audit runs into; it shows as an audit that was not completed.
-                _log.exception("audit_failed")
+            except Exception as error:
+                if isinstance(error, KafkaError) or not_now(error):
+                    # An audit that was under way is given up; the next one comes.
+                    _log.warning("audit_interrupted", error=type(error).__name__)
+                else:
+                    # Views must stay fresh, whatever the audit runs into; it shows as an audit that was not completed.
+                    _log.exception("audit_failed")
                 await backlog.pause()
             finally:
                 self._connected = False

@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.waiter import Clock, wait_for
 
 Object = dict[str, Any]
 # Runs SQL in one of PLACES and returns its rows as text, columns apart by |.
@@ -23,6 +25,8 @@ PLACES = {
 }
 ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 BATCH = 200
+# How long a deletion may be on its way; usual ones take one.
+SETTLE_SECONDS = 10.0
 
 
 class ConvergenceError(Exception):
@@ -115,26 +119,35 @@ def _row(sql: Sql, place: str, name: str, column: str, key: str, columns: list[s
     return row
 
 
-def surplus(sql: Sql, table: Table) -> list[str]:
-    """Return the keys that analytics has and the source has not.
+def surplus(sql: Sql, tables: list[Table]) -> dict[str, set[str]]:
+    """Return, by table, the keys that analytics has and the source has not.
 
     Keys are compared by digests of 256 shares first, so that rows travel only of shares that differ. Analytics is read
     before the source in both steps: a row that is missing in the source then was deleted, not just inserted.
     """
-    copies = _digests(sql, "analytics", table.sink, table.sink_key)
-    originals = _digests(sql, table.place, f"public.{table.name}", table.key)
-    found: list[str] = []
-    for share in sorted(share for share, digest in copies.items() if originals.get(share) != digest):
-        there = set(_keys(sql, "analytics", table.sink, table.sink_key, share))
-        found += sorted(there - set(_keys(sql, table.place, f"public.{table.name}", table.key, share)))
+    copies = _digests(sql, "analytics", {table.name: (table.sink, table.sink_key) for table in tables})
+    places = sorted({table.place for table in tables})
+    originals: set[str] = set()
+    for place in places:
+        originals |= _digests(sql, place, {table.name: (f"public.{table.name}", table.key) for table in tables if table.place == place})
+    differing: dict[str, set[str]] = {}
+    for name, share, _ in (line.split("|") for line in copies - originals):
+        differing.setdefault(name, set()).add(share)
+    found = {table.name: set[str]() for table in tables}
+    for table in tables:
+        if shares := differing.get(table.name):
+            there = _keys(sql, "analytics", table.sink, table.sink_key, shares)
+            found[table.name] = there - _keys(sql, table.place, f"public.{table.name}", table.key, shares)
     return found
 
 
-def remove(sql: Sql, table: Table, keys: list[str]) -> int:
-    """Delete rows of analytics in batches and return how many there were."""
-    removed = 0
-    for start in range(0, len(keys), BATCH):
-        listed = ", ".join(f"'{key_of(key)}'" for key in keys[start : start + BATCH])
+def remove(sql: Sql, table: Table, keys: set[str], going_on: Callable[[], bool]) -> int:
+    """Delete rows of analytics in batches while ``going_on`` says so; return how many there were."""
+    removed, ordered = 0, sorted(keys)
+    for start in range(0, len(ordered), BATCH):
+        if not going_on():
+            break
+        listed = ", ".join(f"'{key_of(key)}'" for key in ordered[start : start + BATCH])
         removed += int(
             sql(
                 "analytics",
@@ -144,17 +157,45 @@ def remove(sql: Sql, table: Table, keys: list[str]) -> int:
     return removed
 
 
-def reconcile(sql: Sql, tables: list[Table], *, apply: bool) -> dict[str, int]:
-    """Remove the rows of analytics whose source row is gone; table to number. Without ``apply`` only count them."""
-    found = {table.name: surplus(sql, table) for table in tables}
-    return {table.name: remove(sql, table, found[table.name]) if apply else len(found[table.name]) for table in tables}
+def reconcile(
+    sql: Sql, tables: list[Table], timeout: float, *, apply: bool, clock: Clock = time
+) -> tuple[dict[str, int], dict[str, int], float]:
+    """Remove the rows of analytics whose source row is gone; without ``apply`` only count them.
+
+    A deletion that is on its way gets some seconds to arrive: it is nobody's fault, and no change of ours. Returns numbers by
+    table, of rows that were removed and of rows that are left when ``timeout`` seconds are over, and the seconds that it took.
+    """
+    start = clock.monotonic()
+    found = surplus(sql, tables)
+
+    def look() -> dict[str, set[str]]:
+        again = surplus(sql, [table for table in tables if found[table.name]])
+        return {name: keys & again.get(name, set()) for name, keys in found.items()}
+
+    if any(found.values()):
+        patience = min(SETTLE_SECONDS, timeout / 2)
+        found = wait_for(look, lambda seen: not any(seen.values()), timeout=patience, interval=1.0, clock=clock).value
+    if not apply:
+        return {name: len(keys) for name, keys in found.items()}, {}, clock.monotonic() - start
+    removed = {
+        table.name: remove(sql, table, found[table.name], lambda: clock.monotonic() - start < timeout) for table in tables
+    }  # fmt: skip
+    # What went by itself meanwhile is not left either; the next call will tell.
+    over = clock.monotonic() - start >= timeout
+    left = {name: len(keys) - removed[name] for name, keys in found.items() if over and len(keys) > removed[name]}
+    return removed, left, clock.monotonic() - start
 
 
-def _digests(sql: Sql, place: str, name: str, column: str) -> dict[str, str]:
-    digest = f"md5(string_agg({column}::text, ',' ORDER BY {column}::text COLLATE \"C\"))"
-    text = sql(place, f"SELECT left({column}::text, 2), {digest} FROM {name} GROUP BY 1")
-    return dict(line.split("|", 1) for line in text.splitlines())
+def _digests(sql: Sql, place: str, columns: dict[str, tuple[str, str]]) -> set[str]:
+    """Return name|share|digest of all keys; ``columns``: name to table and its column of keys."""
+    parts = [
+        f"SELECT '{name}', left({column}::text, 2), md5(string_agg({column}::text, ',' ORDER BY {column}::text COLLATE \"C\"))"
+        f" FROM {table} GROUP BY 2"
+        for name, (table, column) in columns.items()
+    ]
+    return set(sql(place, " UNION ALL ".join(parts)).splitlines()) if parts else set()
 
 
-def _keys(sql: Sql, place: str, name: str, column: str, share: str) -> list[str]:
-    return sql(place, f"SELECT {column} FROM {name} WHERE left({column}::text, 2) = '{share}'").splitlines()
+def _keys(sql: Sql, place: str, name: str, column: str, shares: set[str]) -> set[str]:
+    listed = ", ".join(f"'{share}'" for share in sorted(shares))
+    return set(sql(place, f"SELECT {column} FROM {name} WHERE left({column}::text, 2) IN ({listed})").splitlines())

@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.bookstore.platform.plugins.module_utils import waiter
+from ansible_collections.bookstore.platform.plugins.module_utils.cdc_tables import TABLES
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.debezium_servers import offsets_topic, stored
+from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
 
 Object = dict[str, Any]
 # JobStatus.isTerminalState of Flink's sources.
@@ -25,7 +28,11 @@ class JobError(ValueError):
 
 @dataclass(frozen=True)
 class Wanted:
-    """A job as declared. ``hash`` is of its statements, ``settings_hash`` of everything else; 16 hexadecimal digits each."""
+    """A job as declared; hashes are 16 hexadecimal digits each.
+
+    ``hash`` is of its statements and of the snapshot that its source took last: state belongs to both. ``settings_hash`` is of
+    everything else.
+    """
 
     name: str
     sql: str
@@ -67,8 +74,25 @@ def significant(sql: str) -> str:
     return "\n".join(line for line in lines if line and not line.startswith("--"))
 
 
-def read(names: list[str], folder: Path, settings: dict[str, str]) -> list[Wanted]:
-    """Return the declared jobs, each from ``<name>.sql`` in ``folder``; JobError when that is missing or writes nothing."""
+def snapshots(broker: Broker) -> dict[str, str]:
+    """Return, by job, when its source took its last new snapshot as its guard noted it; jobs of sources without a note are missing.
+
+    A new snapshot may mean that Kafka lost records: its topics then have other records at offsets that a job has read before. A
+    job that still has such an offset in its state skips what the snapshot wrote below it, and nobody tells it. It has to begin
+    anew; a compacted topic has the latest record of each key.
+    """
+    since = {}
+    for source in {table.place for table in TABLES.values()}:
+        _, note = stored(broker.latest(offsets_topic(source)))
+        since[source] = str((note or {}).get("since") or "")
+    return {table.job: since[table.place] for table in TABLES.values() if since[table.place]}
+
+
+def read(names: list[str], folder: Path, settings: dict[str, str], snapshot: dict[str, str]) -> list[Wanted]:
+    """Return the declared jobs, each from ``<name>.sql`` in ``folder``; JobError when that is missing or writes nothing.
+
+    ``snapshot``: see :func:`snapshots`.
+    """
     wanted = []
     for name in names:
         file = folder / f"{name}.sql"
@@ -78,17 +102,18 @@ def read(names: list[str], folder: Path, settings: dict[str, str]) -> list[Wante
         inserts = [line for line in significant(sql).split("\n") if line.upper().startswith("INSERT INTO ")]
         if len(inserts) != 1:
             raise JobError(f"BK-181: {file} has {len(inserts)} statements that begin with INSERT INTO; write exactly one")
-        wanted.append(Wanted(name, sql, _digest(significant(sql)), _digest(json.dumps(settings, sort_keys=True))))
+        basis = significant(sql) + (f"\n-- snapshot {snapshot[name]}" if name in snapshot else "")
+        wanted.append(Wanted(name, sql, _digest(basis), _digest(json.dumps(settings, sort_keys=True))))
     return wanted
 
 
 def plan(wanted: list[Wanted], found: Object, fresh: list[str]) -> Plan:
     """Return what has to be done. ``found``: as the tool describes. ``fresh``: jobs to start anew without their state.
 
-    Missing: submitted with the newest checkpoint of the very same statements, if there is one. Other statements: stopped
-    with a savepoint (a way back), and submitted without state, so that they are applied to every row and not only to
-    those that change from now on; topics hold the latest row of each key. Other settings alone: stopped with a
-    savepoint, and resumed from it.
+    Missing: submitted with the newest checkpoint of the very same statements, if there is one. Other statements, or a new
+    snapshot of the source: stopped with a savepoint (a way back), and submitted without state, so that they are applied to
+    every row and not only to those that change from now on; topics hold the latest row of each key. Other settings alone:
+    stopped with a savepoint, and resumed from it.
     """
     unknown_names = sorted(set(fresh) - {job.name for job in wanted})
     if unknown_names:

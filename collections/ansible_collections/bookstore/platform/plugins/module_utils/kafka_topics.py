@@ -96,6 +96,11 @@ class Broker:
         text = self._cluster.execute(*self._where, [*self.COMMAND, *arguments], self._timeout)
         return json.loads(text.strip().splitlines()[-1])
 
+    def latest(self, topic: str, key: str | None = None) -> list[Object]:
+        """Return the newest record of each key, or of one: [{partition, offset, key, value}]; value is None for a deletion."""
+        found: list[Object] = self.call("latest", topic, *([] if key is None else [key]))
+        return found
+
     def describe(self) -> Object:
         """Return {topics: {name: {partitions, configs, begin, end}}, groups: {group: {topic: lag}}}."""
         described: Object = self.call("describe")

@@ -22,7 +22,7 @@ options:
       - V(lag) waits until everything committed now was published and read, and no view is dirty.
       - V(view) waits until the view O(key), or every view, shows what is in the tables now.
       - V(reconcile) removes the rows of analytics whose source row is gone, which a new snapshot of a Debezium Server
-        cannot report.
+        cannot report. A deletion that is on its way gets up to 10 s to arrive, and is no change of this module then.
     type: str
     required: true
     choices: [probe, row, lag, view, reconcile]
@@ -34,7 +34,7 @@ options:
     description: Id of the row for V(row), name of the view for V(view).
     type: str
   timeout:
-    description: Seconds to wait at most; in V(probe), for each of the three changes.
+    description: Seconds to wait at most, in V(probe) for each of the three changes; in V(reconcile), to work at most.
     type: int
     default: 30
   call_timeout:
@@ -122,8 +122,9 @@ def run(p: dict[str, Any], check: bool) -> tuple[cdc.Result, dict[str, Any]]:
         if p["key"] and not re.fullmatch("[a-z_]+", p["key"]):
             raise ConvergenceError(f"BK-251: key={p['key']} is no view; write a name such as mv_sales_over_time")
         return pipeline.refreshed([p["key"]] if p["key"] else [], timeout), {}
-    removed = reconcile(sql, [TABLES[name] for name in names], apply=not check)
-    return cdc.Result(True, 0.0, "table"), {"removed": removed, "changed": any(removed.values())}
+    removed, left, took = reconcile(sql, [TABLES[name] for name in names], timeout, apply=not check)
+    hints = {"table": f"rows without a source are left: {left}"} if left else {}
+    return cdc.Result(not left, took, "table", hints), {"removed": removed, "changed": any(removed.values())}
 
 
 def main() -> None:

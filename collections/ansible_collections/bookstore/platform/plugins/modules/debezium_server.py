@@ -68,10 +68,6 @@ restarted:
   description: Sources whose server was restarted; in check mode, would be.
   type: list
   returned: success
-resnapshotted:
-  description: Sources whose server took a new snapshot while the module ran; reconcile their tables in analytics.
-  type: list
-  returned: success
 servers:
   description: State of each server - fault (empty when it streams), ready, restarts, slot, offset, end, and its last snapshot.
   type: list
@@ -113,12 +109,7 @@ def main() -> None:
     except (ClusterError, ServerError) as error:
         module.fail_json(msg=str(error))
     restarted = outcome.restarted if p["state"] == "streaming" else []
-    module.exit_json(
-        changed=bool(restarted),
-        restarted=restarted,
-        resnapshotted=outcome.resnapshotted,
-        servers=[one.report() for one in outcome.after],
-    )
+    module.exit_json(changed=bool(restarted), restarted=restarted, servers=[one.report() for one in outcome.after])
 
 
 if __name__ == "__main__":
