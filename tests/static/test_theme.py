@@ -16,7 +16,7 @@ RECIPES = "roles/keycloak/images"
 LOGIN = f"{RECIPES}/keycloak/themes/bookstore/login"
 SHEET = f"{LOGIN}/resources/css/bookstore.css"
 SHOP = "apps/storefront"
-FONT = "@fontsource-variable/fraunces"
+FONTS = "@fontsource-variable/"
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_another_palette_is_found() -> None:
 
 def test_the_theme_has_all_that_it_shows(committed: dict[str, str], root: Path, brought: dict[str, str], no_faults: list[str]) -> None:
     no_faults += theme.address_faults(committed[SHEET], (root / SHEET).parent, brought)
-    assert list(brought.values()) == ["keycloak-font"]
+    assert list(brought.values()) == ["keycloak-fonts"]
 
 
 def test_what_is_not_there_is_found(tmp_path: Path) -> None:
@@ -60,15 +60,16 @@ def test_what_is_not_there_is_found(tmp_path: Path) -> None:
     assert len(faults('@import "more.css";')) == 1
 
 
-def test_the_font_is_the_storefronts(committed: dict[str, str]) -> None:
-    def pinned(folder: str) -> tuple[Any, Any]:
+def test_the_fonts_are_the_storefronts(committed: dict[str, str]) -> None:
+    def pinned(folder: str) -> dict[str, tuple[str, Any]]:
         manifest, lock = (json.loads(committed[f"{folder}/{name}"]) for name in ("package.json", "package-lock.json"))
-        return manifest["dependencies"][FONT], lock["packages"][f"node_modules/{FONT}"]
+        fonts = {name: version for name, version in manifest["dependencies"].items() if name.startswith(FONTS)}
+        return {name: (version, lock["packages"][f"node_modules/{name}"]) for name, version in fonts.items()}
 
     def faces(css: str) -> list[str]:
         return [re.sub(r'url\("[^"]*/', 'url("', face) for face in re.findall(r"@font-face \{.*?\}", css, re.DOTALL)]
 
-    assert pinned(f"{RECIPES}/font") == pinned(SHOP)
+    assert pinned(f"{RECIPES}/fonts") == pinned(SHOP)
     shop = faces(committed[f"{SHOP}/src/styles/base.css"])
     assert shop
     assert faces(committed[SHEET]) == shop
