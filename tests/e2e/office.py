@@ -98,8 +98,9 @@ def stock_that_was_set(scene: Scene) -> None:
     stock_editor(scene)
     scene.page.get_by_role("button", name="Set stock").click()
     # Over the window, and for everybody.
-    expect(scene.page.get_by_role("status").filter(has_text="Stock is set.")).to_be_visible()
-    scene.page.get_by_role("button", name="Dismiss").click(trial=True)
+    said = scene.page.get_by_role("status").filter(has_text="Stock is set.")
+    expect(said).to_be_visible()
+    said.get_by_role("button", name="Dismiss").click(trial=True)
 
 
 def low_stock(scene: Scene) -> None:

@@ -31,7 +31,9 @@ COMMON = """([heading, button, brand]) => {
     heading: of(heading, 'font-family', 'font-weight', 'color'),
     button: of(button, 'background-color', 'color', 'border-radius', 'font-weight', 'min-height'),
     brand: of(brand, 'font-family', 'font-weight', 'font-size', 'color'),
-    fonts: [...document.fonts].filter((one) => one.status === 'loaded').map((one) => one.family.replaceAll('"', '')).sort(),
+    fonts: [...document.fonts].filter((one) => one.status === 'loaded').map((one) => one.family.replaceAll('"', ''))
+      // Which stand-ins were shown meanwhile depends on how fast the fonts came.
+      .filter((name) => !name.endsWith('Fallback')).sort(),
   };
 }"""
 
