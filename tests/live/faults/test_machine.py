@@ -15,18 +15,16 @@ from ansible_collections.bookstore.platform.plugins.module_utils.cdc_tables impo
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
 from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
 
-from ..conftest import STATE
 from ..goods import Sql
 from ..waiting import until
 from ..workloads import Workloads
+from .operating import NODES, operator
 from .stream import Stream
 
 pytestmark = pytest.mark.timeout(1800)
 
-CHECKOUT = Path(__file__).parents[3]
 # As bookstore_data_dir of the inventory.
 DATA = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "bookstore-platform/kafka"
-NODES = ("bookstore-control-plane", "bookstore-worker", "bookstore-worker2")
 
 
 @pytest.fixture
@@ -44,14 +42,6 @@ def restore(copy: Path) -> None:
     for entry in DATA.iterdir():
         subprocess.run(["rm", "-rf", str(entry)], check=True, timeout=60)
     subprocess.run(["cp", "-a", f"{copy}/.", str(DATA)], check=True, timeout=120)
-
-
-def operator(name: str, *command: str) -> None:
-    """Do what an operator does after a fault; the output is kept in a log."""
-    log = STATE / f"logs/faults-{name}.log"
-    with log.open("w", encoding="utf-8") as output:
-        code = subprocess.run(command, cwd=CHECKOUT, stdout=output, stderr=subprocess.STDOUT, timeout=900, check=False).returncode
-    assert code == 0, f"{' '.join(command)} failed, see {log}"
 
 
 class Positions:
