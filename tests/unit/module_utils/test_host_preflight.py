@@ -73,6 +73,23 @@ def test_what_only_root_can_install_later_must_be_there_for_others(root: bool, e
     assert preflight.missing_packages(defaults, False, lambda name: name if name in there else None, root) == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("databases_timout", "did you mean databases_timeout?"), ("rebild", "did you mean rebuild?"),
+        ("rotate", "no playbook can change a Secret"), ("zzz", "argument_specs.yml list them"), ("scope", "read no such variable"),
+    ],
+)  # fmt: skip
+def test_extra_variables_that_nothing_reads_are_refused(name: str, words: str) -> None:
+    root = Path(__file__).parents[3]
+    known = preflight.role_variables(root / "roles") | preflight.declared_variables(root / "inventory/local/group_vars/all")
+    assert {"databases_timeout", "apps_rate_limit_factor", "rebuild", "bookstore_size"} <= known
+    faults = preflight.unknown_extra_variables([name, "ansible_connection", "databases_timeout", "rebuild"], known)
+    assert len(faults) == 1
+    assert faults[0].startswith("BK-116: ")
+    assert words in faults[0]
+
+
 def test_low_sysctls_are_found_and_raised(tmp_path: Path) -> None:
     (tmp_path / "fs/inotify").mkdir(parents=True)
     setting = tmp_path / "fs/inotify/max_user_instances"

@@ -13,6 +13,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from .docker import containers, docker, inspect
 
 HOSTS_FILE = Path("/etc/hosts")
@@ -27,6 +29,31 @@ def unknown_variables(given: Iterable[str], known: Iterable[str], facts: Iterabl
         hint = f"did you mean {close[0]}?" if close else "inventory/local/group_vars/all lists them"
         faults.append(f"BK-111: no variable is named {name}; {hint}")
     return faults
+
+
+def unknown_extra_variables(given: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Return a fault for each variable given with -e that nothing reads (BK-116); Ansible itself would ignore it."""
+    names = set(known)
+    faults = []
+    for name in sorted(set(given) - names):
+        if name.startswith("ansible_"):
+            continue
+        if name == "rotate":
+            faults.append("BK-116: rotate: no playbook can change a Secret yet, because nothing would restart its consumers; leave it out")
+            continue
+        close = get_close_matches(name, sorted(names), n=1)
+        hint = f"did you mean {close[0]}?" if close else "inventory/local/group_vars/all and roles/*/meta/argument_specs.yml list them"
+        faults.append(f"BK-116: -e {name}: this playbook and its roles read no such variable; {hint}")
+    return faults
+
+
+def role_variables(roles: Path) -> set[str]:
+    """Return the names of all options of all roles."""
+    names: set[str] = set()
+    for file in sorted(roles.glob("*/meta/argument_specs.yml")):
+        for entry in yaml.safe_load(file.read_text(encoding="utf-8"))["argument_specs"].values():
+            names |= set(entry.get("options") or {})
+    return names
 
 
 def declared_variables(folder: Path) -> set[str]:

@@ -29,6 +29,22 @@ options:
   known_variables_from:
     description: Folder whose YAML files declare all variables.
     type: path
+  extra_variables:
+    description: Names of all variables that were given with -e.
+    type: list
+    elements: str
+    default: []
+  roles:
+    description: Folder of the roles, whose argument specs name variables that may be given.
+    type: path
+  playbook_variables_from:
+    description: Folder whose YAML files declare variables of playbooks.
+    type: path
+  playbook_variables:
+    description: Further variables that this playbook reads.
+    type: list
+    elements: str
+    default: []
   archives:
     description: Value of bookstore_image_archives.
     type: str
@@ -123,9 +139,15 @@ FACTS = ("bookstore_images", "bookstore_artifacts", "bookstore_effective_mesh_mo
 
 def check_input(module: AnsibleModule) -> dict[str, Any]:
     """Variables and archives."""
-    known = preflight.declared_variables(Path(module.params["known_variables_from"]))
-    faults = preflight.unknown_variables(module.params["variables"], known, FACTS)
-    return _answer(module, faults + preflight.broken_archives(module.params["archives"]))
+    p = module.params
+    known = preflight.declared_variables(Path(p["known_variables_from"]))
+    faults = preflight.unknown_variables(p["variables"], known, FACTS)
+    roles = preflight.role_variables(Path(p["roles"])) if p["roles"] else set()
+    playbooks = preflight.declared_variables(Path(p["playbook_variables_from"])) if p["playbook_variables_from"] else set()
+    # Misspelt bookstore_* ones were reported above, wherever they are set.
+    extra = [name for name in p["extra_variables"] if not name.startswith("bookstore_")]
+    faults += preflight.unknown_extra_variables(extra, {*known, *roles, *playbooks, *p["playbook_variables"]})
+    return _answer(module, faults + preflight.broken_archives(p["archives"]))
 
 
 def check_programs(module: AnsibleModule) -> dict[str, Any]:
@@ -198,6 +220,10 @@ def main() -> None:
             "phase": {"type": "str", "required": True, "choices": list(PHASES)},
             "variables": {"type": "list", "elements": "str", "default": []},
             "known_variables_from": {"type": "path"},
+            "extra_variables": {"type": "list", "elements": "str", "default": []},
+            "roles": {"type": "path"},
+            "playbook_variables_from": {"type": "path"},
+            "playbook_variables": {"type": "list", "elements": "str", "default": []},
             "archives": {"type": "str", "default": ""},
             "packages": {"type": "list", "elements": "dict", "default": []},
             "sysctls": {"type": "dict", "default": {}},
