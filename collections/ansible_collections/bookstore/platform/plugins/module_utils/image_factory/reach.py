@@ -7,11 +7,11 @@ their client fetches a dozen plugins before it can ask anything.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from . import builders, commands
+from . import builders, commands, node
 from .errors import FactoryError
 from .recipes import Artifact
 
@@ -27,10 +27,11 @@ _OF_BUILDER = {
     "python_wheel_files": ("Python packages",),
     "sources": (),
 }
-Question = Callable[[builders.Context, Path], tuple[list[str], dict[str, str]]]
+# Context, an empty folder, and the pending artifacts; returns a command and its environment.
+Question = Callable[[builders.Context, Path, Sequence[Artifact]], tuple[list[str], dict[str, str]]]
 
 
-def _debian(_context: builders.Context, folder: Path) -> tuple[list[str], dict[str, str]]:
+def _debian(_context: builders.Context, folder: Path, _pending: Sequence[Artifact]) -> tuple[list[str], dict[str, str]]:
     mirror = builders.debian_mirror()
     if not mirror:
         return ["apt-get", "check"], {}
@@ -39,11 +40,16 @@ def _debian(_context: builders.Context, folder: Path) -> tuple[list[str], dict[s
     return ["/usr/lib/apt/apt-helper", *options, "download-file", url, str(folder / "InRelease")], {}
 
 
-def _go(context: builders.Context, folder: Path) -> tuple[list[str], dict[str, str]]:
+def _go(context: builders.Context, folder: Path, _pending: Sequence[Artifact]) -> tuple[list[str], dict[str, str]]:
     return ["go", "-C", str(folder), "list", "-m", "golang.org/x/mod@latest"], builders.go_env(context)
 
 
-def _python(context: builders.Context, folder: Path) -> tuple[list[str], dict[str, str]]:
+def _npm(context: builders.Context, folder: Path, pending: Sequence[Artifact]) -> tuple[list[str], dict[str, str]]:
+    version = next(artifact.spec["node"] for artifact in pending if artifact.builder == "node")
+    return node.question(builders.node_toolchain(context, version), folder)
+
+
+def _python(context: builders.Context, folder: Path, _pending: Sequence[Artifact]) -> tuple[list[str], dict[str, str]]:
     wanted = folder / "wanted.in"
     wanted.write_text("pip\n", encoding="ascii")
     command = [builders.uv(), "pip", "compile", "--quiet", "--no-cache", "--no-header", str(wanted)]
@@ -51,7 +57,7 @@ def _python(context: builders.Context, folder: Path) -> tuple[list[str], dict[st
 
 
 _QUESTIONS: dict[str, Question] = {
-    "Debian packages": _debian, "Go modules": _go, "Python packages": _python,
+    "Debian packages": _debian, "Go modules": _go, "npm packages": _npm, "Python packages": _python,
 }
 
 
@@ -61,24 +67,35 @@ def needed(artifacts: Iterable[Artifact], builds_images: bool) -> set[str]:
     return found | ({"Debian packages"} if builds_images else set())
 
 
-def require(registries: set[str], context: builders.Context) -> None:
+def require(registries: set[str], context: builders.Context, pending: Sequence[Artifact] = ()) -> None:
     """Raise FactoryError that names every registry that does not answer, with its client's own words."""
     asked = sorted(registries & set(_QUESTIONS))
     with ThreadPoolExecutor() as pool:
-        answers = list(pool.map(lambda registry: _ask(registry, context), asked))
+        answers = list(pool.map(lambda registry: _ask(registry, context, pending), asked))
     silent = [answer for answer in answers if answer]
     if silent:
         raise FactoryError("\n".join(silent))
 
 
-def _ask(registry: str, context: builders.Context) -> str | None:
+def _ask(registry: str, context: builders.Context, pending: Sequence[Artifact]) -> str | None:
     with tempfile.TemporaryDirectory(prefix="bookstore-reach-") as folder:
-        command, env = _QUESTIONS[registry](context, Path(folder))
+        try:
+            command, env = _QUESTIONS[registry](context, Path(folder), pending)
+        except FactoryError as error:
+            # Its client is a wheel that could not be had; Python packages have an answer of their own.
+            return f"BK-108: the registry for {registry} could not be asked: {error}"
         code, output = commands.capture(command, env=env, timeout=SECONDS)
     if code == 0:
         return None
-    said = " ".join(line.strip() for line in output.splitlines()[-2:]) or "no output"
+    said = _telling(output) or "no output"
     return (
         f"BK-108: the registry for {registry} does not answer: {Path(command[0]).name} said: {said}; "
         "nothing was built. Check the network and the client's own configuration, or give finished images by bookstore_image_archives"
     )
+
+
+def _telling(output: str) -> str:
+    """Return the lines that name the cause: npm's last ones only name its log, the other clients' are it."""
+    lines = [line.strip() for line in output.splitlines()]
+    requests = [line for line in lines if line.startswith("npm error") and (" request to " in line or " GET " in line)]
+    return " ".join(requests[:1] or lines[-2:])
