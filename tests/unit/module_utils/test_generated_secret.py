@@ -157,3 +157,10 @@ def test_two_descriptions_of_one_secret_are_refused() -> None:
     with pytest.raises(ValueError, match="secret=ecom/ecom-db-roles is described twice"):
         run(store, secrets=[SEVERAL["secrets"][0], {**SEVERAL["secrets"][1], "name": "ecom-db-roles"}])
     assert store.writes == []
+
+
+def test_an_error_that_quotes_a_value_is_shown_without_it() -> None:
+    value = generated_secret.generate()
+    encoded = base64.b64encode(value.encode()).decode()
+    text = f"BK-203: POST refused: {value} and {encoded} of user admin"
+    assert generated_secret.masked(text, {"password": value, "username": "admin"}) == "BK-203: POST refused: *** and *** of user admin"

@@ -19,7 +19,7 @@ def matrix_policies(
     try:
         return matrix.policies(rows, namespaces, node_cidr, gateway_ports, mesh_mode)
     except (KeyError, ValueError) as error:
-        raise AnsibleFilterError(str(error)) from error
+        raise AnsibleFilterError(f"BK-117: {error}") from error
 
 
 class FilterModule:

@@ -17,7 +17,7 @@ def secret_fingerprints(rows: list[dict[str, Any]], common: dict[str, Any], foun
     try:
         return services.fingerprints(rows, common, found)
     except ValueError as error:
-        raise AnsibleFilterError(str(error)) from error
+        raise AnsibleFilterError(f"BK-117: {error}") from error
 
 
 class FilterModule:

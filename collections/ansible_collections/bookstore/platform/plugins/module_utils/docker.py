@@ -9,7 +9,7 @@ from typing import Any
 
 
 class DockerError(Exception):
-    """A docker command failed; the message is its own."""
+    """A docker command failed; the message holds its own words and an id."""
 
 
 def docker(*arguments: str, timeout: float = 300, stdin: str | None = None, stderr: bool = False) -> str:
@@ -18,10 +18,12 @@ def docker(*arguments: str, timeout: float = 300, stdin: str | None = None, stde
         done = subprocess.run(
             ["docker", *arguments], capture_output=True, text=True, timeout=timeout, check=False, input=stdin
         )
+    except FileNotFoundError as error:
+        raise DockerError("BK-230: there is no docker program on this host; `make up` as root installs an engine") from error
     except subprocess.TimeoutExpired as error:
-        raise DockerError(f"`docker {' '.join(arguments[:3])}` did not end within {timeout:g} s") from error
+        raise DockerError(f"BK-234: `docker {' '.join(arguments[:3])}` did not end within {timeout:g} s") from error
     if done.returncode != 0:
-        raise DockerError(f"`docker {' '.join(arguments[:3])}` failed: {(done.stderr or done.stdout).strip()}")
+        raise DockerError(f"BK-234: `docker {' '.join(arguments[:3])}` failed: {(done.stderr or done.stdout).strip()}")
     return done.stdout + done.stderr if stderr else done.stdout
 
 

@@ -49,6 +49,16 @@ def copied(values: dict[str, str], copy: Copy) -> dict[str, str]:
     return {**copy.constants, **{target: values[source] for target, source in copy.keys.items()}}
 
 
+def masked(text: str, values: dict[str, str]) -> str:
+    """Return a message without any generated value that it may quote, plain or encoded, so that it can be shown."""
+    for value in values.values():
+        # Shorter ones are constants, such as a user's name.
+        if len(value) >= LENGTH:
+            for form in (value, base64.b64encode(value.encode()).decode()):
+                text = text.replace(form, "***")
+    return text
+
+
 def refuse_duplicates(names: list[str]) -> None:
     """Raise ValueError when two Secrets of a call are the same object: the second would replace the first each time."""
     twice = sorted({name for name in names if names.count(name) > 1})

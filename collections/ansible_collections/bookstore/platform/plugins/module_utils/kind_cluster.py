@@ -200,7 +200,7 @@ class Cluster:
                 code = -1
         if code != 0:
             tail = "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
-            raise ClusterError(f"`{' '.join(command[:4])}` ended with exit code {code} (log: {self.log}):\n{tail}")
+            raise ClusterError(f"BK-252: `{' '.join(command[:4])}` ended with exit code {code} (log: {self.log}):\n{tail}")
 
     def write_kubeconfig(self) -> None:
         """Write the kubeconfig when it is missing; the fixed port keeps it true across restarts."""

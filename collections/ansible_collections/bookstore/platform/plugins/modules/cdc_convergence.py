@@ -95,6 +95,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.bookstore.platform.plugins.module_utils import cdc_convergence as cdc
+from ansible_collections.bookstore.platform.plugins.module_utils import failures
 from ansible_collections.bookstore.platform.plugins.module_utils.cdc_tables import TABLES, ConvergenceError, psql, reconcile, table_of
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC, Cluster, ClusterError
 from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
@@ -144,7 +145,7 @@ def main() -> None:
     try:
         result, others = run(module.params, module.check_mode)
     except (ClusterError, ConvergenceError) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=failures.message(error))
     answer = {"changed": False, **result.report(), **others}
     if not result.converged:
         module.fail_json(msg=cdc.complaint(module.params["mode"], result, module.params["timeout"]), **answer)

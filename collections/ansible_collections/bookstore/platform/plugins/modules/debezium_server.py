@@ -76,6 +76,7 @@ servers:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.bookstore.platform.plugins.module_utils import failures
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC, Cluster, ClusterError
 from ansible_collections.bookstore.platform.plugins.module_utils.debezium_servers import Live, ServerError, restore
 
@@ -107,7 +108,7 @@ def main() -> None:
     try:
         outcome = restore(Live(Cluster.of(p), p["call_timeout"]), p["servers"], p["timeout"], apply=apply)
     except (ClusterError, ServerError) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=failures.message(error))
     restarted = outcome.restarted if p["state"] == "streaming" else []
     module.exit_json(changed=bool(restarted), restarted=restarted, servers=[one.report() for one in outcome.after])
 

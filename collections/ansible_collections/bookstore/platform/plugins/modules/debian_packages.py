@@ -47,7 +47,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bookstore.platform.plugins.module_utils import debian_packages
+from ansible_collections.bookstore.platform.plugins.module_utils import debian_packages, failures
 
 
 def main() -> None:
@@ -63,7 +63,7 @@ def main() -> None:
         try:
             debian_packages.install(p["packages"], Path(p["log"]))
         except (debian_packages.PackagesError, OSError) as error:
-            module.fail_json(msg=str(error))
+            module.fail_json(msg=failures.message(error))
     module.exit_json(changed=changed, log=p["log"])
 
 

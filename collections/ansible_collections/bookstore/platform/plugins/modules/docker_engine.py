@@ -51,7 +51,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bookstore.platform.plugins.module_utils import docker_engine
+from ansible_collections.bookstore.platform.plugins.module_utils import docker_engine, failures
 
 
 def main() -> None:
@@ -71,7 +71,7 @@ def main() -> None:
         try:
             docker_engine.start(module.params["bounded_runtime"] if bounded else None, Path(module.params["log"]))
         except (docker_engine.EngineError, OSError) as error:
-            module.fail_json(msg=str(error))
+            module.fail_json(msg=failures.message(error))
         answers = True
     module.exit_json(changed=changed, bounded=bounded, answers=answers)
 

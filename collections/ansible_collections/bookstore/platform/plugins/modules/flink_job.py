@@ -93,6 +93,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.bookstore.platform.plugins.module_utils import failures
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC, Cluster, ClusterError
 from ansible_collections.bookstore.platform.plugins.module_utils.flink_jobs import JobError, Tool, read, reconcile, snapshots
 from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
@@ -120,7 +121,7 @@ def main() -> None:
         tool = Tool(cluster, p["call_timeout"])
         steps, done = reconcile(tool, wanted, settings, p["fresh"], p["timeout"], apply=not module.check_mode)
     except (ClusterError, JobError) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=failures.message(error))
     module.exit_json(
         changed=steps.changes, submitted=steps.submitted, replaced=steps.replaced, unchanged=steps.unchanged, unknown=steps.unknown,
         savepoints=done["savepoints"], reread=done["reread"],

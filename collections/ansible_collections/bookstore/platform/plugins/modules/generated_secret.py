@@ -115,7 +115,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bookstore.platform.plugins.module_utils import generated_secret
+from ansible_collections.bookstore.platform.plugins.module_utils import failures, generated_secret
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC, Cluster, ClusterError
 
 
@@ -127,10 +127,14 @@ def ensure(cluster: Cluster, namespace: str, name: str, values: dict[str, str], 
     if not check:
         body = generated_secret.manifest(namespace, name, values)
         path = f"/api/v1/namespaces/{namespace}/secrets"
-        if current is None:
-            cluster.raw(path, "POST", body)
-        else:
-            cluster.raw(f"{path}/{name}", "PUT", body)
+        try:
+            if current is None:
+                cluster.raw(path, "POST", body)
+            else:
+                cluster.raw(f"{path}/{name}", "PUT", body)
+        except ClusterError as error:
+            # Shown to the operator: what the server quotes of the request must hold no value.
+            raise ClusterError(generated_secret.masked(str(error), values), error.status) from None
     return True
 
 
@@ -184,7 +188,7 @@ def main() -> None:
     try:
         updated = run(Cluster.of(module.params), module.params, module.check_mode)
     except (ClusterError, ValueError) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=failures.message(error))
     module.exit_json(changed=bool(updated), updated=updated)
 
 

@@ -127,7 +127,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bookstore.platform.plugins.module_utils import debian_packages, docker_engine
+from ansible_collections.bookstore.platform.plugins.module_utils import debian_packages, docker_engine, failures
 from ansible_collections.bookstore.platform.plugins.module_utils import host_preflight as preflight
 from ansible_collections.bookstore.platform.plugins.module_utils.docker import DockerError
 
@@ -242,7 +242,7 @@ def main() -> None:
     try:
         module.exit_json(**PHASES[module.params["phase"]](module))
     except DockerError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=failures.message(error))
 
 
 if __name__ == "__main__":

@@ -75,6 +75,7 @@ unknown:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.bookstore.platform.plugins.module_utils import failures
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC, Cluster, ClusterError
 from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker, TopicError, plan
 
@@ -102,7 +103,7 @@ def main() -> None:
         if steps.changes and not module.check_mode:
             broker.call("apply", steps.document())
     except (ClusterError, TopicError) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=failures.message(error))
     corrected = sorted({step["name"] for step in [*steps.alter, *steps.grow]})
     module.exit_json(
         changed=steps.changes, created=[step["name"] for step in steps.create], corrected=corrected, unknown=steps.unknown

@@ -127,7 +127,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bookstore.platform.plugins.module_utils import generated_secret
+from ansible_collections.bookstore.platform.plugins.module_utils import failures, generated_secret
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC, Cluster, ClusterError
 from ansible_collections.bookstore.platform.plugins.module_utils.keycloak import admin, api, compare, declared, reconcile
 
@@ -185,7 +185,7 @@ def main() -> None:
     try:
         found, drift, requests = run(module.params, module.check_mode)
     except (ClusterError, api.KeycloakError, declared.DeclarationError) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=failures.message(error))
     diff = {
         "before": "".join(f"{c.what}: {c.field}: {c.old!r}\n" for c in found if c.field),
         "after": "".join(f"{c.what}: {c.field}: {c.new!r}\n" for c in found if c.field),

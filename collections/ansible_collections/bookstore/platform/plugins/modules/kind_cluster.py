@@ -114,6 +114,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.bookstore.platform.plugins.module_utils import failures
 from ansible_collections.bookstore.platform.plugins.module_utils.docker import DockerError, containers
 from ansible_collections.bookstore.platform.plugins.module_utils.kind_cluster import LABEL, Cluster, ClusterError
 
@@ -151,7 +152,7 @@ def main() -> None:
             module.exit_json(changed=changed)
         outcome = cluster.ensure(p["rebuild"], p["timeout"], check=module.check_mode)
     except (ClusterError, DockerError, OSError) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=failures.message(error))
     if outcome.settings_differ:
         module.warn(f"cluster {p['name']} was made with other settings; bootstrap.yml -e rebuild=true applies them and keeps the data")
     module.exit_json(changed=outcome.changed, created=outcome.created, started=outcome.started, joined=outcome.joined,

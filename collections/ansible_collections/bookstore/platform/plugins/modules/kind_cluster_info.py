@@ -36,7 +36,7 @@ image_source:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bookstore.platform.plugins.module_utils import docker_engine
+from ansible_collections.bookstore.platform.plugins.module_utils import docker_engine, failures
 from ansible_collections.bookstore.platform.plugins.module_utils.docker import DockerError
 from ansible_collections.bookstore.platform.plugins.module_utils.kind_cluster import recorded_source
 
@@ -47,7 +47,7 @@ def main() -> None:
     try:
         source = recorded_source(module.params["name"]) if docker_engine.answers() else None
     except DockerError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=failures.message(error))
     module.exit_json(changed=False, image_source=source or "")
 
 

@@ -128,6 +128,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.bookstore.platform.plugins.module_utils import failures
 from ansible_collections.bookstore.platform.plugins.module_utils.image_factory import (
     builders,
     cache,
@@ -180,8 +181,8 @@ def main() -> None:
             result = run.survey() if p["survey"] else run.run(p["wanted"] or list(catalogue.images), check=module.check_mode)
             if p["ledger"] and not module.check_mode:
                 factory.record(Path(p["ledger"]), result)
-    except errors.FactoryError as error:
-        module.fail_json(msg=str(error))
+    except (errors.FactoryError, OSError) as error:
+        module.fail_json(msg=failures.message(error))
     module.exit_json(
         changed=bool(result.built), images=result.images, artifacts=result.artifacts, skipped_images=result.skipped,
         built=result.built, missing=result.missing, seconds=result.seconds, source=result.source,

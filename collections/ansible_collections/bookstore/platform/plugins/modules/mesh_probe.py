@@ -160,7 +160,7 @@ seconds:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, mesh_run
+from ansible_collections.bookstore.platform.plugins.module_utils import failures, mesh_plan, mesh_run
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC, Cluster, ClusterError
 
 MATRIX_SPEC = {
@@ -210,7 +210,7 @@ def main() -> None:
     try:
         result = mesh_run.probe_mesh(Cluster.of(p), p["matrix"], settings)
     except (mesh_run.ProbeError, ClusterError, ValueError) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=failures.message(error))
     if result["broken"]:
         lines = [f"BK-220: {len(result['broken'])} of {len(result['edges'])} edges are not as the matrix says:"]
         module.fail_json(msg="\n".join(lines + [mesh_plan.describe(edge) for edge in result["broken"]]), **result)

@@ -66,6 +66,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.bookstore.platform.plugins.module_utils import failures
 from ansible_collections.bookstore.platform.plugins.module_utils.docker import DockerError, docker
 from ansible_collections.bookstore.platform.plugins.module_utils.loopback import failure
 from ansible_collections.bookstore.platform.plugins.module_utils.node_registry import Registry, remove
@@ -117,7 +118,7 @@ def main() -> None:
                 f"{docker('logs', '--tail', '3', p['name'], stderr=True).strip()}"
             )
     except (DockerError, OSError) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=failures.message(error))
     module.exit_json(changed=changed, seconds=round(answer.elapsed, 1))
 
 

@@ -46,6 +46,7 @@ corrected:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.bookstore.platform.plugins.module_utils import failures
 from ansible_collections.bookstore.platform.plugins.module_utils.docker import DockerError, docker
 
 MODE = "700"
@@ -75,7 +76,7 @@ def main() -> None:
             path, uid = f"{p['root']}/{volume['name']}", volume["uid"]
             docker("exec", p["node"], "install", "-d", "-o", str(uid), "-g", str(uid), "-m", MODE, path)
     except DockerError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=failures.message(error))
     module.exit_json(changed=bool(todo), corrected=[volume["name"] for volume in todo])
 
 

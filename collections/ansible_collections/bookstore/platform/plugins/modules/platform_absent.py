@@ -61,7 +61,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bookstore.platform.plugins.module_utils import engine_images, folders
+from ansible_collections.bookstore.platform.plugins.module_utils import engine_images, failures, folders
 from ansible_collections.bookstore.platform.plugins.module_utils.docker import DockerError
 from ansible_collections.bookstore.platform.plugins.module_utils.image_factory import errors, runs
 
@@ -97,7 +97,7 @@ def main() -> None:
             if not module.check_mode:
                 engine_images.remove(images)
     except (DockerError, errors.FactoryError, folders.FolderError, OSError) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=failures.message(error))
     module.exit_json(changed=bool(removed), removed=removed)
 
 

@@ -323,6 +323,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.bookstore.platform.plugins.module_utils import failures
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC, Cluster, ClusterError
 from ansible_collections.bookstore.platform.plugins.module_utils.verification import runner
 
@@ -417,13 +418,13 @@ def main() -> None:
     p = module.params
     fault = wrong_hosts(p)
     if fault:
-        module.fail_json(msg=fault)
+        module.fail_json(msg=f"BK-110: {fault}")
     try:
         result = runner.verify(Cluster.of(p), p, module.check_mode)
         if p["report"] and not module.check_mode:
             runner.write_report(result, Path(p["report"]))
     except (ClusterError, OSError) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=failures.message(error))
     values = {key: result[key] for key in ("counts", "checks", "measurements", "seconds")}
     problems = runner.explain(result)
     if problems:

@@ -59,6 +59,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.bookstore.platform.plugins.module_utils import failures
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC, Cluster, ClusterError
 from ansible_collections.bookstore.platform.plugins.module_utils.superset_assets import AssetError, Door, load, reconcile
 
@@ -79,7 +80,7 @@ def main() -> None:
         door = Door(Cluster.of(p), p["call_timeout"])
         found = reconcile(door, load(Path(p["path"])), p["timeout"], apply=not module.check_mode)
     except (ClusterError, AssetError) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=failures.message(error))
     module.exit_json(changed=bool(found.differences), differences=found.differences, unknown=found.unknown, hash=found.hash)
 
 

@@ -96,7 +96,7 @@ objects:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bookstore.platform.plugins.module_utils import readiness, workloads
+from ansible_collections.bookstore.platform.plugins.module_utils import failures, readiness, workloads
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC, Cluster, ClusterError
 
 
@@ -130,9 +130,9 @@ def main() -> None:
             Cluster.of(p), wanted, timeout=p["timeout"], restart_limit=p["restart_limit"], interval=p["interval"]
         )
     except workloads.NotReadyError as error:
-        module.fail_json(msg=str(error), objects=error.details, elapsed=error.elapsed)
+        module.fail_json(msg=failures.message(error), objects=error.details, elapsed=error.elapsed)
     except (ClusterError, ValueError) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=failures.message(error))
     module.exit_json(changed=False, elapsed=elapsed, objects=details)
 
 

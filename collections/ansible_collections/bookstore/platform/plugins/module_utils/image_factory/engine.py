@@ -45,7 +45,7 @@ class Engine:
         try:
             headers = loopback.head(url, {"Accept": MANIFEST_TYPES})
         except OSError as error:
-            raise FactoryError(f"the nodes' registry does not answer on {self.push_address}: {error}") from error
+            raise FactoryError(f"BK-122: the nodes' registry does not answer on {self.push_address}: {error}") from error
         return None if headers is None else headers["docker-content-digest"]
 
     def build(self, reference: str, folder: Path, files: Mapping[str, Path], base: str | None, log: Path) -> None:
@@ -74,7 +74,7 @@ class Engine:
         if code != 0 or len(loaded) != 1:
             reason = output.splitlines()[-1] if output else "no output"
             raise FactoryError(
-                f"bookstore_image_archives: {archive} is not an archive of exactly one image ({reason}); "
+                f"BK-112: bookstore_image_archives: {archive} is not an archive of exactly one image ({reason}); "
                 "write it again with `docker save NAME`, or remove it to use another source"
             )
         commands.run(reference, ["docker", "tag", loaded[0], reference], log)

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from .errors import FactoryError
+from .errors import RecipeError
 
 BUILDERS = ("go", "go_module_files", "maven", "mmdebstrap", "node", "python_target", "python_wheel_files", "sources")
 
@@ -77,7 +77,7 @@ class Catalogue:
                     visit(need)
             elif name not in self.artifacts:
                 known = ", ".join(sorted([*self.images, *self.artifacts]))
-                raise FactoryError(f"no recipe is named {name!r}; there are: {known}")
+                raise RecipeError(f"no recipe is named {name!r}; there are: {known}")
             order.append(name)
 
         for name in names:
@@ -91,7 +91,7 @@ def find(patterns: list[str]) -> list[Path]:
     for pattern in patterns:
         matches = glob.glob(pattern)
         if not matches:
-            raise FactoryError(f"no recipe file matches {pattern}")
+            raise RecipeError(f"no recipe file matches {pattern}")
         found.update(dict.fromkeys(Path(match) for match in sorted(matches)))
     return list(found)
 
@@ -99,19 +99,19 @@ def find(patterns: list[str]) -> list[Path]:
 def load(files: list[Path]) -> Catalogue:
     """Read recipe files into one catalogue.
 
-    Raises FactoryError for an unknown builder or key, or a name that occurs twice.
+    Raises RecipeError for an unknown builder or key, or a name that occurs twice.
     """
     catalogue = Catalogue()
     for file in files:
         data = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
         unknown = set(data) - {"artifacts", "images"}
         if unknown:
-            raise FactoryError(f"{file}: unknown section {sorted(unknown)[0]!r}; use artifacts or images")
+            raise RecipeError(f"{file}: unknown section {sorted(unknown)[0]!r}; use artifacts or images")
         for entry in data.get("artifacts") or []:
             spec = dict(entry)
             name, builder = spec.pop("name"), spec.pop("builder")
             if builder not in BUILDERS:
-                raise FactoryError(f"{file}: artifact {name}: builder {builder!r} is not one of {', '.join(BUILDERS)}")
+                raise RecipeError(f"{file}: artifact {name}: builder {builder!r} is not one of {', '.join(BUILDERS)}")
             _add(catalogue, file, name)
             catalogue.artifacts[name] = Artifact(name, builder, file.parent, spec)
         for entry in data.get("images") or []:
@@ -121,7 +121,7 @@ def load(files: list[Path]) -> Catalogue:
             try:
                 image = Image(folder=file.parent, **fields)
             except TypeError as error:
-                raise FactoryError(f"{file}: image {name}: {error}") from error
+                raise RecipeError(f"{file}: image {name}: {error}") from error
             _add(catalogue, file, name)
             catalogue.images[name] = image
     return catalogue
@@ -129,4 +129,4 @@ def load(files: list[Path]) -> Catalogue:
 
 def _add(catalogue: Catalogue, file: Path, name: str) -> None:
     if name in catalogue.artifacts or name in catalogue.images:
-        raise FactoryError(f"{file}: the name {name!r} is used twice; names of artifacts and images are shared")
+        raise RecipeError(f"{file}: the name {name!r} is used twice; names of artifacts and images are shared")

@@ -1,0 +1,73 @@
+"""Every failure that an operator can meet carries an id, and none is censored that holds nothing secret."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.bookstore.platform.plugins.module_utils import docker, failures
+from ansible_collections.bookstore.platform.plugins.module_utils.image_factory import commands, errors, recipes
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_an_id_is_added_only_where_there_is_none() -> None:
+    assert failures.message(ValueError("BK-201: gone")) == "BK-201: gone"
+    assert failures.message(OSError("full")) == "BK-110: OSError: full"
+
+
+def test_every_module_tells_its_failures_with_an_id() -> None:
+    bare = [
+        f"{file.name}: {line.strip()}"
+        for file in (ROOT / "collections/ansible_collections/bookstore/platform/plugins/modules").glob("*.py")
+        for line in file.read_text("utf-8").splitlines()
+        if "fail_json(msg=str(" in line
+    ]
+    assert bare == []
+
+
+@pytest.mark.parametrize(("program", "words"), [("exit 3", "BK-234: `docker ps` failed"), (None, "BK-230: there is no docker program")])
+def test_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str | None, words: str) -> None:
+    if program:
+        (tmp_path / "docker").write_text(f"#!/bin/sh\n{program}\n")
+        (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin" if program else str(tmp_path))
+    with pytest.raises(docker.DockerError, match=words):
+        docker.docker("ps")
+
+
+def test_a_silent_docker(monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(*_: Any, **__: Any) -> None:
+        raise subprocess.TimeoutExpired("docker", 1)
+
+    monkeypatch.setattr(subprocess, "run", late)
+    with pytest.raises(docker.DockerError, match="BK-234"):
+        docker.docker("ps", timeout=1)
+
+
+def test_builds_and_recipes(tmp_path: Path) -> None:
+    with pytest.raises(errors.FactoryError, match="^BK-118: thing: `false` ended with exit code 1"):
+        commands.run("thing", ["false"], tmp_path / "log")
+    with pytest.raises(errors.FactoryError, match="^BK-118: thing: no-such-program cannot be run"):
+        commands.run("thing", ["no-such-program"], tmp_path / "log")
+    with pytest.raises(errors.FactoryError, match="^BK-119: no recipe file matches"):
+        recipes.find([str(tmp_path / "*.yml")])
+    assert str(errors.FactoryError("BK-151: thing")) == "BK-151: thing"
+
+
+def test_secrets_are_generated_in_sight() -> None:
+    """The module returns names only; censored, nobody would see why it failed."""
+
+    def hidden(entry: object) -> bool:
+        if isinstance(entry, list):
+            return any(hidden(one) for one in entry)
+        if isinstance(entry, dict):
+            return ("bookstore.platform.generated_secret" in entry and "no_log" in entry) or any(hidden(one) for one in entry.values())
+        return False
+
+    files = [*(ROOT / "roles").glob("*/tasks/*.yml"), *(ROOT / "playbooks").glob("*.yml")]
+    assert [str(file.relative_to(ROOT)) for file in files if hidden(yaml.safe_load(file.read_text("utf-8")))] == []
