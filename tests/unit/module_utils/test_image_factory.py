@@ -328,3 +328,21 @@ def test_recipes_come_in_the_order_of_the_patterns_each_once(tmp_path: Path) -> 
         (tmp_path / f"{name}.yml").write_text("")
     found = recipes.find([str(tmp_path / "b.yml"), str(tmp_path / "*.yml")])
     assert [file.name for file in found] == ["b.yml", "a.yml"]
+
+
+def test_a_required_image_that_no_source_offers_is_refused_with_its_reason(make: Make, built: list[str]) -> None:
+    engine = FakeEngine()
+    with pytest.raises(FactoryError, match=r"BK-130: mode=ambient: image foreign cannot be built .* foreign\.tar"):
+        make(engine, source="auto").require_images({"foreign": "BK-130: mode=ambient", "app": "always"})
+    assert (engine.calls, built) == ([], [])
+
+
+@pytest.mark.parametrize("offered", ["archive", "registry", "auto"])
+def test_a_required_image_that_a_source_offers_is_let_through(make: Make, project: Path, offered: str) -> None:
+    engine = FakeEngine()
+    engine.reachable = offered == "auto"
+    if offered == "archive":
+        (project / "archives/foreign.tar").write_bytes(b"x")
+    source = offered if offered != "archive" else "packages"
+    make(engine, source, project / "archives").require_images({"foreign": "needed"})
+    assert engine.calls == []

@@ -70,6 +70,10 @@ options:
     description: Before anything is built, ask the package registries that the missing ones of all images need.
     type: bool
     default: false
+  required:
+    description: Images without which nothing is built, each with the reason, which the failure names, that it is needed.
+    type: dict
+    default: {}
   survey:
     description: Build nothing; return every image and artifact that is there already. Of O(wanted) nothing is used then.
     type: bool
@@ -158,6 +162,7 @@ def main() -> None:
             "push_address": {"type": "str", "required": True},
             "jobs": {"type": "int"},
             "require_registries": {"type": "bool", "default": False},
+            "required": {"type": "dict", "default": {}},
             "survey": {"type": "bool", "default": False},
             "progress_file": {"type": "path"},
         },
@@ -176,6 +181,8 @@ def main() -> None:
             progress_file=Path(p["progress_file"]) if p["progress_file"] else None,
         )
         with runs.noted(Path(p["runs"]) if p["runs"] and not module.check_mode else None):
+            if p["required"]:
+                run.require_images(p["required"])
             if p["require_registries"]:
                 run.require_registries(list(catalogue.images))
             result = run.survey() if p["survey"] else run.run(p["wanted"] or list(catalogue.images), check=module.check_mode)

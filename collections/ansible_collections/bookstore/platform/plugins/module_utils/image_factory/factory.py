@@ -149,6 +149,14 @@ class Factory:
             return "archive"
         return "registry" if self._pulls(image) else "packages"
 
+    def require_images(self, reasons: dict[str, str]) -> None:
+        """Raise FactoryError, with the reason why it is needed, for each of these images that no source offers."""
+        if self.source == "auto":
+            self.source = self.resolve_source(list(self.catalogue.images))
+        _, skipped = self.plan(list(reasons))
+        if skipped:
+            raise FactoryError("\n".join(f"{reasons[name]}: {why}" for name, why in skipped.items()))
+
     def require_registries(self, names: list[str]) -> None:
         """Raise FactoryError when a package registry that missing builds need does not answer (BK-108)."""
         if self.source == "auto":
