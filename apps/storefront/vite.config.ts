@@ -3,23 +3,23 @@ import react from '@vitejs/plugin-react';
 import type { Plugin } from 'vite';
 import { defineConfig } from 'vitest/config';
 
-/** The one font is asked for with the page, not only once a style names it. */
-function preloadFont(): Plugin {
+/** The two fonts are asked for with the page, not only once a style names them. */
+function preloadFonts(): Plugin {
   return {
-    name: 'preload-font',
+    name: 'preload-fonts',
     transformIndexHtml: {
       order: 'post',
       handler(_, { bundle, path: page }) {
-        const font = Object.keys(bundle ?? {}).find((name) => /fraunces-latin-wght-normal.*\.woff2$/.test(name));
-        if (font === undefined || page !== '/index.html') return [];
-        return [{ tag: 'link', injectTo: 'head', attrs: { rel: 'preload', href: `/${font}`, as: 'font', type: 'font/woff2', crossorigin: true } }];
+        if (page !== '/index.html') return [];
+        const fonts = Object.keys(bundle ?? {}).filter((name) => /(?:fraunces|figtree)-latin-wght-normal.*\.woff2$/.test(name));
+        return fonts.map((font) => ({ tag: 'link', injectTo: 'head', attrs: { rel: 'preload', href: `/${font}`, as: 'font', type: 'font/woff2', crossorigin: true } }));
       },
     },
   };
 }
 
 export default defineConfig({
-  plugins: [react(), preloadFont()],
+  plugins: [react(), preloadFonts()],
   build: {
     target: 'es2023',
     modulePreload: { polyfill: false },

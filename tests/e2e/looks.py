@@ -9,8 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from .conftest import DESKTOP, PHONE
 
-# Each size and each scheme once: layout and colours do not depend on each other.
-APPEARANCES = [(DESKTOP, "light"), (PHONE, "dark")]
+APPEARANCES = [(size, scheme) for size in (DESKTOP, PHONE) for scheme in ("light", "dark")]
 # WCAG 2.2 A and AA, and axe-core's own best practices.
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"], "resultTypes": ["violations"]}
 # More than the most links that stand before anything on one of our pages.

@@ -1,4 +1,4 @@
-"""The states that the shop's pages can be in, and how each is reached."""
+"""The states that the pages of guests and customers can be in, and how each is reached."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from playwright.sync_api import Page, Route, expect
 
+from tests.live.conftest import PLACES
 from tests.live.goods import Goods, Sql
 from tests.live.signin import Shopper, body_of
 
@@ -40,9 +41,9 @@ class Scene:
         self.page.goto(path)
         expect(self.page.get_by_role("heading", name=words, exact=True)).to_be_visible()
 
-    def fail(self, pattern: str, status: int = 503) -> None:
+    def fail(self, pattern: str, status: int = 503, code: str = "unavailable", **more: str) -> None:
         """Let what the pages ask for fail as the services would."""
-        problem = {"type": "about:blank", "title": "Service unavailable", "status": status, "detail": "Try again.", "code": "unavailable"}
+        problem = {"type": "about:blank", "title": "Refused", "status": status, "detail": "Try again.", "code": code, **more}
         self.page.route(pattern, lambda route: route.fulfill(status=status, headers=PROBLEM, body=json.dumps(problem)))
 
     def hold(self, pattern: str) -> None:
@@ -121,6 +122,20 @@ def product_sold_out(scene: Scene) -> None:
     expect(scene.page.locator(".badge[data-stock=out_of_stock]")).to_be_visible()
 
 
+def product_failed(scene: Scene) -> None:
+    scene.fail("**/ecom/books/*")
+    scene.page.goto(f"/books/{NOBODY}")
+    expect(scene.page.get_by_role("button", name="Try again")).to_be_visible()
+
+
+def product_with_a_wrong_quantity(scene: Scene) -> None:
+    book = scene.goods.book(copies=3)
+    scene.headed(f"/books/{book['id']}", book["title"])
+    scene.page.get_by_role("textbox", name="Copies").fill("100")
+    scene.page.keyboard.press("Enter")
+    expect(scene.page.get_by_text("Enter 1 to 99")).to_be_visible()
+
+
 def product_missing(scene: Scene) -> None:
     scene.headed(f"/books/{NOBODY}", "Book not found")
 
@@ -145,14 +160,20 @@ def not_found(scene: Scene) -> None:
     scene.headed("/nothing/here", "Page not found")
 
 
+def crash(scene: Scene) -> None:
+    """A part of the shop cannot be fetched."""
+    scene.page.route("**/assets/cart-page*", lambda route: route.abort())
+    scene.headed("/cart", "This page could not be shown")
+
+
 def sign_in_failed(scene: Scene) -> None:
     scene.headed("/login?failed=1", "You are not signed in")
 
 
 GUESTS = [
     catalogue, catalogue_loading, catalogue_failed, catalogue_without_stock, catalogue_beyond, offline, search_results, search_of_nothing,
-    search_without_result, product, product_loading, product_sold_out, product_missing, cart_empty, cart_of_a_guest, cart_to_be_emptied,
-    not_found, sign_in_failed,
+    search_without_result, product, product_loading, product_sold_out, product_failed, product_with_a_wrong_quantity, product_missing,
+    cart_empty, cart_of_a_guest, cart_to_be_emptied, not_found, crash, sign_in_failed,
 ]  # fmt: skip
 
 
@@ -175,6 +196,15 @@ def cart_failed(scene: Scene) -> None:
     scene.fail("**/ecom/cart")
     scene.page.goto("/cart")
     expect(scene.page.get_by_role("button", name="Try again")).to_be_visible()
+
+
+def cart_with_books_left_out(scene: Scene) -> None:
+    items = [{"book_id": book, "quantity": 1} for book in (NOBODY, scene.goods.book(copies=5)["id"])]
+    scene.page.goto("/healthz")
+    kept = json.dumps({"merge_id": str(uuid.uuid4()), "items": items})
+    scene.page.evaluate("text => localStorage.setItem('bookstore_guest_cart', text)", kept)
+    scene.page.goto("/cart")
+    expect(scene.page.get_by_text("These books could not be moved into your cart:")).to_be_visible()
 
 
 def checkout(scene: Scene) -> None:
@@ -206,10 +236,41 @@ def checkout_unavailable(scene: Scene) -> None:
     expect(scene.page.get_by_role("alert")).to_be_visible()
 
 
+def checkout_at_another_price(scene: Scene) -> None:
+    checkout(scene)
+    scene.fail("**/ecom/checkout", 409, "price_changed", total="11.50")
+    place(scene.page).click()
+    expect(scene.page.get_by_role("alert")).to_contain_text("The price has changed.")
+
+
 def confirmation(scene: Scene) -> None:
     checkout(scene)
     place(scene.page).click()
     expect_confirmation(scene.page)
+
+
+def confirmation_of_a_cancelled_order(scene: Scene) -> None:
+    assert scene.shopper is not None
+    placed = scene.order(scene.goods.book(copies=5))
+    body_of(scene.shopper.send("POST", f"/ecom/orders/{placed['id']}/cancel"))
+    scene.headed(f"/order-confirmation/{placed['id']}", "This order was cancelled")
+
+
+def session_ended(scene: Scene) -> None:
+    """Neither the refresh token nor the cookie is good any more, which the next request finds out."""
+    orders_none(scene)
+    scene.page.context.clear_cookies()
+    scene.page.route(PLACES.endpoint("token"), lambda route: route.fulfill(status=400, headers=ANY_ORIGIN, json={"error": "invalid_grant"}))
+    scene.fail("**/ecom/orders?*", 401, "unauthenticated")
+    scene.page.get_by_label("Status").select_option("Shipped")
+    expect(scene.page.get_by_role("alert").filter(has_text="Your session has ended.").first).to_be_visible()
+    expect(scene.page.get_by_role("link", name="Sign in again")).to_be_visible()
+
+
+def orders_failed(scene: Scene) -> None:
+    scene.fail("**/ecom/orders?*")
+    scene.page.goto("/orders")
+    expect(scene.page.get_by_role("button", name="Try again")).to_be_visible()
 
 
 def orders_none(scene: Scene) -> None:
@@ -242,112 +303,7 @@ def access_denied(scene: Scene) -> None:
 
 
 SHOPPERS = [
-    account_menu, cart_that_cannot_be_ordered, cart_failed, checkout, checkout_with_errors, checkout_refused, checkout_unavailable,
-    confirmation, orders_none, orders, order, order_to_be_cancelled, order_missing, access_denied,
-]  # fmt: skip
-
-
-def overview(scene: Scene) -> None:
-    scene.headed("/admin", "Overview")
-    expect(scene.page.locator(".tiles").first).to_be_visible()
-
-
-def overview_with_warnings(scene: Scene) -> None:
-    answer = {"active_books": 30, "low_stock": None, "out_of_stock": None, "orders_by_status": None}
-    answer["warnings"] = [{"part": "stock", "detail": "Stock is not known just now."}]  # type: ignore[assignment]
-    scene.page.route("**/admin/summary", lambda route: route.fulfill(json=answer, headers=ANY_ORIGIN))
-    scene.headed("/admin", "Overview")
-    expect(scene.page.get_by_text("Stock is not known just now.")).to_be_visible()
-
-
-def books(scene: Scene) -> None:
-    scene.headed("/admin/books", "Books")
-    expect(scene.page.get_by_test_id("admin-book").first).to_be_visible()
-
-
-def books_none(scene: Scene) -> None:
-    scene.headed("/admin/books?q=zzqqxxzz", "No books match")
-
-
-def books_failed(scene: Scene) -> None:
-    scene.fail("**/admin/books?*")
-    scene.page.goto("/admin/books")
-    expect(scene.page.get_by_role("button", name="Try again")).to_be_visible()
-
-
-def book_to_be_deleted(scene: Scene) -> None:
-    book = scene.goods.book(copies=1)
-    scene.page.goto(f"/admin/books?q={book['title'].rpartition(' ')[2]}")
-    scene.page.get_by_role("button", name=f"Delete {book['title']}").click()
-    expect(scene.page.get_by_role("alertdialog")).to_be_visible()
-
-
-def book_with_errors(scene: Scene) -> None:
-    scene.headed("/admin/books/new", "Add a book")
-    scene.page.get_by_role("button", name="Add the book").click()
-    expect(scene.page.get_by_role("form", name="Book").get_by_label("Title")).to_have_attribute("aria-invalid", "true")
-
-
-def book(scene: Scene) -> None:
-    made = scene.goods.book(copies=4)
-    scene.headed(f"/admin/books/{made['id']}", made["title"])
-    expect(scene.page.get_by_label("Price in US dollars")).to_have_value(made["price"])
-
-
-def book_changed_meanwhile(scene: Scene) -> None:
-    book(scene)
-    problem = {"type": "about:blank", "title": "Precondition failed", "status": 412, "detail": "Changed.", "code": "stale_version"}
-
-    def refuse(route: Route) -> None:
-        if route.request.method != "PUT":
-            route.fallback()
-            return
-        route.fulfill(status=412, headers=PROBLEM, body=json.dumps(problem))
-
-    scene.page.route("**/admin/books/*", refuse)
-    scene.page.get_by_role("button", name="Save changes").click()
-    expect(scene.page.get_by_role("alertdialog", name="Changed meanwhile")).to_be_visible()
-
-
-def stock(scene: Scene) -> None:
-    scene.headed("/admin/stock", "Stock")
-    expect(scene.page.get_by_test_id("stock-row").first).to_be_visible()
-
-
-def stock_editor(scene: Scene) -> None:
-    made = scene.goods.book(copies=4)
-    scene.page.goto(f"/admin/stock?q={made['title'].rpartition(' ')[2]}")
-    scene.page.get_by_role("button", name=f"Change stock of {made['title']}").click()
-    box = scene.page.get_by_role("dialog", name=made["title"])
-    box.get_by_role("button", name="Adjust stock").click()
-    expect(box.get_by_label("Reason")).to_have_attribute("aria-invalid", "true")
-
-
-def low_stock(scene: Scene) -> None:
-    scene.goods.book(copies=1)
-    scene.headed("/admin/low-stock", "Low stock")
-    expect(scene.page.get_by_test_id("stock-row").first).to_be_visible()
-
-
-def all_orders(scene: Scene) -> None:
-    scene.order(scene.goods.book(copies=5))
-    scene.headed("/admin/orders", "Orders")
-    expect(scene.page.locator("tbody tr").first).to_be_visible()
-
-
-def any_order(scene: Scene) -> None:
-    placed = scene.order(scene.goods.book(copies=5))
-    scene.page.goto(f"/admin/orders/{placed['id']}")
-    expect(scene.page.get_by_role("button", name="Mark as shipped")).to_be_visible()
-
-
-def order_to_be_shipped(scene: Scene) -> None:
-    any_order(scene)
-    scene.page.get_by_role("button", name="Mark as shipped").click()
-    expect(scene.page.get_by_role("alertdialog", name="Mark as shipped?")).to_be_visible()
-
-
-ADMINISTRATORS = [
-    overview, overview_with_warnings, books, books_none, books_failed, book_to_be_deleted, book_with_errors, book, book_changed_meanwhile,
-    stock, stock_editor, low_stock, all_orders, any_order, order_to_be_shipped,
+    account_menu, session_ended, cart_that_cannot_be_ordered, cart_with_books_left_out, cart_failed, checkout, checkout_with_errors,
+    checkout_refused, checkout_unavailable, checkout_at_another_price, confirmation, confirmation_of_a_cancelled_order, orders_none, orders,
+    orders_failed, order, order_to_be_cancelled, order_missing, access_denied,
 ]  # fmt: skip

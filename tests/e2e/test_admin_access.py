@@ -184,7 +184,7 @@ def test_who_comes_after_an_administrator_finds_nothing(
     with Shopper(trust, PLACES, "admin1", secret("demo-users", "admin1")) as before:
         page = window(before).page()
         page.goto("/admin/orders")
-        expect(page.get_by_role("table")).to_be_visible(timeout=20_000)
+        expect(page.get_by_role("form", name="Filter orders").get_by_role("status")).to_be_visible(timeout=20_000)
         sign_out(page, before.username)
         expect_guest(page)
     page.go_back()

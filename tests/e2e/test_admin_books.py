@@ -101,9 +101,21 @@ def test_an_edit_of_an_old_version_is_refused_and_nothing_is_lost(office: Page, 
     put(admin, book, price="15.00")
     save(office)
     told = office.get_by_role("alertdialog", name="Changed meanwhile")
-    told.get_by_role("button", name="Keep what I typed").click()
+    expect(told.get_by_role("row").filter(has_text="Price").get_by_role("cell")).to_have_text(["11.00", "15.00"])
+    told.get_by_role("button", name="Keep typing").click()
     expect(office.get_by_label("Price in US dollars")).to_have_value("11.00")
     assert read(admin, book)["price"] == "15.00"
+    # A third one comes between once more; then what is typed is meant to win.
+    put(admin, read(admin, book), price="15.50")
+    save(office)
+    expect(told.get_by_role("row").filter(has_text="Price").get_by_role("cell")).to_have_text(["11.00", "15.50"])
+    told.get_by_role("button", name="Save mine over it").click()
+    expect(told).to_have_count(0)
+    expect(office.get_by_text("version 4")).to_be_visible()
+    assert read(admin, book)["price"] == "11.00"
+    # Or not.
+    fill(office, price="12.00")
+    put(admin, read(admin, book), price="15.00")
     save(office)
     told.get_by_role("button", name="Load the latest version").click()
     expect(office.get_by_label("Price in US dollars")).to_have_value("15.00")

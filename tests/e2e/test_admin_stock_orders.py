@@ -12,6 +12,7 @@ from urllib.parse import quote_plus
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from tests.live.goods import Sql
 from tests.live.people import People
 from tests.live.signin import Shopper, body_of
 from tests.live.waiting import until
@@ -87,7 +88,9 @@ def test_an_adjustment_needs_a_number_and_a_reason(office: Page, shelf: Shelf, a
     assert stock(admin, book) == (12, 12)
 
 
-def test_the_shelf_never_holds_fewer_than_reserved(office: Page, shelf: Shelf, buyer: Shopper, admin: Shopper) -> None:
+def test_the_shelf_never_holds_fewer_than_reserved(
+    office: Page, shelf: Shelf, buyer: Shopper, admin: Shopper, inventory_sql: Sql
+) -> None:
     book = shelf.book(initial_quantity=10)
     order(buyer, book, copies=4)
     box = editor(office, book)
@@ -98,6 +101,19 @@ def test_the_shelf_never_holds_fewer_than_reserved(office: Page, shelf: Shelf, b
     expect(box.get_by_label("Add or remove copies")).to_have_accessible_description("Fewer copies would be left than orders have reserved.")
     expect(box.get_by_label("Reason")).to_have_value("lost")
     assert stock(admin, book)[1] == 6
+    # An order whose event is still under way holds four more: neither may they be set away.
+    until(lambda: stock(admin, book) == (6, 6), "the order's copies to leave the shelf", 60)
+    inventory_sql(f"""
+        INSERT INTO reservations VALUES ('{uuid.uuid4()}', '{book["id"]}', 4, 'HELD', now() + interval '15 minutes');
+        UPDATE inventory SET reserved = 4 WHERE book_id = '{book["id"]}'
+    """)
+    box = editor(office, book)
+    box.get_by_label("Copies on the shelf").fill("3")
+    box.get_by_role("button", name="Set stock").click()
+    shelf_field = box.get_by_label("Copies on the shelf")
+    expect(shelf_field).to_have_accessible_description("Orders have reserved 4 copies; enter at least as many.")
+    expect(shelf_field).to_be_focused()
+    assert stock(admin, book) == (6, 2)
 
 
 def test_movements_tell_the_history(office: Page, shelf: Shelf, buyer: Shopper, admin: Shopper) -> None:

@@ -33,19 +33,24 @@ def test_plus_and_the_field_raise_a_line_up_to_99(shop: Page, customer: Shopper,
     customer.add(book["id"])
     shop.goto("/cart")
     line = line_of(shop, book)
-    line.get_by_role("button", name="One more").click()
+    line.get_by_role("button", name="One more").press("Enter")
     expect_count(shop, 2)
+    # The request did not take the focus away.
+    expect(line.get_by_role("button", name="One more")).to_be_focused()
     copies = line.get_by_label(f"Copies of {book['title']}").get_by_role("textbox").or_(line.get_by_role("textbox"))
     copies.fill("99")
     copies.press("Enter")
     expect_count(shop, 99)
     expect(line.get_by_role("button", name="One more")).to_be_disabled()
-    # What is no quantity is not taken: the field shows again what holds.
+    # What is no quantity is not taken, and stays to be mended.
     for wrong in ("0", "100", "-1", "two"):
         copies.fill(wrong)
         expect(copies).to_have_attribute("aria-invalid", "true")
         copies.press("Enter")
-        expect(copies).to_have_value("99")
+        expect(copies).to_have_value(wrong)
+        expect(copies).to_have_accessible_description("Enter 1 to 99")
+    copies.press("Escape")
+    expect(copies).to_have_value("99")
     assert customer.cart()["items"][0]["quantity"] == 99
 
 
@@ -69,8 +74,10 @@ def test_remove_takes_one_line_and_leaves_the_others(shop: Page, customer: Shopp
     customer.add(kept["id"])
     shop.goto("/cart")
     expect_lines(shop, 2)
-    shop.get_by_role("button", name=f"Remove {gone['title']}").click()
+    shop.get_by_role("button", name=f"Remove {gone['title']}").press("Enter")
     expect_lines(shop, 1)
+    # Whoever uses the keyboard goes on at the next line.
+    expect(line_of(shop, kept).get_by_role("link", name=kept["title"])).to_be_focused()
     expect(line_of(shop, kept)).to_be_visible()
     expect_count(shop, 1)
     shop.reload()
@@ -90,8 +97,9 @@ def test_clear_asks_first_and_then_empties_the_cart(shop: Page, customer: Shoppe
     expect(question).to_have_count(0)
     expect_lines(shop, 2)
     shop.get_by_role("button", name="Clear cart").click()
-    question.get_by_role("button", name="Clear cart").click()
+    question.get_by_role("button", name="Clear cart").press("Enter")
     expect(shop.get_by_role("heading", name="Your cart is empty")).to_be_visible()
+    expect(shop.get_by_role("main")).to_be_focused()
     assert customer.cart()["items"] == []
 
 

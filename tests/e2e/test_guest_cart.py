@@ -202,5 +202,11 @@ def test_books_that_are_not_sold_are_left_out_and_named(window: Open, people: Pe
     expect(line_of(page, book)).to_be_visible()
     told = page.get_by_role("status").filter(has_text="These books could not be moved into your cart:")
     expect(told).to_contain_text(f"A book that is no longer sold ({unknown[-4:]}): not on sale")
+    page.get_by_role("link", name="Check out", exact=True).click()
+    expect(page.get_by_role("heading", name="Checkout")).to_be_visible()
+    expect(told).to_be_visible()
+    told.get_by_role("button", name="I have seen it").press("Enter")
+    expect(told).to_have_count(0)
+    expect(page.get_by_role("main")).to_be_focused()
     assert quantities(shopper) == {book["id"]: 1}
     assert kept(page) is None

@@ -48,6 +48,7 @@ def test_journey_of_a_guest_to_an_order(window: Open, people: People, shelf: She
     album.keep(page, "sign-in")
     sign_in(page, account, account.password)
     account_button(page, account.username)
+    page.get_by_role("link", name="Check out", exact=True).click()
     fill_address(page)
     album.keep(page, "checkout")
     place(page).click()

@@ -51,7 +51,13 @@ def test_the_quantity_stays_between_1_and_99(guest: Page, shelf: Shelf) -> None:
         copies.fill(wrong)
         expect(copies).to_have_attribute("aria-invalid", "true")
         copies.press("Enter")
-        expect(copies).to_have_value("99")
+        expect(copies).to_have_value(wrong)
+        expect(copies).to_have_accessible_description("Enter 1 to 99")
+    # Nothing is added that was not meant.
+    expect(guest.get_by_role("button", name="Add to cart")).to_be_disabled()
+    copies.press("Escape")
+    expect(copies).to_have_value("99")
+    expect(guest.get_by_role("button", name="Add to cart")).to_be_enabled()
 
 
 def test_copies_are_added_to_the_cart(guest: Page, shelf: Shelf) -> None:

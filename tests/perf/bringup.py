@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .machine import CACHE, REPORTS, facts, sentence, table
+from .machine import REPORTS, STATE, facts, sentence, table
 
 UNITS = {"B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -57,7 +57,7 @@ def main() -> None:
     """Print the figures as tables and write them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--report", type=Path, default=REPORTS / "bringup.json", help="what make up wrote (default %(default)s)")
-    parser.add_argument("--ledger", type=Path, default=CACHE / "ledger.json", help="the factory's ledger")
+    parser.add_argument("--ledger", type=Path, default=STATE / "ledger.json", help="the factory's ledger")
     parser.add_argument("--cluster", default="bookstore", help="name of the cluster (default %(default)s)")
     parser.add_argument("--json", type=Path, default=REPORTS / "perf-bringup.json", help="file for the figures (default %(default)s)")
     arguments = parser.parse_args()

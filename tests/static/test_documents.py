@@ -55,6 +55,12 @@ def test_the_readme_names_every_target_of_the_makefile(committed: dict[str, str]
     no_faults += [f"README.md: make {name} does not exist" for name in sorted(told - targets)]
 
 
+def test_make_help_lists_every_target(committed: dict[str, str], root: Path) -> None:
+    targets = re.findall(r"^([a-z0-9-]+):.*## ", committed["Makefile"], re.MULTILINE)
+    done = subprocess.run(["make", "--no-print-directory", "help"], cwd=root, capture_output=True, text=True, check=True)
+    assert re.findall(r"^  make (\S+)", done.stdout, re.MULTILINE) == targets
+
+
 def _pins(text: str) -> dict[str, str]:
     return dict(re.findall(r"^([a-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)", text, re.MULTILINE))
 

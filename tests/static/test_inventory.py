@@ -60,3 +60,16 @@ def test_alerts_ask_for_metrics_that_there_are(data: inventory.Data) -> None:
         names = set(re.findall(r"\b[a-z]+(?:_[a-z]+){2,}\b", alert["expr"])) - {"min_over_time"}
         assert names, alert
         assert not {name for name in names if f'"{name}"' not in source}, alert
+
+
+def test_nothing_that_runs_needs_the_cache(committed: dict[str, str]) -> None:
+    """It may be deleted at any time: only builds read or write below it, and the preflight measures its disk."""
+    users = {
+        path
+        for path, text in committed.items()
+        if path.startswith(("roles/", "playbooks/")) and not path.endswith(".md") and "bookstore_cache_dir" in text
+    }
+    builds = {"roles/images/tasks/main.yml", "roles/images/tasks/start.yml"}
+    assert users == {*builds, "roles/host/tasks/preflight.yml", "playbooks/teardown.yml"}
+    start = committed["roles/images/tasks/start.yml"]
+    assert [line.split(":")[0].strip() for line in start.splitlines() if "bookstore_cache_dir" in line] == ["former_storage"]

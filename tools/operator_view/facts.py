@@ -252,7 +252,7 @@ def gateway(settings: Settings) -> Fact:
 
 def images(settings: Settings) -> Fact:
     """Where the images came from."""
-    ledger = settings.cache / "ledger.json"
+    ledger = settings.state / "ledger.json"
     if not ledger.is_file():
         return Fact("images", f"none made yet ({ledger} does not exist)")
     sources = list(json.loads(ledger.read_text(encoding="utf-8")).values())

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, readiness, workloads
+from ansible_collections.bookstore.platform.plugins.module_utils import addresses, mesh_plan, readiness, workloads
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, ClusterError
 from ansible_collections.bookstore.platform.plugins.module_utils.readiness import State
 from operator_view import facts
@@ -98,7 +98,7 @@ def look(cluster: Cluster, settings: Settings) -> View:
             if verdict.state is not State.READY:
                 name = f"{owner['metadata']['namespace']}/{owner['metadata']['name']}"
                 view.troubles.append(f"BK-207: {kind} {name}: {verdict.reason}")
-    view.addresses = addresses(cluster.objects("Service"), settings)
+    view.addresses = served(cluster.objects("Service"), settings)
     if not view.addresses:
         view.troubles.append("BK-209: no address is served yet; run: make up")
     view.notes.insert(0, f"mesh mode {mesh_plan.mesh_mode(cluster.objects('Namespace'))}")
@@ -106,25 +106,16 @@ def look(cluster: Cluster, settings: Settings) -> View:
     return view
 
 
-def addresses(services: list[Object], settings: Settings) -> list[str]:
+def served(services: list[Object], settings: Settings) -> list[str]:
     """Return the declared addresses whose Service exists."""
     ports = {
         (s["metadata"]["namespace"], s["metadata"]["name"], p.get("nodePort"))
         for s in services
         for p in s["spec"].get("ports") or []
     }
-    lines = []
-    for entry in settings.nodeports:
-        if (entry["namespace"], entry["service"], entry["node_port"]) not in ports:
-            continue
-        secure = entry["node_port"] == settings.https_port
-        url = (
-            f"https://{settings.api_host}:{settings.https_port}/ecom/books"
-            if secure
-            else f"http://127.0.0.1:{entry['node_port']}"
-        )
-        lines.append(f"  {url:<52}{entry['serves']}")
-    return lines
+    there = {e["node_port"] for e in settings.nodeports if (e["namespace"], e["service"], e["node_port"]) in ports}
+    hosts = {host.partition(".")[0]: host for host in settings.hosts}
+    return addresses.lines(settings.nodeports, hosts, settings.https_port, there)
 
 
 def render(view: View) -> str:
@@ -158,7 +149,7 @@ def main() -> int:
     except ClusterError as error:
         print(down(settings, error))
         return 1
-    ledger = settings.cache / "ledger.json"
+    ledger = settings.state / "ledger.json"
     if ledger.is_file():
         sources = sorted(set(json.loads(ledger.read_text(encoding="utf-8")).values()))
         view.notes.append(f"images from {', '.join(sources)}")

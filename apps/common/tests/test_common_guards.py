@@ -9,9 +9,10 @@ import pytest
 from fastapi import FastAPI
 
 from access_testing import SHOP, app, client, count, csrf_token, internal, post, refused
+from bookstore_common import sessions
 from bookstore_common.access import AccessControl
 from bookstore_common.metrics import Metrics
-from bookstore_common.redis import RedisClient
+from bookstore_common.redis import RedisClient, RedisUnavailableError
 from bookstore_common.testing.redis import RedisServer
 from bookstore_common.testing.tokens import Issuer
 from bookstore_common.tokens import TokenVerifier
@@ -237,3 +238,27 @@ async def test_round_trips(app: FastAPI, client: httpx2.AsyncClient, issuer: Iss
         after = reads()
     # Asking is one read itself.
     assert (between - before - 1, after - between - 1) == (2, 2)
+
+
+async def test_full_redis_still_knows_ended_sessions(
+    app: FastAPI,
+    client: httpx2.AsyncClient,
+    issuer: Issuer,
+    redis_client: RedisClient,
+    redis_server: RedisServer,
+    metrics: Metrics,
+) -> None:
+    """Refused writes of limits and tokens are no outage: nobody gets in again because memory ran out."""
+    token = await csrf_token(app, issuer)
+    await sessions.revoke(redis_client, "ended")
+    with redis_server.full():
+        for _ in range(5):
+            assert (await client.get("/area/mine", headers=issuer.headers())).status_code == 200
+            refused(await client.get("/area/mine", headers=issuer.headers(sid="ended")), 401, "unauthenticated")
+            refused(await post(client, issuer, {"X-CSRF-Token": token}, sid="ended"), 401, "unauthenticated")
+            assert (await post(client, issuer, {"X-CSRF-Token": token})).status_code == 200
+        access: AccessControl = app.state.access
+        with pytest.raises(RedisUnavailableError):
+            await access.csrf.issue(await access.verifier.verify(issuer.token()))
+    assert count(metrics, "session_checks_skipped_total") == 0
+    assert count(metrics, "rate_limiter_errors_total") == 10

@@ -94,6 +94,21 @@ async def test_one_failure_is_no_reason_to_pause(redis_client: RedisClient, redi
     assert await redis_client.get("k") is None
 
 
+async def test_a_refusal_is_an_answer(
+    redis_client: RedisClient, redis_server: RedisServer, log_stream: LogStream
+) -> None:
+    """A full store refuses to write and still tells which sessions were ended."""
+    await redis_client.set("k", "v", ttl_seconds=60)
+    with redis_server.full():
+        for _ in range(5):
+            with pytest.raises(RedisUnavailableError):
+                await redis_client.set("other", "v", ttl_seconds=60)
+            assert await redis_client.get("k") == "v"
+    await redis_client.set("other", "v", ttl_seconds=60)
+    (line,) = [event for event in log_stream.events() if event["event"].startswith("redis_")]
+    assert (line["event"], line["error"]) == ("redis_refused", "OutOfMemoryError")
+
+
 async def test_connections_that_died_while_idle_fail_nobody(
     redis_client: RedisClient, redis_server: RedisServer
 ) -> None:

@@ -9,7 +9,8 @@ from ecom_testing import Caller, book, http, running, settings_of
 
 from bookstore_common.testing.redis import RedisServer
 from ecom.app import Service
-from ecom.books.cache import TTL_SECONDS, BookCache
+from ecom.books import cache as cache_module
+from ecom.books.cache import MAX_BODY_BYTES, TTL_SECONDS, BookCache
 from ecom.books.repository import BookRepository
 
 pytestmark = pytest.mark.anyio
@@ -63,7 +64,44 @@ async def test_different_questions_have_different_answers(shop: httpx2.AsyncClie
     # The same question asked in other words.
     await shop.get("/ecom/books/search?q=%20DUNE%20&size=12&page=1")
     await shop.get("/ecom/books?size=12&sort=title")
+    await shop.get("/ecom/books?min_price=10.0")
+    await shop.get("/ecom/books?min_price=1E1&page=1")
     assert len(queries) == len(paths)
+
+
+async def test_strangers_cannot_fill_redis(
+    shop: httpx2.AsyncClient, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CSRF tokens and marks of ended sessions need room in the same Redis, which evicts nothing."""
+    monkeypatch.setattr(cache_module, "PLACES", 8)
+    for number in range(60):
+        assert (await shop.get(f"/ecom/books?min_price={number}&size=1")).status_code == 200
+        assert (await shop.get(f"/ecom/books/search?q=word{number}&size=1")).status_code == 200
+    with redis_server.connect() as redis:
+        keys = redis.keys("ecom:*")
+        assert len(keys) <= 8
+        assert all(0 < redis.ttl(key) <= TTL_SECONDS for key in keys)
+
+
+async def test_queries_that_share_a_place_keep_their_answers(
+    shop: httpx2.AsyncClient, queries: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_module, "PLACES", 1)
+    for size in (3, 4, 3, 3):
+        assert len((await shop.get(f"/ecom/books?size={size}")).json()["items"]) == size
+    assert len(queries) == 3
+
+
+async def test_long_lists_are_not_kept(service: Service, redis_server: RedisServer) -> None:
+    for length in (MAX_BODY_BYTES, MAX_BODY_BYTES + 1):
+
+        async def read(length: int = length) -> bytes:
+            return b"x" * length
+
+        assert len(await BookCache(service.redis).body("list", str(length), read)) == length
+    with redis_server.connect() as redis:
+        (key,) = redis.keys("ecom:*")
+        assert redis.strlen(key) < MAX_BODY_BYTES + 100
 
 
 async def test_one_book_is_never_cached(shop: httpx2.AsyncClient, queries: list[str]) -> None:

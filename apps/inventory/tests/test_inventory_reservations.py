@@ -68,7 +68,8 @@ async def test_repeat_is_the_same_reservation(
     before = trace(rows)
     for body in (wanted(order(1), b1=3, b2=1), wanted(order(1), b2=1, b1=3)):
         again = await internal.post(PATH, json=body, headers=ecom)
-        assert (again.status_code, again.json()) == (200, first.json())
+        assert again.status_code == 200
+        assert {**again.json(), "expires_at": first.json()["expires_at"]} == first.json()
     assert trace(rows) == before
     assert (metric(service, "held"), metric(service, "repeated")) == (1, 2)
 
@@ -188,6 +189,32 @@ async def test_held_again_after_it_was_given_back(
     assert (await internal.post(PATH, json=wanted(order(2), b29=1), headers=ecom)).status_code == 201
     late = await internal.post(PATH, json=wanted(order(1), b29=3), headers=ecom)
     assert (late.status_code, late.json()["books"][0]["available"]) == (409, 2)
+
+
+async def test_a_repeat_renews_a_hold_that_is_about_to_end(
+    internal: httpx2.AsyncClient, ecom: Headers, rows: Any
+) -> None:
+    """Checkout's retry finds the hold of its first attempt: it must last until the order is placed."""
+    await internal.post(PATH, json=wanted(order(1), b29=3, b1=1), headers=ecom)
+    await internal.post(PATH, json=wanted(order(2), b2=1), headers=ecom)
+    rows.execute("UPDATE reservations SET expires_at = now() + interval '1 second'")
+    again = await internal.post(PATH, json=wanted(order(1), b29=3, b1=1), headers=ecom)
+    assert again.status_code == 200
+    ends = {row[0] for row in rows.execute("SELECT expires_at FROM reservations WHERE order_id = %s", [order(1)])}
+    assert ends == {datetime.fromisoformat(again.json()["expires_at"])}
+    assert min(ends) > datetime.now(UTC) + timedelta(minutes=14)
+    ((other,),) = rows.execute("SELECT expires_at FROM reservations WHERE order_id = %s", [order(2)]).fetchall()
+    assert other < datetime.now(UTC) + timedelta(minutes=1)
+
+
+async def test_a_committed_reservation_has_no_time_to_renew(
+    internal: httpx2.AsyncClient, service: Service, ecom: Headers
+) -> None:
+    first = await internal.post(PATH, json=wanted(order(1), b1=1), headers=ecom)
+    await commit(service, order(1))
+    again = await internal.post(PATH, json=wanted(order(1), b1=1), headers=ecom)
+    assert (again.status_code, again.json()["status"]) == (200, "COMMITTED")
+    assert again.json()["expires_at"] == first.json()["expires_at"]
 
 
 async def test_an_overdue_hold_keeps_its_stock_and_a_repeat_renews_it(

@@ -6,11 +6,15 @@ import io
 import socket
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import yaml
 
 from ansible_collections.bookstore.platform.plugins.module_utils import docker_engine
 from ansible_collections.bookstore.platform.plugins.module_utils import host_preflight as preflight
+from ansible_collections.bookstore.platform.plugins.modules import host_preflight
 
 
 def test_typo_in_a_variable_suggests_the_right_one() -> None:
@@ -53,12 +57,20 @@ def test_no_archives_and_a_missing_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("engine", "expected"), [(False, ["docker.io"]), (True, [])])
 def test_an_engine_that_answers_needs_no_package(engine: bool, expected: list[str]) -> None:
     packages = [{"program": "dockerd", "package": "docker.io", "when_engine_answers": False}]
-    assert preflight.missing_packages(packages, engine, lambda _: None) == expected
+    assert preflight.missing_packages(packages, engine, lambda _: None, True) == expected
 
 
 def test_a_package_is_listed_once_and_only_when_its_program_is_missing() -> None:
     packages = [{"program": name, "package": "p", "when_engine_answers": True} for name in ("a", "b", "there")]
-    assert preflight.missing_packages(packages, True, lambda name: "/bin/there" if name == "there" else None) == ["p"]
+    assert preflight.missing_packages(packages, True, lambda name: "/bin/there" if name == "there" else None, True) == ["p"]
+
+
+@pytest.mark.parametrize(("root", "expected"), [(False, ["maven"]), (True, [])])
+def test_what_only_root_can_install_later_must_be_there_for_others(root: bool, expected: list[str]) -> None:
+    """Without Maven another user would fail long after the cluster was made."""
+    defaults = yaml.safe_load((Path(__file__).parents[3] / "roles/host/defaults/main.yml").read_text())["host_packages"]
+    there = {"dockerd", "docker", "mmdebstrap", "update-ca-certificates", "gpg"}
+    assert preflight.missing_packages(defaults, False, lambda name: name if name in there else None, root) == expected
 
 
 def test_low_sysctls_are_found_and_raised(tmp_path: Path) -> None:
@@ -103,6 +115,53 @@ def test_free_port_has_no_owner() -> None:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
     assert preflight.port_owner(port) is None
+
+
+def container(name: str, running: bool, *ports: int) -> dict[str, Any]:
+    return {"Name": f"/{name}", "State": {"Running": running}, "HostConfig": {"PortBindings": {
+        f"{port}/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(port)}] for port in ports}}}
+
+
+def test_ports_of_stopped_containers_are_not_held_by_us() -> None:
+    own = [container("shop-control-plane", False, 30000), container("shop-registry", True, 36500)]
+    assert preflight.held_ports(own) == {36500}
+    faults = preflight.port_faults([30000, 36500], lambda: preflight.held_ports(own), lambda port: "nginx")
+    assert len(faults) == 1
+    assert "BK-105: port 30000 on 127.0.0.1 is in use by nginx" in faults[0]
+
+
+def test_a_container_that_is_starting_is_no_fault() -> None:
+    answers = [set[int](), {30000}]
+    assert preflight.port_faults([30000], lambda: answers.pop(0), lambda port: "docker-proxy") == []
+
+
+def test_other_containers_whose_names_begin_alike_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container `shop-something` of somebody else; kind's label and the registry's exact name decide."""
+    asked: list[str] = []
+    monkeypatch.setattr(preflight, "containers", lambda label: asked.append(label) or {})
+    monkeypatch.setattr(preflight, "docker", lambda *_: "shop-something\nmy-shop-registry\n")
+    monkeypatch.setattr(preflight, "inspect", lambda names: [container(name, True, 30000) for name in names])
+    assert preflight.own_nodes("shop") == []
+    assert asked == ["io.x-k8s.kind.cluster=shop"]
+    assert preflight.own_registry("shop") == []
+    monkeypatch.setattr(preflight, "docker", lambda *_: "shop-registry\n")
+    assert preflight.held_ports(preflight.own_registry("shop")) == {30000}
+
+
+@pytest.mark.parametrize(("exists", "minimum"), [(True, 3), (False, 15)])
+def test_a_platform_that_exists_needs_less_disk(monkeypatch: pytest.MonkeyPatch, exists: bool, minimum: int) -> None:
+    """Else a host with 40 GiB could not be repaired."""
+    seen: list[int] = []
+    defaults = yaml.safe_load((Path(__file__).parents[3] / "roles/host/defaults/main.yml").read_text())
+    fake = SimpleNamespace(check_mode=False, params={
+        "cluster_name": "shop", "ports": [], "hostnames": [], "manage_hosts": False, "node_cidr": None, "minimum_memory_mib": 0,
+        "minimum_disk_gib": defaults["host_minimum_disk_gib"], "disk_paths": ["/"],
+        "minimum_disk_existing_gib": defaults["host_minimum_disk_existing_gib"],
+    })  # fmt: skip
+    monkeypatch.setattr(preflight, "own_nodes", lambda name: [container(name, False)] if exists else [])
+    monkeypatch.setattr(preflight, "disk_faults", lambda paths, gib: seen.append(gib) or [])
+    assert host_preflight.check_host(fake) == {"changed": False}  # type: ignore[arg-type]
+    assert seen == [minimum]
 
 
 def test_names() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from ansible_collections.bookstore.platform.plugins.module_utils.image_factory import (
     builders,
@@ -284,9 +285,42 @@ def test_patterns_without_a_match_are_refused(tmp_path: Path) -> None:
 def test_ledger_keeps_the_images_of_earlier_runs(tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.json"
     for name in ("a", "b"):
-        factory.record(ledger, factory.Result(images={name: f"local/{name}:1"}))
+        factory.record(ledger, factory.Result(origins={f"local/{name}:1": "packages"}))
     known: dict[str, Any] = json.loads(ledger.read_text())
     assert known == {"local/a:1": "packages", "local/b:1": "packages"}
+
+
+def test_what_only_packages_need_is_left_out_with_another_source(make: Make, built: list[str], project: Path) -> None:
+    """With source registry Kubernetes is not compiled: kind's node image holds it."""
+    recipe = project / "images/recipes.yml"
+    extra = "{name: apiserver, only_source: packages, context: app, base: base, uses: {binary/tool: tool}}"
+    recipe.write_text(f"{recipe.read_text()}  - {extra}\n")
+    result = make(FakeEngine(), source="registry").run(["app", "apiserver"])
+    assert list(result.images) == ["app"]
+    assert built == []
+    assert result.skipped == {}
+    assert "apiserver" in make(FakeEngine()).run(["apiserver"]).images
+
+
+def test_no_recipe_of_kubernetes_is_needed_with_source_registry(project: Path) -> None:
+    """The real recipes: neither the control plane's images nor what only they are made of."""
+    roles = Path(__file__).parents[3] / "roles"
+    catalogue = recipes.load(recipes.find([str(roles / "*/images/recipes.yml")]))
+    versions = yaml.safe_load((roles.parent / "inventory/local/group_vars/all/versions.yml").read_text())["bookstore_versions"]
+    context = builders.Context(cache.Cache(project / "cache"), roles.parent, project / "logs", {k: str(v) for k, v in versions.items()})
+    made = factory.Factory(catalogue, context, FakeEngine(), source="registry", archives=None, jobs=1, progress_file=None)  # type: ignore[arg-type]
+    order, _ = made.plan(list(catalogue.images))
+    assert "node" in order
+    assert not {"kubernetes", "etcd-binary", "coredns-binary", "kube-apiserver", "pause"} & set(order)
+
+
+def test_the_ledger_tells_built_images_from_pulled_ones(make: Make, built: list[str], project: Path) -> None:
+    """With source registry what has no upstream image is built all the same."""
+    (project / "archives/foreign.tar").write_text("x")
+    origins = make(FakeEngine(), source="registry", archives=project / "archives").run(["app", "base", "foreign"]).origins
+    assert {reference.split(":")[0]: origin for reference, origin in origins.items()} == {
+        "local/app": "registry", "local/base": "packages", "local/foreign": "archive",
+    }  # fmt: skip
 
 
 def test_recipes_come_in_the_order_of_the_patterns_each_once(tmp_path: Path) -> None:

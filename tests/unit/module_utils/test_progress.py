@@ -160,3 +160,29 @@ def test_callback_verbose_shows_all_but_secrets(tmp_path: Path) -> None:
     assert "] Quick   ok" in ran.stdout
     assert "s3cret" not in ran.stdout + ran.stderr
     assert "failed=0" in ran.stdout
+
+
+CLOSING = """
+- name: Last play
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Where it is
+      ansible.builtin.set_stats:
+        data: {closing_lines: [Addresses, "  https://shop", "Next: make test"]}
+    - name: What may fail
+      ansible.builtin.command: "true"
+      changed_when: false
+"""
+
+
+def test_a_good_run_ends_with_the_closing_lines(tmp_path: Path) -> None:
+    ran = play(tmp_path, CLOSING)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.rstrip().endswith("Addresses\n  https://shop\nNext: make test")
+
+
+def test_a_failed_run_does_not(tmp_path: Path) -> None:
+    ran = play(tmp_path, CLOSING.replace('"true"', '"false"'))
+    assert ran.returncode == 2
+    assert "Next: make test" not in ran.stdout

@@ -136,6 +136,15 @@ def test_images() -> None:
     failed(cluster_checks.images(context({"images": {}}, Pod=[pod()])), "ledger of the image factory is empty")
 
 
+def test_kinds_own_control_plane_counts_only_with_source_registry() -> None:
+    spec = {"containers": [{"name": "etcd", "image": "registry.example/etcd:3.6.5-0"}]}
+    for source, namespace, status in (
+        ("registry", "kube-system", "passed"), ("registry", "ecom", "failed"), ("packages", "kube-system", "failed"),
+    ):  # fmt: skip
+        params = {"images": {"bookstore.local/ecom:1": "packages"}, "image_source": source}
+        assert cluster_checks.images(context(params, Pod=[pod("etcd", namespace, spec)])).status == status
+
+
 def test_version_tags_of_our_control_plane_count_as_ours_only_there() -> None:
     params = {"images": {"bookstore.local/etcd:abc": "packages"}}
     spec = {"containers": [{"name": "etcd", "image": "bookstore.local/etcd:3.6.13"}]}

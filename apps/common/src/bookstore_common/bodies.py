@@ -10,11 +10,17 @@ from bookstore_common.problem import FieldError, InvalidInputError, ProblemError
 
 # SPEC 4.1; the gateway refuses more as well.
 MAX_BODY_BYTES = 1024 * 1024
-# An order's body is four levels deep.
+# An order's body is four levels deep; the largest one, a cart to merge, holds about 150 values.
 MAX_JSON_DEPTH = 32
+MAX_JSON_VALUES = 1000
+# The one form there is, a logout token, has a single field.
+MAX_FORM_FIELDS = 20
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _JSON_TYPE = re.compile(r"application/(?:[\w.+-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_FORM_TYPE = "application/x-www-form-urlencoded"
+# Takes each byte once, whatever the body: possessive, and an unclosed string is taken to the body's end, where a
+# failure would start anew at every quote inside of it.
+_STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _NOT_BRACKETS = bytes(value for value in range(256) if value not in b"[]{}")
 _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
@@ -42,8 +48,11 @@ class BodyRulesMiddleware:
         headers = Headers(scope=scope)
         try:
             body = await _read(receive, headers.get("content-length"))
-            if body and _JSON_TYPE.match(headers.get("content-type", "")):
+            kind = headers.get("content-type", "")
+            if body and _JSON_TYPE.match(kind):
                 check_json(body)
+            elif body and kind.lower().startswith(_FORM_TYPE) and body.count(b"&") >= MAX_FORM_FIELDS:
+                raise _unusable(f"has more than {MAX_FORM_FIELDS} fields")
         except ProblemError as error:
             await error.response()(scope, receive, send)
             return
@@ -73,29 +82,34 @@ async def _read(receive: Receive, announced: str | None) -> bytes | None:
 
 
 def check_json(body: bytes) -> None:
-    """Raise InvalidInputError unless ``body`` is UTF-8 JSON (RFC 8259) of at most 32 levels.
+    """Raise InvalidInputError unless ``body`` is UTF-8 JSON (RFC 8259) of at most 32 levels and 1000 values.
 
-    Stricter than Python's parser, which takes NaN, lone surrogates and any depth until the stack ends.
+    Stricter than Python's parser, which takes NaN, lone surrogates and any depth until the stack ends. The work is
+    proportional to the length: nobody has been asked yet who the sender is.
     """
+    _check_size(body)
     try:
-        if _too_deep(body):
-            raise ValueError(f"is nested more than {MAX_JSON_DEPTH} levels deep")
-        try:
-            orjson.loads(body)
-        except orjson.JSONDecodeError as exc:
-            raise ValueError(f"is not JSON: {exc.msg} at position {exc.pos}") from None
-    except ValueError as exc:
-        raise InvalidInputError(
-            "Invalid input: body.", errors=[FieldError(field="body", location="body", message=f"The body {exc}")]
-        ) from None
+        orjson.loads(body)
+    except orjson.JSONDecodeError as exc:
+        raise _unusable(f"is not JSON: {exc.msg} at position {exc.pos}") from None
 
 
-def _too_deep(body: bytes) -> bool:
-    if body.count(b"[") + body.count(b"{") <= MAX_JSON_DEPTH:  # nearly always
-        return False
+def _check_size(body: bytes) -> None:
+    """Depth and number of values, before a parser makes objects of them all."""
+    brackets = body.count(b"[") + body.count(b"{")
+    if brackets <= MAX_JSON_DEPTH and brackets + body.count(b",") < MAX_JSON_VALUES:  # nearly always
+        return
+    skeleton = _STRINGS.sub(b"", body)
+    # One value, and one more with each comma and with each array or object that is not empty.
+    if skeleton.count(b",") + skeleton.count(b"[") + skeleton.count(b"{") >= MAX_JSON_VALUES:
+        raise _unusable(f"holds more than {MAX_JSON_VALUES} values")
     depth = 0
-    for bracket in _STRINGS.sub(b"", body).translate(None, _NOT_BRACKETS):
+    for bracket in skeleton.translate(None, _NOT_BRACKETS):
         depth += _STEP[bracket]
         if depth > MAX_JSON_DEPTH:
-            return True
-    return False
+            raise _unusable(f"is nested more than {MAX_JSON_DEPTH} levels deep")
+
+
+def _unusable(fault: str) -> InvalidInputError:
+    error = FieldError(field="body", location="body", message=f"The body {fault}")
+    return InvalidInputError("Invalid input: body.", errors=[error])

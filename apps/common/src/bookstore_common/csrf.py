@@ -28,8 +28,9 @@ _TOKEN_LENGTH = 43  # base64url of 32 bytes, without padding
 _ISSUE = """
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+-- First what needs memory: after another write it would not be refused.
 redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -(ARGV[3] + 1))
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1
@@ -44,7 +45,8 @@ local live = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf')
 if ended == 0 then
     for _, digest in ipairs(live) do
         if digest == ARGV[1] then
-            redis.call('ZADD', KEYS[1], 'XX', now + ARGV[2], digest)
+            -- Refused while memory is full; the token then ends when it would have.
+            redis.pcall('ZADD', KEYS[1], 'XX', now + ARGV[2], digest)
             redis.call('PEXPIRE', KEYS[1], ARGV[2])
         end
     end

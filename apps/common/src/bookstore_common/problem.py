@@ -18,6 +18,8 @@ from bookstore_common.jsonbody import dumps
 MEDIA_TYPE = "application/problem+json"
 # Characters of a client's own text in an error.
 _MAX_ECHO = 200
+# More help nobody who corrects a form, and a hostile body could have thousands.
+MAX_ERRORS = 20
 _log = structlog.get_logger(__name__)
 
 
@@ -150,13 +152,16 @@ async def _on_problem(_request: Request, exc: ProblemError) -> Response:
 
 
 async def _on_validation(_request: Request, exc: RequestValidationError) -> Response:
+    found = exc.errors()
     errors = []
-    for error in exc.errors():
-        location, *path = (_printable(str(part)) for part in error["loc"])
+    for error in found[:MAX_ERRORS]:
+        location, *path = map(str, error["loc"])
+        field = _printable(".".join(path) or location)
         message = _printable(str(error["msg"]).removeprefix("Value error, "))
-        errors.append(FieldError(field=".".join(path) or location, location=location, message=message))
+        errors.append(FieldError(field=field, location=_printable(location), message=message))
     names = ", ".join(dict.fromkeys(error.field for error in errors))
-    return InvalidInputError(f"Invalid input: {names}.", errors=errors).response()
+    more = f" and {len(found) - MAX_ERRORS} more" if len(found) > MAX_ERRORS else ""
+    return InvalidInputError(f"Invalid input: {names}{more}.", errors=errors).response()
 
 
 def _printable(text: str) -> str:

@@ -13,7 +13,7 @@ from pydantic import Field, SecretStr
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as ConnectionFailure
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from bookstore_common.health import CheckFailedError
 from bookstore_common.problem import DependencyUnavailableError
@@ -23,6 +23,8 @@ _log = structlog.get_logger(__name__)
 # After so many failures in a row nothing is asked for so long, lest every request pays the time-out.
 _FAILURES_BEFORE_PAUSE = 3
 _PAUSE_SECONDS = 1.0
+# A store that refuses does so for as long as it is full: one line a minute says so.
+_SILENCE_SECONDS = 60.0
 
 
 class RedisSettings(BaseServiceSettings):
@@ -77,6 +79,7 @@ class RedisClient:
         self._clock = clock
         self._failures = 0
         self._paused_until = 0.0
+        self._silent_until = 0.0
 
     @asynccontextmanager
     async def guarded(self) -> AsyncIterator[driver.Redis]:
@@ -89,12 +92,26 @@ class RedisClient:
             yield self.raw
         except NoScriptError:  # an answer like any other: the caller loads the script
             raise
+        except ResponseError as exc:
+            # Refused, because memory is full for example: it answers, so what it does not refuse is still asked, above
+            # all whether a session was ended.
+            self._answered()
+            self._note_refusal(exc)
+            raise RedisUnavailableError from exc
         except (TimeoutError, RedisError, OSError) as exc:
             self._failed(exc)
             raise RedisUnavailableError from exc
+        self._answered()
+
+    def _answered(self) -> None:
         if self._failures:
             _log.info("redis_recovered")
             self._failures = 0
+
+    def _note_refusal(self, exc: ResponseError) -> None:
+        if self._clock() >= self._silent_until:  # not each request
+            self._silent_until = self._clock() + _SILENCE_SECONDS
+            _log.warning("redis_refused", error=type(exc).__name__, reason=str(exc).partition("\n")[0])
 
     def _failed(self, exc: BaseException) -> None:
         self._failures += 1

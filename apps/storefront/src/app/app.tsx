@@ -1,16 +1,28 @@
 import { QueryClientProvider } from '@tanstack/react-query';
 import { RouterProvider } from '@tanstack/react-router';
 import { useEffect, useState, type ReactElement } from 'react';
-import { finishSignIn, onEntered, session, start } from '../lib/auth/session';
+import { finishSignIn, onEntered, onLeft, session, start } from '../lib/auth/session';
 import { mergeGuestCart } from '../lib/cart/merge';
+import { claimDrafts, dropDrafts } from '../lib/drafts';
 import { queryClient } from '../lib/query';
 import { router } from './router';
 
+onEntered(claimDrafts);
 onEntered(mergeGuestCart);
 
 // What belonged to a customer must not be shown to the next one.
+let owner: string | undefined;
 session.subscribe(() => {
-  if (session.get().status === 'guest') queryClient.removeQueries({ predicate: (query) => !['books', 'book', 'genres', 'stock'].includes(String(query.queryKey[0])) });
+  const now = session.get();
+  const sub = now.status === 'signed-in' ? now.sub : undefined;
+  if (sub === owner) return;
+  owner = sub;
+  queryClient.removeQueries({ predicate: (query) => !['books', 'book', 'genres', 'stock'].includes(String(query.queryKey[0])) });
+});
+
+onLeft((elsewhere) => {
+  dropDrafts();
+  if (elsewhere && router.state.matches.some((match) => match.staticData.personal)) void router.navigate({ to: '/', replace: true });
 });
 
 export function App(): ReactElement {

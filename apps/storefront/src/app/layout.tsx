@@ -1,8 +1,10 @@
 import { Link, Outlet, useLocation, useNavigate } from '@tanstack/react-router';
 import { useEffect, useRef, useState, useSyncExternalStore, type ReactElement, type SubmitEvent } from 'react';
+import { useFocusHeir } from '../components/focus';
+import { SignInLink } from '../components/sign-in-link';
 import { useSession } from '../lib/auth/session';
 import { useCartCount } from '../lib/cart/cart';
-import { dismiss, notices } from '../lib/notices';
+import { dismiss, notices, type Notice } from '../lib/notices';
 import { useStore } from '../lib/store';
 import { UserMenu } from './user-menu';
 
@@ -80,11 +82,8 @@ function SearchBox(): ReactElement {
 
 function Account(): ReactElement {
   const session = useSession();
-  const here = useLocation({ select: (location) => location.href });
   if (session.status === 'unknown') return <span className="account-waiting" aria-hidden="true" />;
-  if (session.status === 'guest') {
-    return <Link className="account-link" to="/login" search={{ return: here.startsWith('/login') ? '/' : here }}>Sign in</Link>;
-  }
+  if (session.status === 'guest') return <SignInLink className="account-link">Sign in</SignInLink>;
   return (
     <>
       {session.admin ? <Link className="admin-link" to="/admin">Admin</Link> : null}
@@ -99,7 +98,7 @@ function CartLink(): ReactElement {
   return (
     <Link className="cart-link" to="/cart" aria-label={words}>
       <svg viewBox="0 0 24 24" width="22" height="22" aria-hidden="true"><path d="M6 8h12l1 12H5z" /><path d="M9 10V6.500a3 3 0 0 1 6 0V10" /></svg>
-      <span className="cart-count" data-testid="cart-count" data-empty={!count}>{count ?? ''}</span>
+      <span className="cart-count" data-testid="cart-count" data-empty={!count} data-known={count !== undefined}>{count}</span>
     </Link>
   );
 }
@@ -125,11 +124,11 @@ function Offline(): ReactElement {
 
 function SessionEnded(): ReactElement | null {
   const session = useSession();
-  const here = useLocation({ select: (location) => location.href });
-  if (session.status !== 'guest' || !session.expired || here.startsWith('/login')) return null;
+  const away = useLocation({ select: (location) => location.href.startsWith('/login') });
+  if (session.status !== 'guest' || session.ended === undefined || away) return null;
   return (
     <div role="alert" className="strip">
-      Your session has ended. <Link to="/login" search={{ return: here }}>Sign in again</Link> to go on where you are.
+      Your session has ended. <SignInLink>Sign in again</SignInLink> to go on where you are.
     </div>
   );
 }
@@ -137,13 +136,20 @@ function SessionEnded(): ReactElement | null {
 function Notices(): ReactElement {
   const shown = useStore(notices);
   return (
-    <div className="notices" role="status" aria-live="polite">
-      {shown.map(({ id, text, kind }) => (
-        <p key={id} className="notice" data-kind={kind}>
-          {text}
-          <button type="button" aria-label="Dismiss" onClick={() => { dismiss(id); }}>×</button>
-        </p>
-      ))}
+    // Over windows, too, and not hidden from whoever hears the page while one is open.
+    <div className="notices" role="status" aria-live="polite" data-react-aria-top-layer="true">
+      {shown.map((notice) => <Note key={notice.id} notice={notice} />)}
     </div>
+  );
+}
+
+function Note({ notice: { id, text, kind } }: { notice: Notice }): ReactElement {
+  const box = useRef<HTMLParagraphElement>(null);
+  useFocusHeir(box);
+  return (
+    <p ref={box} className="notice" data-kind={kind}>
+      {text}
+      <button type="button" aria-label="Dismiss" onClick={() => { dismiss(id); }}>×</button>
+    </p>
   );
 }

@@ -19,6 +19,8 @@ async function needsAdmin(context: { location: { href: string } }): Promise<void
   if (session.status !== 'signed-in' || !session.admin) throw notFound({ data: DENIED });
 }
 
+const personal = { beforeLoad: needsSignIn, staticData: { personal: true } };
+
 const root = createRootRoute({ component: Layout, notFoundComponent: NotFoundPage });
 const orders = () => import('../features/orders/pages');
 const area = () => import('../features/admin/area');
@@ -29,14 +31,14 @@ const home = createRoute({ getParentRoute: up, path: '/', component: CataloguePa
 const find = createRoute({ getParentRoute: up, path: '/search', component: SearchPage, validateSearch: search.querySearch });
 const book = createRoute({ getParentRoute: up, path: '/books/$id', component: ProductPage });
 const cart = createRoute({ getParentRoute: up, path: '/cart', component: lazyRouteComponent(() => import('../features/cart/cart-page'), 'CartPage') });
-const checkout = createRoute({ getParentRoute: up, path: '/checkout', beforeLoad: needsSignIn, component: lazyRouteComponent(() => import('../features/checkout/checkout-page'), 'CheckoutPage') });
-const confirmation = createRoute({ getParentRoute: up, path: '/order-confirmation/$id', beforeLoad: needsSignIn, component: lazyRouteComponent(orders, 'ConfirmationPage') });
-const history = createRoute({ getParentRoute: up, path: '/orders', beforeLoad: needsSignIn, validateSearch: search.ordersSearch, component: lazyRouteComponent(orders, 'OrdersPage') });
-const order = createRoute({ getParentRoute: up, path: '/orders/$id', beforeLoad: needsSignIn, component: lazyRouteComponent(orders, 'OrderPage') });
+const checkout = createRoute({ getParentRoute: up, path: '/checkout', ...personal, component: lazyRouteComponent(() => import('../features/checkout/checkout-page'), 'CheckoutPage') });
+const confirmation = createRoute({ getParentRoute: up, path: '/order-confirmation/$id', ...personal, component: lazyRouteComponent(orders, 'ConfirmationPage') });
+const history = createRoute({ getParentRoute: up, path: '/orders', ...personal, validateSearch: search.ordersSearch, component: lazyRouteComponent(orders, 'OrdersPage') });
+const order = createRoute({ getParentRoute: up, path: '/orders/$id', ...personal, component: lazyRouteComponent(orders, 'OrderPage') });
 const login = createRoute({ getParentRoute: up, path: '/login', validateSearch: search.loginSearch, component: lazyRouteComponent(() => import('../features/account/login-page'), 'LoginPage') });
 const callback = createRoute({ getParentRoute: up, path: '/callback', component: () => <Loading level="h1" label="Signing in" /> });
 
-const admin = createRoute({ getParentRoute: up, path: '/admin', beforeLoad: needsAdmin, component: Outlet });
+const admin = createRoute({ getParentRoute: up, path: '/admin', beforeLoad: needsAdmin, staticData: { personal: true }, component: Outlet });
 const within = () => admin;
 const summary = createRoute({ getParentRoute: within, path: '/', component: lazyRouteComponent(area, 'SummaryPage') });
 const books = createRoute({ getParentRoute: within, path: '/books', validateSearch: search.adminBooksSearch, component: lazyRouteComponent(area, 'BooksPage') });
@@ -67,5 +69,9 @@ export const router = createRouter({
 declare module '@tanstack/react-router' {
   interface Register {
     router: typeof router;
+  }
+  interface StaticDataRouteOption {
+    /** Shown to whom it belongs only. */
+    personal?: boolean;
   }
 }

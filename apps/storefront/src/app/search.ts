@@ -10,6 +10,11 @@ export function stringifySearch(search: Record<string, unknown>): string {
 const text = (value: unknown): string | undefined => (typeof value === 'string' && value !== '' ? value.slice(0, 200) : undefined);
 const oneOf = <T extends string>(value: unknown, known: readonly T[]): T | undefined => known.find((one) => one === value);
 
+const day = (value: unknown): string | undefined => {
+  const found = text(value);
+  return found !== undefined && /^\d{4}-\d{2}-\d{2}$/.test(found) && !Number.isNaN(Date.parse(found)) ? found : undefined;
+};
+
 export function pageOf(value: unknown): number | undefined {
   const page = Number(value);
   return Number.isInteger(page) && page > 1 && page <= 100_000 ? page : undefined;
@@ -29,5 +34,5 @@ export const loginSearch = (raw: Record<string, unknown>) => loose({ return: tex
 export const adminBooksSearch = (raw: Record<string, unknown>) => loose({ page: pageOf(raw.page), q: text(raw.q), active: oneOf(raw.active, ['true', 'false'] as const) });
 export const adminStockSearch = (raw: Record<string, unknown>) => loose({ page: pageOf(raw.page), q: text(raw.q) });
 export const adminOrdersSearch = (raw: Record<string, unknown>) => loose({
-  page: pageOf(raw.page), status: oneOf(raw.status, STATUSES), from: text(raw.from), to: text(raw.to), user_id: text(raw.user_id),
+  page: pageOf(raw.page), status: oneOf(raw.status, STATUSES), from: day(raw.from), to: day(raw.to), user_id: text(raw.user_id),
 });

@@ -2,17 +2,20 @@ import { useEffect, useRef, useState, type ReactElement } from 'react';
 import { sentence } from '../lib/api/errors';
 import { addToCart } from '../lib/cart/cart';
 import { notify } from '../lib/notices';
+import { Button } from './button';
 
 interface Props {
   bookId: string;
   title: string;
   quantity?: number;
-  disabled?: boolean;
+  soldOut?: boolean;
+  /** What stands in the field beside it is no quantity. */
+  blocked?: boolean;
   className?: string;
 }
 
 /** Puts copies into the cart and says so on itself. */
-export function AddToCart({ bookId, title, quantity = 1, disabled = false, className = 'button' }: Props): ReactElement {
+export function AddToCart({ bookId, title, quantity = 1, soldOut = false, blocked = false, className = 'button' }: Props): ReactElement {
   const [state, setState] = useState<'idle' | 'busy' | 'done'>('idle');
   const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
   useEffect(() => () => { clearTimeout(timer.current); }, []);
@@ -29,10 +32,10 @@ export function AddToCart({ bookId, title, quantity = 1, disabled = false, class
       notify(sentence(error), 'bad');
     }
   };
-  const words = disabled ? 'Sold out' : state === 'done' ? 'Added ✓' : 'Add to cart';
+  const words = soldOut ? 'Sold out' : state === 'done' ? 'Added ✓' : 'Add to cart';
   return (
-    <button type="button" className={className} disabled={disabled || state === 'busy'} aria-label={`${words}: ${title}`} data-state={state} onClick={() => void add()}>
+    <Button className={className} off={soldOut || blocked || state === 'busy'} aria-label={`${words}: ${title}`} data-state={state} onClick={() => void add()}>
       {words}
-    </button>
+    </Button>
   );
 }

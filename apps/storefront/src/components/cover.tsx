@@ -1,6 +1,5 @@
 import { useState, type ReactElement } from 'react';
-import { config } from '../lib/config';
-import { coverArt, wrap, type CoverArt } from '../lib/cover-art';
+import { coverArt, isPictured, wrap, type CoverArt } from '../lib/cover-art';
 
 interface Props {
   title: string;
@@ -13,8 +12,7 @@ interface Props {
 /** A book's cover: its picture if the shop has one, else one drawn from title and author. Decoration: both stand beside it as text. */
 export function Cover({ title, author, url, eager = false }: Props): ReactElement {
   const [broken, setBroken] = useState(false);
-  const pictured = url && !broken && config().coverPrefixes.some((prefix) => url.startsWith(prefix));
-  if (pictured) {
+  if (!broken && isPictured(url)) {
     return <img className="cover" src={url} alt="" width={200} height={300} loading={eager ? 'eager' : 'lazy'} onError={() => { setBroken(true); }} />;
   }
   const art = coverArt(title, author);
@@ -61,7 +59,7 @@ function Pattern({ art: { pattern, first, second, chance } }: { art: CoverArt })
       return (
         <g>
           {[0, 1, 2, 3, 4, 5].map((step) => (
-            <rect key={step} x="10" width={70 + chance(step) * 120} y={166 + step * 16} height="9" rx="4.5" fill={step % 2 ? second : first} />
+            <rect key={step} x="-10" width={84 + chance(step) * 102} y={166 + step * 16} height="9" rx="4.5" fill={step % 2 ? second : first} />
           ))}
         </g>
       );
@@ -87,7 +85,7 @@ function Pattern({ art: { pattern, first, second, chance } }: { art: CoverArt })
       return (
         <g fill="none" strokeWidth="6" strokeLinecap="round">
           {[0, 1, 2, 3, 4].map((step) => (
-            <path key={step} d={`M18 ${String(176 + step * 19)} q 22 ${String(-22 + chance(step) * 10)} 44 0 t 44 0 t 44 0 t 44 0`} stroke={step % 2 ? second : first} />
+            <path key={step} d={`M-10 ${String(176 + step * 19)} q 22 ${String(-22 + chance(step) * 10)} 44 0 t 44 0 t 44 0 t 44 0 t 44 0`} stroke={step % 2 ? second : first} />
           ))}
         </g>
       );

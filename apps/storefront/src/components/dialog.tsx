@@ -1,5 +1,7 @@
-import { useState, type ReactElement, type ReactNode } from 'react';
+import { useRef, useState, type ReactElement, type ReactNode } from 'react';
 import { Dialog as AriaDialog, Heading, Modal, ModalOverlay } from 'react-aria-components';
+import { Button } from './button';
+import { useFocusHeir } from './focus';
 import { ErrorNote } from './states';
 
 interface Props {
@@ -32,14 +34,16 @@ interface ConfirmProps {
   onConfirm: () => Promise<unknown>;
   className?: string;
   label?: string;
-  disabled?: boolean;
 }
 
 /** A button whose deed is asked for once more. An error is shown in the window, which stays open. */
-export function Confirm({ title, action, children, onConfirm, className = 'button button-quiet', label, disabled = false }: ConfirmProps): ReactElement {
+export function Confirm({ title, action, children, onConfirm, className = 'button button-quiet', label }: ConfirmProps): ReactElement {
   const [open, setOpen] = useState(false);
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<unknown>(null);
+  const trigger = useRef<HTMLButtonElement>(null);
+  // The deed may take the button away, to which the window would give the focus back.
+  useFocusHeir(trigger, open);
   const run = async () => {
     setBusy(true);
     setError(null);
@@ -54,13 +58,13 @@ export function Confirm({ title, action, children, onConfirm, className = 'butto
   };
   return (
     <>
-      <button type="button" className={className} aria-label={label} disabled={disabled} onClick={() => { setError(null); setOpen(true); }}>{action}</button>
+      <button type="button" ref={trigger} className={className} aria-label={label} onClick={() => { setError(null); setOpen(true); }}>{action}</button>
       <Dialog title={title} role="alertdialog" open={open} onClose={() => { setOpen(false); }}>
         <div className="prose">{children}</div>
         <ErrorNote error={error} />
         <div className="row row-end">
           <button type="button" className="button button-quiet" onClick={() => { setOpen(false); }}>Keep as it is</button>
-          <button type="button" className="button button-danger" disabled={busy} onClick={() => void run()}>{action}</button>
+          <Button className="button button-danger" off={busy} onClick={() => void run()}>{action}</Button>
         </div>
       </Dialog>
     </>

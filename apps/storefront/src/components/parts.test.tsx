@@ -1,35 +1,70 @@
-import { render, screen } from '@testing-library/react';
+import { render, screen, waitFor, within } from '@testing-library/react';
 import userEvent from '@testing-library/user-event';
-import { useState, type ReactElement } from 'react';
+import { useRef, useState, type ReactElement } from 'react';
 import { expect, test, vi } from 'vitest';
 import { setConfig } from '../lib/config';
+import { Button } from './button';
 import { Cover } from './cover';
 import { Confirm } from './dialog';
 import { Field } from './field';
+import { useFocusHeir } from './focus';
 import { Quantity } from './quantity';
 import { StockBadge } from './stock-badge';
 
-function Held({ min = 1, seen }: { min?: number; seen: (value: number) => void }): ReactElement {
+function Held({ min = 1, busy = false, seen }: { min?: number; busy?: boolean; seen: (value: number) => void }): ReactElement {
   const [value, setValue] = useState(2);
-  return <Quantity label="Copies" value={value} min={min} onChange={(next) => { seen(next); setValue(next); }} />;
+  const [valid, setValid] = useState(true);
+  return (
+    <>
+      <Quantity label="Copies" value={value} min={min} busy={busy} onValid={setValid} onChange={(next) => { seen(next); setValue(next); }} />
+      <output>{valid ? 'valid' : 'wrong'}</output>
+    </>
+  );
 }
 
-test('copies: minus stops at the least, what is typed counts when Enter is pressed, nonsense is undone', async () => {
+test('copies: minus stops at the least and keeps the focus, what is typed counts when Enter is pressed', async () => {
   const user = userEvent.setup();
   const seen = vi.fn();
   render(<Held seen={seen} />);
-  await user.click(screen.getByRole('button', { name: 'One less' }));
-  expect(screen.getByRole('button', { name: 'One less' })).toBeDisabled();
+  const less = screen.getByRole('button', { name: 'One less' });
+  await user.click(less);
+  await user.keyboard('{Enter}{Enter}');
+  expect(less).toHaveAttribute('aria-disabled', 'true');
+  expect(less).toHaveFocus();
   const field = screen.getByRole('textbox', { name: 'Copies' });
   await user.clear(field);
   await user.type(field, '99{Enter}');
-  expect(screen.getByRole('button', { name: 'One more' })).toBeDisabled();
+  expect(screen.getByRole('button', { name: 'One more' })).toHaveAttribute('aria-disabled', 'true');
+  expect(seen.mock.calls).toEqual([[1], [99]]);
+});
+
+test('copies: what is no quantity stays to be mended and is told, and nothing is made of it', async () => {
+  const user = userEvent.setup();
+  const seen = vi.fn();
+  render(<Held seen={seen} />);
+  const field = screen.getByRole('textbox', { name: 'Copies' });
   await user.clear(field);
   await user.type(field, '100');
-  expect(field).toHaveAttribute('aria-invalid', 'true');
+  expect(screen.getByText('wrong')).toBeInTheDocument();
   await user.tab();
-  expect(field).toHaveValue('99');
-  expect(seen.mock.calls).toEqual([[1], [99]]);
+  expect(field).toHaveValue('100');
+  expect(field).toHaveAccessibleDescription('Enter 1 to 99');
+  await user.type(field, '{Escape}');
+  expect(field).toHaveValue('2');
+  expect(screen.getByText('valid')).toBeInTheDocument();
+  expect(seen).not.toHaveBeenCalled();
+});
+
+test('copies: while a change is under way nothing is pressed and nothing loses the focus', async () => {
+  const user = userEvent.setup();
+  const seen = vi.fn();
+  const { rerender } = render(<Held seen={seen} />);
+  const more = screen.getByRole('button', { name: 'One more' });
+  await user.click(more);
+  rerender(<Held seen={seen} busy />);
+  await user.keyboard('{Enter}');
+  expect(more).toHaveFocus();
+  expect(seen.mock.calls).toEqual([[3]]);
 });
 
 test('a field’s error and hint are tied to it', () => {
@@ -75,4 +110,42 @@ test('a deed is asked for once more; its error stays in the window', async () =>
   await user.click(yes());
   expect(screen.queryByRole('alertdialog')).not.toBeInTheDocument();
   expect(deed).toHaveBeenCalledTimes(2);
+});
+
+/** Rows whose buttons take the row away, as in the cart. */
+function Rows(): ReactElement {
+  const [rows, setRows] = useState(['one', 'two']);
+  return (
+    <main id="main" tabIndex={-1}>
+      <ul>{rows.map((row) => <Row key={row} name={row} onGo={() => { setRows(rows.filter((one) => one !== row)); }} />)}</ul>
+      {rows.length > 0 ? <Confirm title="All?" action="Clear" onConfirm={() => { setRows([]); return Promise.resolve(); }}><p>All.</p></Confirm> : null}
+    </main>
+  );
+}
+
+function Row({ name, onGo }: { name: string; onGo: () => void }): ReactElement {
+  const row = useRef<HTMLLIElement>(null);
+  useFocusHeir(row);
+  return <li ref={row}><a href={`#${name}`}>{name}</a> <Button onClick={onGo}>Remove {name}</Button></li>;
+}
+
+test('a row that goes leaves the focus to the next row, the last one to the page', async () => {
+  const user = userEvent.setup();
+  render(<Rows />);
+  screen.getByRole('button', { name: 'Remove one' }).focus();
+  await user.keyboard('{Enter}');
+  await waitFor(() => { expect(screen.getByRole('link', { name: 'two' })).toHaveFocus(); });
+  await user.keyboard('{Tab}{Enter}');
+  await waitFor(() => { expect(screen.getByRole('main')).toHaveFocus(); });
+});
+
+test('a window whose button is gone leaves the focus to the page', async () => {
+  const user = userEvent.setup();
+  render(<Rows />);
+  screen.getByRole('button', { name: 'Clear' }).focus();
+  await user.keyboard('{Enter}');
+  const dialog = await screen.findByRole('alertdialog');
+  within(dialog).getByRole('button', { name: 'Clear' }).focus();
+  await user.keyboard('{Enter}');
+  await waitFor(() => { expect(screen.getByRole('main')).toHaveFocus(); });
 });

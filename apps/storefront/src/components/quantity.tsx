@@ -1,4 +1,5 @@
 import { useEffect, useId, useState, type ReactElement } from 'react';
+import { Button } from './button';
 
 interface Props {
   label: string;
@@ -7,32 +8,51 @@ interface Props {
   /** Lowest that minus gives; 0 lets a line be removed. */
   min?: number;
   max?: number;
+  /** Nothing can be chosen. */
   disabled?: boolean;
+  /** The change of before is under way. */
+  busy?: boolean;
+  /** Whether what stands in the field is a quantity. */
+  onValid?: (valid: boolean) => void;
 }
 
-/** Copies of a book: minus, a field, plus. The field takes 1 to `max`; what is typed counts when it is left or Enter is pressed. */
-export function Quantity({ label, value, onChange, min = 1, max = 99, disabled = false }: Props): ReactElement {
+/** Copies of a book: minus, a field, plus. What is typed counts when the field is left or Enter is pressed, if it is 1 to `max`. */
+export function Quantity({ label, value, onChange, min = 1, max = 99, disabled = false, busy = false, onValid }: Props): ReactElement {
   const id = useId();
   const [text, setText] = useState(String(value));
+  const [told, setTold] = useState(false);
   useEffect(() => { setText(String(value)); }, [value]);
-  const wrong = !/^\d{1,2}$/.test(text.trim()) || Number(text) < 1 || Number(text) > max;
+  const wrong = !/^\d+$/.test(text.trim()) || Number(text) < 1 || Number(text) > max;
+  useEffect(() => { onValid?.(!wrong); }, [wrong, onValid]);
   const commit = () => {
-    if (wrong) setText(String(value));
-    else if (Number(text) !== value) onChange(Number(text));
+    setTold(wrong);
+    if (!wrong && Number(text) !== value) onChange(Number(text));
   };
   const step = (by: number) => {
-    onChange(Math.min(max, Math.max(min, value + by)));
+    const next = Math.min(max, Math.max(min, value + by));
+    setText(String(next));
+    if (next !== value) onChange(next);
   };
+  const undo = () => { setText(String(value)); };
   return (
-    <div className="quantity" role="group" aria-label={label}>
-      <button type="button" aria-label="One less" disabled={disabled || value <= min} onClick={() => { step(-1); }}>−</button>
-      <input
-        id={id} aria-label={label} inputMode="numeric" autoComplete="off" value={text} disabled={disabled} aria-invalid={wrong}
-        onChange={(event) => { setText(event.target.value); }}
-        onBlur={commit}
-        onKeyDown={(event) => { if (event.key === 'Enter') { event.preventDefault(); commit(); } }}
-      />
-      <button type="button" aria-label="One more" disabled={disabled || value >= max} onClick={() => { step(1); }}>+</button>
+    <div className="quantity-box">
+      <div className="quantity" role="group" aria-label={label}>
+        <Button className="" aria-label="One less" off={disabled || busy || value <= min} onClick={() => { step(-1); }}>−</Button>
+        <input
+          id={id} aria-label={label} inputMode="numeric" autoComplete="off" value={text} disabled={disabled} readOnly={busy}
+          aria-invalid={wrong} aria-describedby={told && wrong ? `${id}-error` : undefined}
+          onChange={(event) => { setText(event.target.value); }}
+          onBlur={commit}
+          onKeyDown={(event) => {
+            if (event.key === 'Escape') undo();
+            if (event.key !== 'Enter') return;
+            event.preventDefault();
+            if (!busy) commit();
+          }}
+        />
+        <Button className="" aria-label="One more" off={disabled || busy || value >= max} onClick={() => { step(1); }}>+</Button>
+      </div>
+      {told && wrong ? <p className="field-error" id={`${id}-error`} role="alert">Enter 1 to {max}</p> : null}
     </div>
   );
 }

@@ -1,5 +1,6 @@
 import { useEffect, type ReactElement, type ReactNode } from 'react';
-import { describe } from '../lib/api/errors';
+import { describe, hasCode } from '../lib/api/errors';
+import { SignInLink } from './sign-in-link';
 
 /** Set the window's title while the page is shown. */
 export function useTitle(title: string): void {
@@ -39,6 +40,7 @@ export function ErrorPanel({ error, onRetry, children, level }: { error: unknown
         <p>{detail}</p>
         <p className="row">
           {again && onRetry ? <button type="button" className="button" onClick={onRetry}>Try again</button> : null}
+          {hasCode(error, 'unauthenticated') ? <SignInLink className="button">Go to the sign-in page</SignInLink> : null}
           {children}
         </p>
       </Panel>
@@ -52,7 +54,7 @@ export function ErrorNote({ error }: { error: unknown }): ReactElement | null {
   const { title, detail } = describe(error);
   return (
     <p className="note note-bad" role="alert">
-      <strong>{title}.</strong> {detail}
+      <strong>{title}.</strong> {detail} {hasCode(error, 'unauthenticated') ? <SignInLink>Go to the sign-in page</SignInLink> : null}
     </p>
   );
 }

@@ -28,12 +28,13 @@ export interface StockInfo {
 
 /** Stock of many books as the badges show it; a book without a row has no copies yet. */
 export function useStock(ids: string[]): (id: string) => StockInfo {
-  const { data, isError } = useQuery({ ...stockQuery(ids), enabled: ids.length > 0, placeholderData: keepPreviousData });
+  // What the page before showed is still true of the books that are on both; of the others nothing is known yet.
+  const { data, isError, isPlaceholderData } = useQuery({ ...stockQuery(ids), enabled: ids.length > 0, placeholderData: keepPreviousData });
   return (id) => {
     const row = data?.get(id);
     if (row !== undefined && !isError) return { state: row.stock_status, available: row.available };
     if (isError) return { state: 'unknown' };
-    return { state: data !== undefined && ids.includes(id) ? 'none' : 'loading' };
+    return { state: data !== undefined && !isPlaceholderData && ids.includes(id) ? 'none' : 'loading' };
   };
 }
 

@@ -1,3 +1,8 @@
+import { config } from './config';
+
+/** Whether the shop shows the picture at an address; any other book's cover is drawn. */
+export const isPictured = (url: string | null | undefined): url is string => Boolean(url) && config().coverPrefixes.some((prefix) => url?.startsWith(prefix));
+
 /** What a drawn cover is made of; the same book always gets the same one. */
 export interface CoverArt {
   pattern: number;

@@ -10,12 +10,14 @@ export const notices = createStore<Notice[]>([]);
 const SHOWN_MS = 7000;
 let next = 0;
 
-/** Tell something in passing; what matters is also shown where it happened. */
+/** Tell something in passing; bad news stays until it is dismissed, for it may be told nowhere else. */
 export function notify(text: string, kind: Notice['kind'] = 'good'): void {
   next += 1;
   const id = next;
-  notices.set([...notices.get().slice(-2), { id, text, kind }]);
-  setTimeout(() => { dismiss(id); }, SHOWN_MS);
+  const others = notices.get().filter((one) => one.text !== text);
+  const good = others.filter((one) => one.kind === 'good').slice(-2);
+  notices.set([...others.filter((one) => one.kind === 'bad' || good.includes(one)), { id, text, kind }]);
+  if (kind === 'good') setTimeout(() => { dismiss(id); }, SHOWN_MS);
 }
 
 export function dismiss(id: number): void {

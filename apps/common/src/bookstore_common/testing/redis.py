@@ -91,6 +91,16 @@ class RedisServer:
         finally:
             self._process.send_signal(signal.SIGCONT)
 
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        """While inside, the server refuses whatever needs memory."""
+        with self.connect() as client:
+            client.config_set("maxmemory", "1")
+            try:
+                yield
+            finally:
+                client.config_set("maxmemory", "0")
+
 
 def find_binary() -> str:
     """The distribution's server, or REDIS_SERVER_BIN."""

@@ -4,6 +4,10 @@ An entry carries the generation that was read before the books were. A change of
 its commit, so an entry that was filled from the old rows, however late, never matches again. Entry and generation come
 in one round trip. Without Redis every list is read from the database, and a change that could not set a new generation
 is seen when the entries expire.
+
+Strangers choose the queries, and the same Redis keeps sessions and CSRF tokens: so there is a fixed number of places,
+a query's digest says which one is its own, and what lies there of another query is overwritten. The cache cannot grow
+beyond PLACES x MAX_BODY_BYTES (8 MiB), whatever is asked, and needs no script or counter for it.
 """
 
 import contextlib
@@ -17,9 +21,13 @@ import structlog
 from bookstore_common.redis import RedisClient, RedisUnavailableError
 
 TTL_SECONDS = 60
+PLACES = 256
+# A page of 12 books has about 8 kB. A longer list than this is read anew each time.
+MAX_BODY_BYTES = 32 * 1024
 _GENERATION = "ecom:books:generation"
-# So many characters of an entry are its generation; the rest is the body.
+# So many characters of an entry are its generation, then so many its query's digest; the rest is the body.
 _LENGTH = 16
+_DIGEST_LENGTH = 32
 # Redis was emptied, or no book was ever changed.
 _FIRST = "0" * _LENGTH
 _log = structlog.get_logger(__name__)
@@ -33,18 +41,20 @@ class BookCache:
 
     async def body(self, kind: str, query: str, read: Callable[[], Awaitable[bytes]]) -> bytes:
         """The body for ``query`` (any text that tells queries of this ``kind`` apart), or ``read`` and keep it."""
-        key = f"ecom:books:{kind}:{hashlib.blake2b(query.encode(), digest_size=16).hexdigest()}"
+        digest = hashlib.blake2b(f"{kind}:{query}".encode(), digest_size=_DIGEST_LENGTH // 2).hexdigest()
+        key = f"ecom:books:list:{int(digest, 16) % PLACES}"
         try:
             async with self._redis.guarded() as redis:
                 stored, entry = cast("list[str | None]", await redis.mget(_GENERATION, key))
         except RedisUnavailableError:
             return await read()
-        generation = stored or _FIRST
-        if entry is not None and entry.startswith(generation):
-            return entry[_LENGTH:].encode()
+        mark = (stored or _FIRST) + digest
+        if entry is not None and entry.startswith(mark):
+            return entry[len(mark) :].encode()
         body = await read()
-        with contextlib.suppress(RedisUnavailableError):  # the answer is there all the same
-            await self._redis.set(key, generation + body.decode(), ttl_seconds=TTL_SECONDS)
+        if len(body) <= MAX_BODY_BYTES:
+            with contextlib.suppress(RedisUnavailableError):  # the answer is there all the same
+                await self._redis.set(key, mark + body.decode(), ttl_seconds=TTL_SECONDS)
         return body
 
     @contextlib.asynccontextmanager

@@ -89,4 +89,9 @@ async def book_filter(
             "Invalid input: min_price, max_price.",
             errors=[FieldError(field=name, location="query", message=message) for name in ("min_price", "max_price")],
         )
-    return BookFilter(sort, genre, min_price, max_price)
+    return BookFilter(sort, genre, _cents(min_price), _cents(max_price))
+
+
+def _cents(price: Decimal | None) -> Decimal | None:
+    """Two decimals, however it was written, so that one question has one name in the cache."""
+    return None if price is None else abs(price.quantize(Decimal("0.01")))

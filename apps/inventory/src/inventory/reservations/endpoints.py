@@ -43,7 +43,8 @@ Caller = Annotated[Principal, Depends(signed_in("service", clients=(CALLER,)))]
     "",
     operation_id="reserve",
     summary="Hold copies for an order",
-    description="All or nothing. A repeat of the same order and items answers 200 and holds nothing more. 409 is"
+    description="All or nothing. A repeat of the same order and items answers 200, holds nothing more and"
+    " renews the hold. 409 is"
     " `insufficient_stock` (member `books`: book_id, requested, available) or `reservation_mismatch` (the order has a"
     " reservation of other items).",
     status_code=HTTPStatus.CREATED,

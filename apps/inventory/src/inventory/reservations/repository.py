@@ -2,11 +2,11 @@
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ARRAY, Integer, Interval, Row, String, Uuid, bindparam, func, literal, select, text, update
+from sqlalchemy import ARRAY, Integer, Interval, Row, String, Uuid, bindparam, func, select, text, update
 from sqlalchemy.dialects import postgresql
 
 from bookstore_common.db import ReadSession, Session
@@ -15,17 +15,12 @@ from inventory.reservations.models import Reservation, Status
 _LINES = Reservation.__table__.c
 _LOCK_ORDER = text("SELECT pg_advisory_xact_lock(:key)")
 _OF_ORDER = (
-    # The clock's time, not the transaction's: it may have waited for a lock.
-    select(
-        _LINES.book_id,
-        _LINES.quantity,
-        _LINES.status,
-        _LINES.expires_at,
-        (_LINES.expires_at <= func.statement_timestamp()).label("overdue"),
-    )
+    select(_LINES.book_id, _LINES.quantity, _LINES.status, _LINES.expires_at)
     .where(_LINES.order_id == bindparam("order_id"))
     .order_by(_LINES.book_id)
 )
+# One moment for all lines; the clock's time, not the transaction's: it may have waited for a lock.
+_ENDS = func.statement_timestamp() + bindparam("period", type_=Interval)
 # Arrays instead of a list of rows: one statement to prepare, however many books.
 _NEW = (
     func.unnest(bindparam("ids", type_=ARRAY(Uuid)), bindparam("quantities", type_=ARRAY(Integer)))
@@ -39,25 +34,29 @@ _INSERT = postgresql.insert(Reservation.__table__).from_select(  # type: ignore[
         _NEW.c.book_id,
         _NEW.c.quantity,
         bindparam("status", type_=String),
-        # One moment for all lines.
-        func.statement_timestamp() + bindparam("period", type_=Interval),
+        _ENDS,
     ),
 )
 _HOLD = _INSERT.on_conflict_do_update(
     index_elements=["order_id", "book_id"],
     set_={"status": _INSERT.excluded.status, "expires_at": _INSERT.excluded.expires_at},
 ).returning(_LINES.expires_at)
+_RENEW = (
+    update(Reservation)
+    .where(_LINES.order_id == bindparam("of_order", type_=Uuid))
+    .values(expires_at=_ENDS)
+    .returning(_LINES.expires_at)
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The reservation of one order; ``overdue``: its time is over, whether or not anybody has noticed."""
+    """The reservation of one order. A hold whose time is over is one until the sweeper has noticed."""
 
     order_id: uuid.UUID
     items: Mapping[uuid.UUID, int]
     status: Status
     expires_at: datetime
-    overdue: bool
 
     def body(self) -> dict[str, Any]:
         """As it is sent."""
@@ -108,19 +107,12 @@ class ReservationRepository:
                 "period": period,
             },
         )
-        return Held(order_id, dict(sorted(items.items())), Status.HELD, rows.scalars().first(), overdue=False)
+        return Held(order_id, dict(sorted(items.items())), Status.HELD, rows.scalars().first())
 
-    async def renew(self, order_id: uuid.UUID, period: timedelta) -> Held:
+    async def renew(self, held: Held, period: timedelta) -> Held:
         """Let the order's lines expire ``period`` from now."""
-        await self._session.execute(
-            update(Reservation)
-            .where(_LINES.order_id == order_id)
-            .values(expires_at=func.statement_timestamp() + literal(period))
-        )
-        held = await self.get(order_id)
-        if held is None:
-            raise LookupError(f"order {order_id} has no line to renew; lock it and get it first")
-        return held
+        rows = await self._session.execute(_RENEW, {"of_order": held.order_id, "period": period})
+        return replace(held, expires_at=rows.scalars().first())
 
     async def set_status(self, order_id: uuid.UUID, status: Status) -> None:
         await self._session.execute(update(Reservation).where(_LINES.order_id == order_id).values(status=status))
@@ -131,7 +123,7 @@ def _held(order_id: uuid.UUID, rows: Any) -> Held | None:
         return None
     first: Row[Any] = rows[0]
     items = {row.book_id: row.quantity for row in rows}
-    return Held(order_id, items, Status(first.status), first.expires_at, first.overdue)
+    return Held(order_id, items, Status(first.status), first.expires_at)
 
 
 def _lock_key(order_id: uuid.UUID) -> int:

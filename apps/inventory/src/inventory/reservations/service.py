@@ -61,8 +61,9 @@ class ReservationService:
     async def hold(self, order_id: uuid.UUID, wanted: Mapping[uuid.UUID, int], actor: str) -> tuple[Held, bool]:
         """I-04: hold all of ``wanted`` (copies per book) or nothing; the flag says whether it was done now.
 
-        A repeat with the same items finds the hold that is there. It is made anew if it was given back or expired
-        meanwhile, and gets a new time if that is over but nobody has taken the stock back.
+        A repeat with the same items finds the hold that is there and gives it the whole period again: who repeats is
+        about to place the order, and must not lose the copies while doing so. What was given back or expired
+        meanwhile is held anew.
         Raises InsufficientStockError, ReservationMismatchError.
         """
         await self._reservations.lock_order(order_id)
@@ -73,8 +74,8 @@ class ReservationService:
                 f"The order {order_id} has a reservation of other items; use a new order id for another order."
             )
         if existing is not None and existing.status in {Status.HELD, Status.COMMITTED}:
-            if existing.status is Status.HELD and existing.overdue:
-                existing = await self._reservations.renew(order_id, self._period)
+            if existing.status is Status.HELD:
+                existing = await self._reservations.renew(existing, self._period)
             self._metrics.when_committed(self._session, Result.REPEATED)
             return existing, False
         await self._take(order_id, wanted, actor)

@@ -1,76 +1,17 @@
-import { zodResolver } from '@hookform/resolvers/zod';
 import { useQuery } from '@tanstack/react-query';
 import { Link, useNavigate, useParams } from '@tanstack/react-router';
-import { useState, type ReactElement, type ReactNode } from 'react';
-import { useForm, useWatch } from 'react-hook-form';
-import { Dialog } from '../../components/dialog';
-import { Cover } from '../../components/cover';
-import { Field, TextArea } from '../../components/field';
-import { ErrorNote, ErrorPanel, Loading, Panel } from '../../components/states';
+import type { ReactElement } from 'react';
+import { ErrorPanel, Loading, Panel } from '../../components/states';
 import { admin, body, type AdminSchemas } from '../../lib/api/client';
-import { hasCode, isMissing } from '../../lib/api/errors';
-import { tieToFields } from '../../lib/form-errors';
+import { isMissing } from '../../lib/api/errors';
+import { useDraft } from '../../lib/drafts';
 import { notify } from '../../lib/notices';
 import { queryClient } from '../../lib/query';
-import { bookSchema, EMPTY, FIELDS, toBody, toForm, type BookForm } from './book-schema';
+import { BookFields } from './book-form';
+import { EMPTY, toBody, toForm, type BookForm } from './book-schema';
 import { Frame, Warnings } from './frame';
 import { bookQuery, changed } from './queries';
 import { StockWord } from './stock-words';
-
-interface FormProps {
-  start: BookForm;
-  isNew: boolean;
-  save: (form: BookForm) => Promise<void>;
-  side?: ReactNode;
-}
-
-function BookFields({ start, isNew, save, side }: FormProps): ReactElement {
-  const [failure, setFailure] = useState<unknown>(null);
-  const form = useForm<BookForm>({ resolver: zodResolver(bookSchema), defaultValues: start, mode: 'onTouched' });
-  const { errors, isSubmitting } = form.formState;
-  const submit = form.handleSubmit(async (values) => {
-    setFailure(null);
-    try {
-      await save(values);
-    } catch (error) {
-      if (hasCode(error, 'isbn_exists')) form.setError('isbn', { type: 'server', message: 'Another book has this ISBN.' }, { shouldFocus: true });
-      else setFailure(tieToFields(error, FIELDS, form.setError));
-    }
-  });
-  const bind = (name: (typeof FIELDS)[number]) => ({ ...form.register(name), error: errors[name]?.message });
-  const [title, author] = useWatch({ control: form.control, name: ['title', 'author'] });
-  return (
-    <div className="split">
-      <form className="form" noValidate aria-label="Book" onSubmit={(event) => void submit(event)}>
-        <Field label="Title" maxLength={255} {...bind('title')} />
-        <Field label="Author" maxLength={255} {...bind('author')} />
-        <div className="fields">
-          <Field label="Price in US dollars" inputMode="decimal" {...bind('price')} />
-          <Field label="Year of publication" optional inputMode="numeric" {...bind('published_year')} />
-        </div>
-        <div className="fields">
-          <Field label="ISBN-13" optional inputMode="numeric" {...bind('isbn')} />
-          <Field label="Genre" optional maxLength={100} {...bind('genre')} />
-        </div>
-        <TextArea label="Description" optional maxLength={10_000} {...bind('description')} />
-        <Field label="Cover picture" optional hint="Address of a picture. Without one a cover is drawn." {...bind('cover_url')} />
-        {isNew ? <Field label="Copies on the shelf" inputMode="numeric" {...bind('initial_quantity')} /> : (
-          <label className="check"><input type="checkbox" {...form.register('active')} /> On sale</label>
-        )}
-        <ErrorNote error={failure} />
-        <div className="row">
-          <button type="submit" className="button" disabled={isSubmitting}>{isSubmitting ? 'Saving…' : isNew ? 'Add the book' : 'Save changes'}</button>
-          <Link className="button button-quiet" to="/admin/books">Back to the list</Link>
-        </div>
-      </form>
-      <aside className="summary preview">
-        <h2>Preview</h2>
-        <Cover title={title || 'Untitled'} author={author} />
-        {side}
-      </aside>
-    </div>
-  );
-}
 
 export function NewBookPage(): ReactElement {
   const navigate = useNavigate();
@@ -81,7 +22,7 @@ export function NewBookPage(): ReactElement {
     await changed();
     await navigate({ to: '/admin/books/$id', params: { id: made.id } });
   };
-  return <Frame title="Add a book"><BookFields start={EMPTY} isNew save={save} /></Frame>;
+  return <Frame title="Add a book"><BookFields draft="book" start={useDraft('book', EMPTY)} save={save} /></Frame>;
 }
 
 export function EditBookPage(): ReactElement {
@@ -100,42 +41,28 @@ export function EditBookPage(): ReactElement {
 }
 
 function EditBook({ book }: { book: AdminSchemas['BookWithWarnings'] }): ReactElement {
-  const [stale, setStale] = useState(false);
-  const save = async (form: BookForm) => {
-    try {
-      const saved = await body(
-        admin().PUT('/admin/books/{book_id}', {
-          params: { path: { book_id: book.id }, header: { 'If-Match': `"${String(book.version)}"` } },
-          body: { ...toBody(form), active: form.active },
-        }),
-      );
-      notify(`“${saved.title}” is saved.`);
-      await changed();
-    } catch (error) {
-      if (!hasCode(error, 'stale_version')) throw error;
-      setStale(true);
-    }
-  };
-  const reload = () => {
-    setStale(false);
-    void queryClient.resetQueries({ queryKey: ['admin', 'book', book.id] });
+  const draft = `book/${book.id}`;
+  // What comes back from the sign-in is of the version that it was typed over: somebody may have saved another one since.
+  const { version, ...start } = useDraft(draft, { ...toForm(book), version: book.version });
+  const save = async (form: BookForm, over: number) => {
+    const saved = await body(
+      admin().PUT('/admin/books/{book_id}', {
+        params: { path: { book_id: book.id }, header: { 'If-Match': `"${String(over)}"` } },
+        body: { ...toBody(form), active: form.active },
+      }),
+    );
+    notify(`“${saved.title}” is saved.`);
+    await changed();
   };
   return (
     <>
       <Warnings notes={book.warnings} />
       <BookFields
-        start={toForm(book)}
-        isNew={false}
-        save={save}
+        draft={draft} start={start} version={version} save={save}
+        latest={() => body(admin().GET('/admin/books/{book_id}', { params: { path: { book_id: book.id } } }))}
+        onReload={() => void queryClient.resetQueries({ queryKey: ['admin', 'book', book.id] })}
         side={<p className="hint"><StockWord status={book.stock_status} /> {book.available ?? '–'} available · version {book.version}</p>}
       />
-      <Dialog title="Changed meanwhile" role="alertdialog" open={stale} onClose={() => { setStale(false); }}>
-        <p>Someone else saved this book after you opened it. Your changes were not saved, so theirs are not lost.</p>
-        <div className="row row-end">
-          <button type="button" className="button button-quiet" onClick={() => { setStale(false); }}>Keep what I typed</button>
-          <button type="button" className="button" onClick={reload}>Load the latest version</button>
-        </div>
-      </Dialog>
     </>
   );
 }

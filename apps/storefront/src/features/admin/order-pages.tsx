@@ -70,7 +70,7 @@ export function AdminOrderPage(): ReactElement {
     return <Frame title="Order not found"><Panel title="There is no such order"><p><Link className="button" to="/admin/orders">All orders</Link></p></Panel></Frame>;
   }
   return (
-    <Frame title={`Order ${orderNumber(id)}`} {...(data ? { end: <StatusBadge status={data.status} /> } : {})}>
+    <Frame title={`Order ${orderNumber(id)}`} {...(data ? { end: <Standing order={data} /> } : {})}>
       {error && !data ? <ErrorPanel error={error} onRetry={() => void refetch()} /> : null}
       {!data && !error ? <Loading /> : null}
       {data ? <OrderDetail order={data} /> : null}
@@ -91,11 +91,26 @@ async function move(order: AdminOrder, status: OrderStatus): Promise<void> {
   await changed();
 }
 
+/** How the order stands, and where it can go from there. */
+function Standing({ order }: { order: AdminOrder }): ReactElement {
+  return (
+    <div className="standing">
+      <StatusBadge status={order.status} />
+      {NEXT[order.status].map(([status, words]) => (
+        <Confirm key={status} title={`${words}?`} action={words} className={status === 'CANCELLED' ? 'button button-quiet' : 'button'} onConfirm={() => move(order, status)}>
+          <p>{status === 'CANCELLED' ? 'The books go back to the shelf. This cannot be undone.' : 'The customer sees the new status at once.'}</p>
+        </Confirm>
+      ))}
+      {NEXT[order.status].length === 0 ? <span className="hint">This status is final.</span> : null}
+    </div>
+  );
+}
+
 function OrderDetail({ order }: { order: AdminOrder }): ReactElement {
   const { shipping } = order;
   return (
     <>
-      <p className="hint">Placed {dateTime(order.created_at)} by customer {order.user_id}. Number {order.id}</p>
+      <p className="hint">Placed {dateTime(order.created_at)}</p>
       {order.cancel_reason ? <p className="note">Cancelled: {reasonWords(order.cancel_reason)}</p> : null}
       <Table label="Items" heads={['Book', ['Copies', 'number'], ['Price', 'number'], ['Sum', 'number']]}>
         {order.items.map((item) => (
@@ -112,14 +127,10 @@ function OrderDetail({ order }: { order: AdminOrder }): ReactElement {
         <h2>Goes to</h2>
         <address>{[shipping.name, shipping.line1, shipping.line2, `${shipping.postal_code} ${shipping.city}`, shipping.country].filter(Boolean).map((line) => <span key={line}>{line}</span>)}</address>
       </section>
-      <div className="row">
-        {NEXT[order.status].map(([status, words]) => (
-          <Confirm key={status} title={`${words}?`} action={words} className={status === 'CANCELLED' ? 'button button-quiet' : 'button'} onConfirm={() => move(order, status)}>
-            <p>{status === 'CANCELLED' ? 'The books go back to the shelf. This cannot be undone.' : 'The customer sees the new status at once.'}</p>
-          </Confirm>
-        ))}
-        {NEXT[order.status].length === 0 ? <p className="hint">This status is final.</p> : null}
-      </div>
+      <dl className="facts ids">
+        <div><dt>Order</dt><dd>{order.id}</dd></div>
+        <div><dt>Customer</dt><dd><Link to="/admin/orders" search={{ user_id: order.user_id }}>{order.user_id}</Link></dd></div>
+      </dl>
     </>
   );
 }

@@ -54,7 +54,9 @@ export interface OrdersAsk {
   user_id?: string | undefined;
 }
 
-/** Days of the form become moments: from its start to its end, in UTC. */
+/** A day of the form as its first or last moment, where the administrator is: the times in the list are of there, too. */
+export const momentOf = (day: string, time: '00:00:00' | '23:59:59.999'): string => new Date(`${day}T${time}`).toISOString();
+
 export const ordersQuery = ({ page = 1, status, from, to, user_id: user }: OrdersAsk) =>
   queryOptions({
     queryKey: ['admin', 'orders', { page, status, from, to, user }],
@@ -64,8 +66,8 @@ export const ordersQuery = ({ page = 1, status, from, to, user_id: user }: Order
           query: {
             page, size: 20,
             ...(status && { status }),
-            ...(from && { from: `${from}T00:00:00Z` }),
-            ...(to && { to: `${to}T23:59:59.999Z` }),
+            ...(from && { from: momentOf(from, '00:00:00') }),
+            ...(to && { to: momentOf(to, '23:59:59.999') }),
             ...(user && { user_id: user }),
           },
         },

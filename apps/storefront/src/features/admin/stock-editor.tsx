@@ -3,6 +3,7 @@ import { useQuery } from '@tanstack/react-query';
 import { useState, type ReactElement } from 'react';
 import { useForm } from 'react-hook-form';
 import { z } from 'zod/mini';
+import { Button } from '../../components/button';
 import { Field } from '../../components/field';
 import { ErrorNote, Loading } from '../../components/states';
 import { admin } from '../../lib/api/client';
@@ -30,7 +31,7 @@ export function StockEditor({ row, onClose }: { row: StockRow; onClose: () => vo
         {row.quantity ?? 0} on the shelf, {row.reserved ?? 0} reserved, {row.available ?? 0} available
       </p>
       <div className="fields">
-        <SetForm key={`${String(row.quantity)}/${String(row.low_stock_threshold)}`} row={row} />
+        <SetForm row={row} />
         <AdjustForm row={row} />
       </div>
       <Movements id={row.book_id} />
@@ -39,11 +40,13 @@ export function StockEditor({ row, onClose }: { row: StockRow; onClose: () => vo
   );
 }
 
-function SetForm({ row }: { row: StockRow }): ReactElement {
+export function SetForm({ row }: { row: StockRow }): ReactElement {
   const [failure, setFailure] = useState<unknown>(null);
   const form = useForm<z.infer<typeof setSchema>>({
     resolver: zodResolver(setSchema),
-    defaultValues: { quantity: String(row.quantity ?? 0), low_stock_threshold: String(row.low_stock_threshold ?? 5) },
+    // The row is fetched anew now and then: what is typed stays, what is not follows.
+    values: { quantity: String(row.quantity ?? 0), low_stock_threshold: String(row.low_stock_threshold ?? 5) },
+    resetOptions: { keepDirtyValues: true },
   });
   const { errors, isSubmitting } = form.formState;
   const submit = form.handleSubmit(async (values) => {
@@ -53,6 +56,7 @@ function SetForm({ row }: { row: StockRow }): ReactElement {
         params: { path: { book_id: row.book_id } },
         body: { quantity: Number(values.quantity), low_stock_threshold: Number(values.low_stock_threshold) },
       });
+      form.reset(values);
       notify('Stock is set.');
       await changed();
     } catch (error) {
@@ -66,7 +70,7 @@ function SetForm({ row }: { row: StockRow }): ReactElement {
       <Field label="Copies on the shelf" inputMode="numeric" {...form.register('quantity')} error={errors.quantity?.message} />
       <Field label="Low-stock threshold" inputMode="numeric" {...form.register('low_stock_threshold')} error={errors.low_stock_threshold?.message} />
       <ErrorNote error={failure} />
-      <button type="submit" className="button" disabled={isSubmitting}>Set stock</button>
+      <Button type="submit" off={isSubmitting}>Set stock</Button>
     </form>
   );
 }
@@ -96,7 +100,7 @@ function AdjustForm({ row }: { row: StockRow }): ReactElement {
       <Field label="Add or remove copies" inputMode="text" placeholder="-2" {...form.register('delta')} error={errors.delta?.message} />
       <Field label="Reason" maxLength={255} {...form.register('reason')} error={errors.reason?.message} />
       <ErrorNote error={failure} />
-      <button type="submit" className="button" disabled={isSubmitting}>Adjust stock</button>
+      <Button type="submit" off={isSubmitting}>Adjust stock</Button>
     </form>
   );
 }
@@ -121,9 +125,9 @@ function Movements({ id }: { id: string }): ReactElement {
       </ul>
       {data && data.pages > 1 ? (
         <div className="row">
-          <button type="button" className="link-button" disabled={page <= 1} onClick={() => { setPage(page - 1); }}>Newer</button>
+          <Button className="link-button" off={page <= 1} onClick={() => { setPage(page - 1); }}>Newer</Button>
           <span className="hint">{page} of {data.pages}</span>
-          <button type="button" className="link-button" disabled={page >= data.pages} onClick={() => { setPage(page + 1); }}>Older</button>
+          <Button className="link-button" off={page >= data.pages} onClick={() => { setPage(page + 1); }}>Older</Button>
         </div>
       ) : null}
     </section>

@@ -1,15 +1,19 @@
 import { Link } from '@tanstack/react-router';
-import { useState, type ReactElement } from 'react';
+import { useEffect, useRef, useState, type ReactElement } from 'react';
+import { Button } from '../../components/button';
 import { Cover } from '../../components/cover';
 import { Confirm } from '../../components/dialog';
+import { useFocusHeir } from '../../components/focus';
 import { Quantity } from '../../components/quantity';
+import { Skipped } from '../../components/skipped';
 import { ErrorNote, ErrorPanel, Loading, Panel, useTitle } from '../../components/states';
 import { StockBadge } from '../../components/stock-badge';
+import { sentence } from '../../lib/api/errors';
 import { useSession } from '../../lib/auth/session';
 import { soldOut, useStock, type StockInfo } from '../../lib/books';
-import { skipped } from '../../lib/cart/merge';
+import { useCartChanging } from '../../lib/cart/changes';
 import { money, plural } from '../../lib/format';
-import { useStore } from '../../lib/store';
+import { notify } from '../../lib/notices';
 import { clearCart, setQuantity, useCartView, type Line } from './use-lines';
 
 /** Why a line cannot be ordered, if it cannot. An unknown stock is no reason: the order itself will tell. */
@@ -23,9 +27,11 @@ export function hindrance(line: Line, stock: StockInfo): string | null {
 export function CartPage(): ReactElement {
   useTitle('Cart');
   const { lines, total, error, retry } = useCartView();
+  const changing = useCartChanging();
   const stock = useStock((lines ?? []).map((line) => line.bookId));
   if (error) return <ErrorPanel error={error} level="h1" onRetry={retry} />;
-  if (!lines) return <Loading level="h1" label="Loading the cart" />;
+  // A guest's books are on their way into the customer's cart.
+  if (!lines || (lines.length === 0 && changing)) return <Loading level="h1" label="Loading the cart" />;
   if (lines.length === 0) {
     return (
       <>
@@ -61,6 +67,13 @@ export function CartPage(): ReactElement {
 function CartRow({ line, stock }: { line: Line; stock: StockInfo }): ReactElement {
   const [error, setError] = useState<unknown>(null);
   const [busy, setBusy] = useState(false);
+  const row = useRef<HTMLLIElement>(null);
+  const shown = useRef(true);
+  useEffect(() => {
+    shown.current = true;
+    return () => { shown.current = false; };
+  }, []);
+  useFocusHeir(row);
   const change = async (quantity: number) => {
     setBusy(true);
     setError(null);
@@ -68,13 +81,14 @@ function CartRow({ line, stock }: { line: Line; stock: StockInfo }): ReactElemen
       await setQuantity(line, quantity);
     } catch (caught) {
       setError(caught);
+      if (!shown.current) notify(`“${line.title}” was not changed in your cart. ${sentence(caught)}`, 'bad');
     } finally {
       setBusy(false);
     }
   };
   const reason = hindrance(line, stock);
   return (
-    <li className="line" data-testid="cart-line">
+    <li className="line" ref={row} data-testid="cart-line">
       <Link to="/books/$id" params={{ id: line.bookId }} className="line-cover" tabIndex={-1} aria-hidden="true">
         <Cover title={line.title} author={line.author ?? ''} />
       </Link>
@@ -86,16 +100,22 @@ function CartRow({ line, stock }: { line: Line; stock: StockInfo }): ReactElemen
         <ErrorNote error={error} />
       </div>
       <div className="line-end">
-        <Quantity label={`Copies of ${line.title}`} value={line.quantity} min={0} disabled={busy} onChange={(value) => void change(value)} />
-        <button type="button" className="link-button" disabled={busy} aria-label={`Remove ${line.title}`} onClick={() => void change(0)}>Remove</button>
+        <Quantity label={`Copies of ${line.title}`} value={line.quantity} min={0} busy={busy} onChange={(value) => void change(value)} />
+        <Button className="link-button" off={busy} aria-label={`Remove ${line.title}`} onClick={() => void change(0)}>Remove</Button>
         <p className="line-total" data-testid="line-total">{money(line.lineTotal)}</p>
       </div>
     </li>
   );
 }
 
-function Summary({ total, copies, blocked }: { total: string; copies: number; blocked: number }): ReactElement {
+/** A guest comes back here: what could not be moved into the customer's cart is told before anything is ordered (SPEC 6). */
+function ToCheckout(): ReactElement {
   const session = useSession();
+  if (session.status === 'guest') return <Link className="button button-large" to="/login" search={{ return: '/cart' }}>Sign in to check out</Link>;
+  return <Link className="button button-large" to="/checkout">Check out</Link>;
+}
+
+function Summary({ total, copies, blocked }: { total: string; copies: number; blocked: number }): ReactElement {
   return (
     <aside className="summary" aria-label="Summary">
       <h2>Summary</h2>
@@ -110,20 +130,9 @@ function Summary({ total, copies, blocked }: { total: string; copies: number; bl
           <p className="note note-bad" id="blocked">{plural(blocked, 'line')} cannot be delivered as it stands. Change what is marked to go on.</p>
         </>
       ) : (
-        <Link className="button button-large" to="/checkout">{session.status === 'guest' ? 'Sign in to check out' : 'Check out'}</Link>
+        <ToCheckout />
       )}
       <p className="hint">You pay on delivery.</p>
     </aside>
-  );
-}
-
-function Skipped(): ReactElement | null {
-  const left = useStore(skipped);
-  if (left.length === 0) return null;
-  return (
-    <div className="note note-bad" role="status">
-      <p>These books could not be moved into your cart:</p>
-      <ul>{left.map((one) => <li key={one.title}>{one.title}: {one.reason}</li>)}</ul>
-    </div>
   );
 }

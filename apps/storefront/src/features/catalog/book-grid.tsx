@@ -23,7 +23,7 @@ export function BookGrid({ books, busy = false }: { books: Book[]; busy?: boolea
               <h2 className="card-title"><Link to="/books/$id" params={{ id: book.id }}>{book.title}</Link></h2>
               <p className="card-author">{book.author}</p>
               <p className="card-line"><span className="price">{money(book.price)}</span><StockBadge info={info} /></p>
-              <AddToCart bookId={book.id} title={book.title} disabled={soldOut(info)} className="button button-card" />
+              <AddToCart bookId={book.id} title={book.title} soldOut={soldOut(info)} className="button button-card" />
             </article>
           </li>
         );

@@ -21,6 +21,8 @@ export function CataloguePage(): ReactElement {
   const { page = 1, sort, genre } = useSearch({ from: '/' });
   useTitle(genre ?? '');
   const { data, error, isPending, isPlaceholderData, refetch } = useQuery(booksQuery({ page, sort, genre }));
+  // That the choice of before had no books says nothing of this one.
+  const waiting = isPending || (isPlaceholderData && data.items.length === 0);
   const plain = page === 1 && genre === undefined;
   return (
     <>
@@ -28,11 +30,11 @@ export function CataloguePage(): ReactElement {
         <h1>{genre ?? 'Books with room to think'}</h1>
         {plain ? <p>Novels, ideas and old friends, chosen to be read with a pencil in hand.</p> : null}
       </section>
-      <Tools genre={genre} sort={sort} count={data?.total} />
-      {isPending ? <GridSkeleton /> : null}
+      <Tools genre={genre} sort={sort} count={isPlaceholderData ? undefined : data?.total} />
+      {waiting ? <GridSkeleton /> : null}
       {error && !data ? <ErrorPanel error={error} onRetry={() => void refetch()} /> : null}
       {data && data.items.length > 0 ? <BookGrid books={data.items} busy={isPlaceholderData} /> : null}
-      {data && data.items.length === 0 ? (
+      {data?.items.length === 0 && !waiting ? (
         <Panel title="No books here">
           <p>{data.total > 0 ? 'This page is beyond the last one.' : 'No book matches this choice.'}</p>
           <p><Link className="button" to="/" search={{}}>Show all books</Link></p>

@@ -29,6 +29,7 @@ export function ProductPage(): ReactElement {
 
 function Product({ book }: { book: Book }): ReactElement {
   const [quantity, setQuantity] = useState(1);
+  const [valid, setValid] = useState(true);
   const stock = useStock([book.id])(book.id);
   const none = soldOut(stock);
   return (
@@ -41,8 +42,8 @@ function Product({ book }: { book: Book }): ReactElement {
         <p className="product-price"><span className="price">{money(book.price)}</span> <StockBadge info={stock} exact /></p>
         {stock.state === 'unknown' ? <p className="hint">Stock cannot be checked just now. You can still put the book into your cart.</p> : null}
         <div className="buy">
-          <Quantity label="Copies" value={quantity} onChange={setQuantity} disabled={none} />
-          <AddToCart bookId={book.id} title={book.title} quantity={quantity} disabled={none} className="button button-large" />
+          <Quantity label="Copies" value={quantity} onChange={setQuantity} onValid={setValid} disabled={none} />
+          <AddToCart bookId={book.id} title={book.title} quantity={quantity} soldOut={none} blocked={!valid} className="button button-large" />
         </div>
         {stock.available !== undefined && quantity > stock.available && !none ? (
           <p className="note" role="status">Only {stock.available} of them can be delivered now.</p>

@@ -12,6 +12,8 @@ export function SearchPage(): ReactElement {
   const asked = q.trim().slice(0, 100);
   useTitle(asked === '' ? 'Search' : `Search: ${asked}`);
   const { data, error, isLoading, isPlaceholderData, refetch } = useQuery(searchQuery(asked, page));
+  // That the search of before found nothing says nothing of this one.
+  const waiting = isLoading || (isPlaceholderData && data.items.length === 0);
   if (asked === '') {
     return (
       <Panel title="What are you looking for?" level="h1" mark="?">
@@ -25,10 +27,10 @@ export function SearchPage(): ReactElement {
         <h1>Results for “{asked}”</h1>
         <p role="status" data-testid="result-count">{data && !isPlaceholderData ? plural(data.total, 'result') : ' '}</p>
       </section>
-      {isLoading ? <GridSkeleton /> : null}
+      {waiting ? <GridSkeleton /> : null}
       {error && !data ? <ErrorPanel error={error} onRetry={() => void refetch()} /> : null}
       {data && data.items.length > 0 ? <BookGrid books={data.items} busy={isPlaceholderData} /> : null}
-      {data && data.items.length === 0 ? (
+      {data?.items.length === 0 && !waiting ? (
         <Panel title="Nothing found" mark="∅">
           <p>Try fewer or other words: part of a title, the author’s last name, or the ISBN without hyphens.</p>
           <p><Link className="button" to="/">Browse the catalogue</Link></p>

@@ -3,17 +3,23 @@ import { useQuery } from '@tanstack/react-query';
 import { Link, useNavigate } from '@tanstack/react-router';
 import { useRef, useState, type ReactElement } from 'react';
 import { useForm } from 'react-hook-form';
+import { Button } from '../../components/button';
 import { Field } from '../../components/field';
+import { Skipped } from '../../components/skipped';
 import { ErrorNote, ErrorPanel, Loading, Panel, useTitle } from '../../components/states';
-import { body, ecom, type Cart, type Order } from '../../lib/api/client';
-import { ApiError, hasCode, NetworkError } from '../../lib/api/errors';
+import type { Cart } from '../../lib/api/client';
+import { hasCode, NetworkError } from '../../lib/api/errors';
 import { cartQuery } from '../../lib/cart/cart';
 import { useCartChanging } from '../../lib/cart/changes';
+import { useDraft, useKeptOnLeaving } from '../../lib/drafts';
 import { tieToFields } from '../../lib/form-errors';
 import { money } from '../../lib/format';
 import { queryClient } from '../../lib/query';
-import { closeAttempt, keyFor } from './attempt';
+import { closeAttempt } from './attempt';
+import { place } from './place';
 import { FIELDS, shippingSchema, type Shipping } from './schema';
+
+const NOWHERE: Shipping = { name: '', line1: '', line2: '', city: '', postal_code: '', country: '' };
 
 export function CheckoutPage(): ReactElement {
   useTitle('Checkout');
@@ -23,7 +29,7 @@ export function CheckoutPage(): ReactElement {
   if (done) return <Loading level="h1" label="Your order is placed" />;
   if (changing) return <Loading level="h1" label="Loading the checkout" />;
   if (!data) return error ? <ErrorPanel error={error} level="h1" onRetry={() => void refetch()} /> : <Loading level="h1" label="Loading the checkout" />;
-  if (data.count === 0) return <NothingToOrder />;
+  if (data.count === 0) return <><Skipped /><NothingToOrder /></>;
   return <Checkout cart={data} onDone={() => { setDone(true); }} />;
 }
 
@@ -41,31 +47,18 @@ function NothingToOrder(): ReactElement {
   );
 }
 
-async function place(cart: Cart, address: Shipping): Promise<Order> {
-  const order = { shipping: { ...address, line2: address.line2 || null }, expected_total: cart.total };
-  const lines = cart.items.map((item) => [item.book_id, item.quantity]);
-  const key = await keyFor({ order, lines });
-  try {
-    const placed = await body(ecom().POST('/ecom/checkout', { params: { header: { 'Idempotency-Key': key } }, body: order }));
-    closeAttempt();
-    return placed;
-  } catch (error) {
-    // Only a clear refusal ends the attempt: what got no answer may have been ordered.
-    if (error instanceof ApiError && error.status < 500 && error.status !== 429 && error.status !== 401) closeAttempt();
-    throw error;
-  }
-}
-
 function Checkout({ cart, onDone }: { cart: Cart; onDone: () => void }): ReactElement {
   const navigate = useNavigate();
   const [failure, setFailure] = useState<unknown>(null);
   const [seen, setSeen] = useState(cart.total);
   const running = useRef(false);
+  const button = useRef<HTMLButtonElement>(null);
   const form = useForm<Shipping>({
     resolver: zodResolver(shippingSchema),
-    defaultValues: { name: '', line1: '', line2: '', city: '', postal_code: '', country: '' },
+    defaultValues: useDraft('checkout', NOWHERE),
     mode: 'onTouched',
   });
+  useKeptOnLeaving('checkout', form.getValues);
   const { errors, isSubmitting } = form.formState;
   const send = async (address: Shipping) => {
     // State comes a moment after a double click.
@@ -97,25 +90,26 @@ function Checkout({ cart, onDone }: { cart: Cart; onDone: () => void }): ReactEl
   return (
     <>
       <h1>Checkout</h1>
-      <div className="split">
-        <form className="form" noValidate onSubmit={(event) => void form.handleSubmit(send)(event)} aria-label="Delivery address">
-          <fieldset>
-            <legend>Where shall the books go?</legend>
-            <Field label="Full name" autoComplete="name" maxLength={100} {...bind('name')} />
-            <Field label="Street and number" autoComplete="address-line1" maxLength={255} {...bind('line1')} />
-            <Field label="Flat, floor, company" optional autoComplete="address-line2" maxLength={255} {...bind('line2')} />
-            <div className="fields">
-              <Field label="Postal code" autoComplete="postal-code" maxLength={20} {...bind('postal_code')} />
-              <Field label="City" autoComplete="address-level2" maxLength={100} {...bind('city')} />
-            </div>
-            <Field label="Country" autoComplete="country-name" maxLength={60} {...bind('country')} />
-          </fieldset>
-          <Failure error={failure} cart={cart} onAccept={() => { setSeen(cart.total); setFailure(null); }} />
-          <button type="submit" className="button button-large" disabled={isSubmitting}>{isSubmitting ? 'Placing your order…' : `Place order · ${money(cart.total)}`}</button>
-          <p className="hint">You pay on delivery. Nothing is charged now.</p>
-        </form>
+      <Skipped />
+      <form className="checkout" noValidate onSubmit={(event) => void form.handleSubmit(send)(event)} aria-label="Delivery address">
+        <fieldset>
+          <legend>Where shall the books go?</legend>
+          <Field label="Full name" autoComplete="name" maxLength={100} {...bind('name')} />
+          <Field label="Street and number" autoComplete="address-line1" maxLength={255} {...bind('line1')} />
+          <Field label="Flat, floor, company" optional autoComplete="address-line2" maxLength={255} {...bind('line2')} />
+          <div className="fields">
+            <Field label="Postal code" autoComplete="postal-code" maxLength={20} {...bind('postal_code')} />
+            <Field label="City" autoComplete="address-level2" maxLength={100} {...bind('city')} />
+          </div>
+          <Field label="Country" autoComplete="country-name" maxLength={60} {...bind('country')} />
+        </fieldset>
         <OrderSummary cart={cart} missing={missing} before={seen} />
-      </div>
+        <div className="checkout-send">
+          <Failure error={failure} cart={cart} onAccept={() => { setSeen(cart.total); setFailure(null); button.current?.focus(); }} />
+          <Button type="submit" ref={button} className="button button-large" off={isSubmitting}>{isSubmitting ? 'Placing your order…' : `Place order · ${money(cart.total)}`}</Button>
+          <p className="hint">You pay on delivery. Nothing is charged now.</p>
+        </div>
+      </form>
     </>
   );
 }

@@ -32,25 +32,26 @@ function WithOrder({ id, draw }: { id: string; draw: (order: Order) => ReactElem
 
 export function ConfirmationPage(): ReactElement {
   const { id } = useParams({ from: '/order-confirmation/$id' });
-  useTitle('Thank you');
+  return <WithOrder id={id} draw={(order) => <Receipt order={order} />} />;
+}
+
+function Receipt({ order }: { order: Order }): ReactElement {
+  const cancelled = order.status === 'CANCELLED';
+  useTitle(cancelled ? 'Order cancelled' : 'Thank you');
   return (
-    <WithOrder
-      id={id}
-      draw={(order) => (
-        <article className="receipt">
-          <span className="stamp" aria-hidden="true">✓</span>
-          <h1>Thank you, your order is placed</h1>
-          <p>
-            Order <strong data-testid="order-number">{orderNumber(order.id)}</strong> of {dateTime(order.created_at)}. You pay {money(order.total)} on delivery.
-          </p>
-          <Items order={order} />
-          <p className="row">
-            <Link className="button" to="/orders/$id" params={{ id: order.id }}>See the order</Link>
-            <Link className="button button-quiet" to="/">Go on browsing</Link>
-          </p>
-        </article>
-      )}
-    />
+    <article className="receipt">
+      <span className="stamp" data-bad={cancelled} aria-hidden="true">{cancelled ? '×' : '✓'}</span>
+      <h1>{cancelled ? 'This order was cancelled' : 'Thank you, your order is placed'}</h1>
+      <p>
+        Order <strong data-testid="order-number">{orderNumber(order.id)}</strong> of {dateTime(order.created_at)}.{' '}
+        {cancelled ? `Cancelled: ${reasonWords(order.cancel_reason ?? 'by the shop')}. You pay nothing.` : `You pay ${money(order.total)} on delivery.`}
+      </p>
+      <Items order={order} />
+      <p className="row">
+        <Link className="button" to="/orders/$id" params={{ id: order.id }}>See the order</Link>
+        <Link className="button button-quiet" to="/">Go on browsing</Link>
+      </p>
+    </article>
   );
 }
 
@@ -147,7 +148,7 @@ function OrderDetail({ order }: { order: Order }): ReactElement {
     <article>
       <p className="kicker"><Link to="/orders">Your orders</Link></p>
       <div className="title-row"><h1>Order {orderNumber(order.id)}</h1> <StatusBadge status={order.status} /></div>
-      <p className="hint">Placed {dateTime(order.created_at)}. Number {order.id}</p>
+      <p className="hint">Placed {dateTime(order.created_at)}</p>
       {order.status === 'CANCELLED' && order.cancel_reason ? <p className="note">Cancelled: {reasonWords(order.cancel_reason)}</p> : null}
       <Items order={order} />
       <section className="address" aria-label="Delivery address">
@@ -161,6 +162,7 @@ function OrderDetail({ order }: { order: Order }): ReactElement {
           <p>The books go back to the shelf. This cannot be undone.</p>
         </Confirm>
       ) : null}
+      <p className="hint ids">Full number {order.id}</p>
     </article>
   );
 }

@@ -1,8 +1,8 @@
 import { beforeEach, expect, test, vi } from 'vitest';
 import { ApiError, NetworkError } from './errors';
 
-const auth = vi.hoisted(() => ({ token: undefined as string | undefined, renew: () => Promise.resolve(false) }));
-vi.mock('../auth/session', () => ({ accessToken: () => auth.token, ready: () => Promise.resolve(), renew: () => auth.renew() }));
+const auth = vi.hoisted(() => ({ token: undefined as string | undefined, ends: false, renew: () => Promise.resolve(false) }));
+vi.mock('../auth/session', () => ({ accessToken: () => auth.token, tokenEnds: () => auth.ends, ready: () => Promise.resolve(), renew: () => auth.renew() }));
 
 const { forgetCsrf, send } = await import('./client');
 
@@ -21,14 +21,18 @@ function answers(...queue: Answer[]): void {
 }
 const problem = (status: number, code: string): Answer => [status, { status, code, title: code, detail: '', errors: [] }];
 const get = (path: string) => send(new Request(`https://api.test${path}`));
-const post = (path: string) => send(new Request(`https://api.test${path}`, { method: 'POST', body: '{"a":1}' }));
+const change = (method: string, path: string, headers: Record<string, string> = {}) => send(new Request(`https://api.test${path}`, { method, headers, body: '{"a":1}' }));
+const post = (path: string, headers?: Record<string, string>) => change('POST', path, headers);
+const lost = new TypeError('Failed to fetch');
 const seen = () => asked.map((one) => `${one.method} ${new URL(one.url).pathname}`);
 
 beforeEach(() => {
   asked = [];
   auth.token = 'token-1';
+  auth.ends = false;
   auth.renew = () => {
     auth.token = 'token-2';
+    auth.ends = false;
     return Promise.resolve(true);
   };
   forgetCsrf();
@@ -74,10 +78,56 @@ test('a failed CSRF fetch is not remembered', async () => {
   expect(asked).toHaveLength(3);
 });
 
-test.each<[string, Answer]>([['a 401', problem(401, 'unauthenticated')], ['a failure without a status', new TypeError('Failed to fetch')]])('%s: one renewal, one more try', async (_, first) => {
+test.each<[string, Answer]>([['a 401', problem(401, 'unauthenticated')], ['a failure without a status', lost]])('%s: one renewal, one more try', async (_, first) => {
   answers(first, [200, { items: [] }]);
   await get('/ecom/cart');
   expect(asked.map((one) => one.headers.get('Authorization'))).toEqual(['Bearer token-1', 'Bearer token-2']);
+});
+
+test('a token that ends is renewed before anything is sent', async () => {
+  auth.ends = true;
+  answers([200, { token: 'csrf-1' }], [200, {}]);
+  await post('/ecom/cart/items');
+  expect(asked.map((one) => one.headers.get('Authorization'))).toEqual(['Bearer token-2', 'Bearer token-2']);
+});
+
+test('a token that ends and cannot be renewed is not sent', async () => {
+  auth.ends = true;
+  auth.renew = () => Promise.resolve(false);
+  answers();
+  await expect(post('/ecom/cart/items')).rejects.toMatchObject({ name: 'NetworkError', unsure: false });
+});
+
+test.each([['POST', '/ecom/cart/items', {}], ['POST', '/admin/stock/1/adjust', {}], ['PATCH', '/admin/orders/1/status', {}], ['PUT', '/admin/books/1', { 'If-Match': '"1"' }]] as const)(
+  'a lost answer to %s %s: it may have been done, so it is not sent again', async (method, path, headers) => {
+    answers([200, { token: 'csrf-1' }], lost);
+    await expect(change(method, path, headers)).rejects.toMatchObject({ name: 'NetworkError', unsure: true });
+    expect(asked).toHaveLength(2);
+  },
+);
+
+test.each([['POST', '/ecom/checkout', { 'Idempotency-Key': 'k' }], ['PUT', '/ecom/cart/items/1', {}], ['DELETE', '/ecom/cart/items/1', {}]] as const)(
+  'a lost answer to %s %s: the same is asked for once more', async (method, path, headers) => {
+    answers([200, { token: 'csrf-1' }], lost, [200, {}]);
+    await change(method, path, headers);
+    expect(seen().slice(1)).toEqual([`${method} ${path}`, `${method} ${path}`]);
+    expect(asked[2]!.headers.get('Idempotency-Key')).toBe('Idempotency-Key' in headers ? 'k' : null);
+  },
+);
+
+test('a change that the service refused with a 401 was not made, so it is sent again', async () => {
+  answers([200, { token: 'csrf-1' }], problem(401, 'unauthenticated'), [200, {}]);
+  await post('/admin/stock/1/adjust');
+  expect(asked[2]!.headers.get('Authorization')).toBe('Bearer token-2');
+});
+
+test('a session that has ended is told even where the refusal cannot be read', async () => {
+  auth.renew = () => {
+    auth.token = undefined;
+    return Promise.resolve(false);
+  };
+  answers(lost);
+  await expect(get('/ecom/orders')).rejects.toMatchObject({ status: 401, code: 'unauthenticated' });
 });
 
 test('without a session a 401 is told and nothing is renewed', async () => {
@@ -95,7 +145,7 @@ test('a refused renewal tells the 401', async () => {
 
 test('offline is told at once, without a renewal', async () => {
   vi.spyOn(navigator, 'onLine', 'get').mockReturnValue(false);
-  answers(new TypeError('Failed to fetch'));
+  answers(lost);
   await expect(get('/ecom/cart')).rejects.toBeInstanceOf(NetworkError);
 });
 

@@ -1,7 +1,7 @@
 import createClient from 'openapi-fetch';
-import { accessToken, ready, renew } from '../auth/session';
+import { accessToken, ready, renew, tokenEnds } from '../auth/session';
 import { config } from '../config';
-import { NetworkError, toApiError, type ApiError } from './errors';
+import { ApiError, NetworkError, toApiError } from './errors';
 import type { paths as Admin, components as AdminParts } from './generated/admin';
 import type { paths as Ecom, components as EcomParts } from './generated/ecom';
 import type { paths as Inventory, components as InventoryParts } from './generated/inventory';
@@ -45,29 +45,42 @@ async function attempt(request: Request): Promise<Response> {
   return fetch(request);
 }
 
+/** Whether sending it twice is like sending it once. A version in If-Match is spent by the first time. */
+function repeatable({ method, headers }: Request): boolean {
+  return SAFE.includes(method) || headers.has('Idempotency-Key') || (['PUT', 'DELETE'].includes(method) && !headers.has('If-Match'));
+}
+
+const ended = (): ApiError => new ApiError({ status: 401, code: 'unauthenticated', title: 'Unauthorized', detail: '', errors: [] });
+
 /**
- * Send with the access token. A refused token, which the gateway's answers show only as a failure without a status,
- * is renewed once and the request sent once more (SPEC 4.1).
+ * Send with an access token that is still good. A refused one is renewed once and the request sent once more (SPEC 4.1). The
+ * gateway's refusals are seen only as a failure without a status, which may as well be a lost answer to a change that was made:
+ * after one, only what can be repeated is.
  */
 async function once(request: Request): Promise<Response> {
+  if (tokenEnds() && !(await renew()) && accessToken() !== undefined) throw new NetworkError('no new token');
   const spare = request.clone();
+  const offline = !navigator.onLine;
+  const known = accessToken() !== undefined;
   let refused: Response | undefined;
   try {
     refused = await attempt(request);
     if (refused.status !== 401) return refused;
   } catch (error) {
     if (request.signal.aborted) throw error;
-    if (!navigator.onLine) throw new NetworkError('offline');
+    if (offline || (repeatable(spare) && !navigator.onLine)) throw new NetworkError('offline');
   }
-  const renewed = accessToken() !== undefined && (await renew());
+  const renewed = known && (await renew());
+  if (refused === undefined && !repeatable(spare)) throw new NetworkError('no answer', true);
   if (!renewed) {
-    if (refused === undefined) throw new NetworkError('no answer');
-    return refused;
+    if (refused !== undefined) return refused;
+    if (known && accessToken() === undefined && SAFE.includes(spare.method)) throw ended();
+    throw new NetworkError('no answer');
   }
   try {
     return await attempt(spare);
   } catch {
-    throw new NetworkError('no answer');
+    throw new NetworkError('no answer', !repeatable(spare));
   }
 }
 
@@ -85,7 +98,7 @@ export async function send(request: Request): Promise<Response> {
   request.headers.set('X-CSRF-Token', await csrfToken());
   const answer = await once(request);
   if (answer.status !== 403) return passed(answer);
-  const refusal: ApiError = await toApiError(answer);
+  const refusal = await toApiError(answer);
   if (refusal.code !== 'csrf_invalid') throw refusal;
   forgetCsrf();
   spare.headers.set('X-CSRF-Token', await csrfToken());

@@ -31,6 +31,13 @@ export class ApiError extends Error {
 /** No answer at all. */
 export class NetworkError extends Error {
   override name = 'NetworkError';
+  constructor(
+    message: string,
+    /** The request may have been carried out, and must not be sent again by itself. */
+    readonly unsure = false,
+  ) {
+    super(message);
+  }
 }
 
 /** Read an answer that is no success; a body that is no problem becomes one. */
@@ -83,6 +90,7 @@ const BY_CODE: Record<string, [string, string, boolean?]> = {
 /** The one place that turns errors into words. */
 export function describe(error: unknown): Message {
   if (error instanceof NetworkError) {
+    if (error.unsure) return { title: 'No answer came', detail: 'It may have been done all the same: look before you try again.', again: false };
     return navigator.onLine
       ? { title: 'The shop cannot be reached', detail: 'Please check your connection and try again.', again: true }
       : { title: 'You are offline', detail: 'This will work again once you are connected.', again: true };

@@ -6,10 +6,13 @@ import { createStore, useStore } from '../store';
 /** What the page knows of its visitor. Tokens are not part of it: they stay inside this module. */
 export type Session =
   | { status: 'unknown' }
-  | { status: 'guest'; expired: boolean }
+  /** `ended`: whose session came to its end while this page was open, if one did. */
+  | { status: 'guest'; ended?: string | undefined }
   | { status: 'signed-in'; sub: string; name: string; admin: boolean };
 
 const RENEW_BEFORE_SECONDS = 60;
+/** A token that ends sooner is renewed before it is sent: the gateway's refusal could not be told from a lost answer. */
+const LEEWAY_SECONDS = 10;
 const SILENT_TIMEOUT_SECONDS = 8;
 
 export const session = createStore<Session>({ status: 'unknown' });
@@ -20,7 +23,9 @@ let user: User | null = null;
 let renewal: Promise<boolean> | undefined;
 let timer: ReturnType<typeof setTimeout> | undefined;
 let started: Promise<void> | undefined;
-const entered: (() => Promise<void>)[] = [];
+const entered: (() => Promise<void> | void)[] = [];
+const left: ((elsewhere: boolean) => void)[] = [];
+const tabs = new BroadcastChannel('bookstore_session');
 
 /** Loaded when needed: the first page is drawn without it. */
 function userManager(): Promise<UserManager> {
@@ -47,11 +52,11 @@ function userManager(): Promise<UserManager> {
   return manager;
 }
 
-function adopt(next: User | null, expired = false): void {
+function adopt(next: User | null, ended?: string): void {
   user = next;
   clearTimeout(timer);
   if (next === null) {
-    session.set({ status: 'guest', expired });
+    session.set({ status: 'guest', ended });
     return;
   }
   const { sub, preferred_username: name, roles } = next.profile as { sub: string; preferred_username?: string; roles?: unknown };
@@ -61,11 +66,21 @@ function adopt(next: User | null, expired = false): void {
 }
 
 /** `task` runs after every sign-in, before the visitor is taken to where they wanted to be. */
-export const onEntered = (task: () => Promise<void>): void => void entered.push(task);
+export const onEntered = (task: () => Promise<void> | void): void => void entered.push(task);
+
+/** `task` runs when the visitor signs out, here or in another tab (`elsewhere`). */
+export const onLeft = (task: (elsewhere: boolean) => void): void => void left.push(task);
+
+tabs.addEventListener('message', ({ data: sub }: MessageEvent<unknown>) => {
+  if (user === null || user.profile.sub !== sub) return;
+  adopt(null);
+  void userManager().then((oidc) => oidc.removeUser());
+  for (const task of left) task(true);
+});
 
 async function enter(next: User): Promise<void> {
   adopt(next);
-  await Promise.allSettled(entered.map((task) => task()));
+  await Promise.allSettled(entered.map(async (task) => task()));
 }
 
 /** Restore the session by the single-sign-on cookie; once per page load. Never fails: the visitor is a guest then. */
@@ -99,28 +114,43 @@ export function ready(): Promise<Session> {
 }
 
 export const accessToken = (): string | undefined => user?.access_token;
+export const tokenEnds = (): boolean => user !== null && (user.expires_in ?? 0) < LEEWAY_SECONDS;
 
-/** Get new tokens; whoever asks meanwhile waits for the same ones. False: the session is over. */
+/** Get new tokens; whoever asks meanwhile waits for the same ones. False: the session is over, or Keycloak was not reached. */
 export function renew(): Promise<boolean> {
   renewal ??= tryRenew().finally(() => { renewal = undefined; });
   return renewal;
 }
 
 async function tryRenew(): Promise<boolean> {
+  const sub = user?.profile.sub;
   const oidc = await userManager();
+  let next: User | null;
   try {
-    adopt(await oidc.signinSilent());
+    next = await oidc.signinSilent();
   } catch (error) {
     if (!isRefusal(error)) return false;
-    try {
-      // The refresh token is spent, for instance by another tab: the cookie may still be good.
-      await oidc.removeUser();
-      adopt(await silently(), true);
-    } catch {
-      adopt(null, true);
-    }
+    next = await byCookie(oidc, sub);
   }
-  return user !== null;
+  if (user === null) {
+    // Signed out meanwhile: nobody waits for these tokens.
+    await oidc.removeUser();
+    return false;
+  }
+  adopt(next, sub);
+  return next !== null;
+}
+
+/**
+ * The refresh token is spent, for instance by another tab; the cookie may still be good. It may also be somebody else's by now,
+ * who must not take over this page: the library compares only while it has a user.
+ */
+async function byCookie(oidc: UserManager, sub: string | undefined): Promise<User | null> {
+  await oidc.removeUser();
+  const found = await silently().catch(() => null);
+  if (found?.profile.sub === sub) return found;
+  await oidc.removeUser();
+  return null;
 }
 
 /** Keycloak said no, as opposed to: it could not be reached. */
@@ -133,6 +163,8 @@ export async function signIn(path: string, register = false): Promise<void> {
   const oidc = await userManager();
   await oidc.signinRedirect({
     state: { path: safeReturnPath(path) },
+    // Back must lead to where the visitor was, not to a page that goes forward again.
+    redirectMethod: 'replace',
     ...(register ? { prompt: 'create' } : {}),
   });
 }
@@ -142,10 +174,12 @@ export function finishSignIn(url: string): Promise<string> {
   window.history.replaceState(null, '', '/callback');
   const finished = (async () => {
     const oidc = await userManager();
-    const found = await oidc.signinCallback(url);
-    if (!found) throw new Error('no sign-in was under way');
-    await enter(found);
-    return safeReturnPath((found.state as { path?: unknown } | undefined)?.path);
+    const found = await oidc.signinCallback(url).catch(() => undefined);
+    // Back and Forward come to addresses of sign-ins that were finished before: their session may still stand.
+    const entering = found ?? (await silently());
+    if (!entering) throw new Error('no sign-in was under way');
+    await enter(entering);
+    return safeReturnPath((found?.state as { path?: unknown } | undefined)?.path);
   })();
   // Nobody shall start a silent sign-in beside this one.
   started = finished.then(
@@ -158,10 +192,12 @@ export function finishSignIn(url: string): Promise<string> {
 /** Forget the tokens, then end the session at Keycloak. The id token goes in a body: an address would be logged. */
 export async function signOut(): Promise<void> {
   const hint = user?.id_token;
-  const oidc = await userManager();
-  await oidc.removeUser();
+  const sub = user?.profile.sub;
   user = null;
   clearTimeout(timer);
+  await (await userManager()).removeUser();
+  for (const task of left) task(false);
+  tabs.postMessage(sub);
   const form = document.createElement('form');
   form.method = 'post';
   form.action = `${config().issuer}/protocol/openid-connect/logout`;

@@ -20,7 +20,7 @@ export function useCartCount(): number | undefined {
   const guest = useGuestCart();
   const { data } = useQuery({ ...cartQuery, enabled: session.status === 'signed-in' });
   if (session.status === 'signed-in') return data?.count;
-  return guestCount(guest);
+  return session.status === 'guest' ? guestCount(guest) : undefined;
 }
 
 const fullCart = (): ApiError => new ApiError({ status: 409, code: 'cart_full', title: 'Conflict', detail: '', errors: [] });

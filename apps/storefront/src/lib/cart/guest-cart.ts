@@ -7,6 +7,8 @@ export interface GuestCart {
 }
 
 export const GUEST_CART_KEY = 'bookstore_guest_cart';
+/** The cart as it was posted for a merge that is not answered yet. */
+export const MERGE_KEY = 'bookstore_guest_merge';
 export const MOST_COPIES = 99;
 export const MOST_LINES = 50;
 const UUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
@@ -34,27 +36,34 @@ export function parseGuestCart(text: string | null): GuestCart {
   return { merge_id: merge, items: [...lines].map(([book_id, quantity]) => ({ book_id, quantity })) };
 }
 
-function read(): string | null {
+// Storage may be forbidden: the cart then lives as long as the page.
+const memory = new Map<string, string>();
+
+function read(key: string): string | null {
   try {
-    return localStorage.getItem(GUEST_CART_KEY);
+    return localStorage.getItem(key);
   } catch {
-    // Storage may be forbidden: the cart then lives as long as the page.
-    return null;
+    return memory.get(key) ?? null;
   }
 }
 
-const store = createStore<GuestCart>(parseGuestCart(read()));
+function write(key: string, cart: GuestCart | null): void {
+  try {
+    if (cart === null) localStorage.removeItem(key);
+    else localStorage.setItem(key, JSON.stringify(cart));
+  } catch {
+    if (cart === null) memory.delete(key);
+    else memory.set(key, JSON.stringify(cart));
+  }
+}
+
+const store = createStore<GuestCart>(parseGuestCart(read(GUEST_CART_KEY)));
 window.addEventListener('storage', (event) => {
-  if (event.key === GUEST_CART_KEY || event.key === null) store.set(parseGuestCart(read()));
+  if (event.key === GUEST_CART_KEY || event.key === null) store.set(parseGuestCart(read(GUEST_CART_KEY)));
 });
 
 function save(cart: GuestCart): void {
-  try {
-    if (cart.items.length === 0) localStorage.removeItem(GUEST_CART_KEY);
-    else localStorage.setItem(GUEST_CART_KEY, JSON.stringify(cart));
-  } catch {
-    // As in read().
-  }
+  write(GUEST_CART_KEY, cart.items.length === 0 ? null : cart);
   store.set(cart);
 }
 
@@ -84,5 +93,29 @@ export function setGuestQuantity(bookId: string, quantity: number): void {
 }
 
 export const clearGuestCart = (): void => { save(empty()); };
-/** A new key for the merge: the old one stands for other items. */
-export const renewMergeId = (): void => { save({ ...store.get(), merge_id: crypto.randomUUID() }); };
+
+/**
+ * What to post now, if anything: a merge that was posted before and is not answered yet, exactly as it was, for it may have been
+ * made; else the cart as it stands.
+ */
+export function beginMerge(): GuestCart | null {
+  const cart = parseGuestCart(read(GUEST_CART_KEY));
+  const before = parseGuestCart(read(MERGE_KEY));
+  if (cart.items.length === 0) {
+    write(MERGE_KEY, null);
+    return null;
+  }
+  if (before.items.length > 0) return before;
+  write(MERGE_KEY, cart);
+  return cart;
+}
+
+/** What was posted is in the customer's cart; what the guest added since then stays, under a new key. */
+export function endMerge(posted: GuestCart): void {
+  // Another tab may have ended it.
+  if (parseGuestCart(read(MERGE_KEY)).merge_id !== posted.merge_id) return;
+  write(MERGE_KEY, null);
+  const moved = new Map(posted.items.map((item) => [item.book_id, item.quantity]));
+  const items = parseGuestCart(read(GUEST_CART_KEY)).items.map((item) => ({ ...item, quantity: item.quantity - (moved.get(item.book_id) ?? 0) }));
+  save({ merge_id: crypto.randomUUID(), items: items.filter((item) => item.quantity > 0) });
+}

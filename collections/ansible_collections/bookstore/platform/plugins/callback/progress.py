@@ -13,6 +13,7 @@ description:
   - One line for each task that changed something, failed, or took a second or more; C(-v) shows all.
   - A task that runs longer than O(heartbeat) seconds is reported again and again, with what the image factory builds.
   - Ends with the durations of the phases and the usual recap, and writes the phases as JSON.
+    Below that it shows the list C(closing_lines), if the playbook has set it with M(ansible.builtin.set_stats).
 options:
   progress_file:
     description: File in which the image factory tells what it builds.
@@ -35,8 +36,10 @@ import functools
 import json
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
 from ansible import constants
 from ansible.plugins.callback import CallbackBase
@@ -45,62 +48,64 @@ from ansible.utils.color import colorize, hostcolor
 from ansible_collections.bookstore.platform.plugins.plugin_utils import progress
 
 NOISE_SECONDS = 1.0
+Method = TypeVar("Method", bound=Callable[..., None])
 BOOTSTRAP = "bootstrap"
+TEARDOWN = "teardown"
 
 
-def guarded(method):
+def guarded(method: Method) -> Method:
     """Turn an error of this plugin into a warning: Ansible would end the playbook, and output is not worth that."""
 
     @functools.wraps(method)
-    def call(self, *args, **kwargs):
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         try:
             return method(self, *args, **kwargs)
         except Exception as error:
             self._display.warning(f"the output plugin failed in {method.__name__}: {type(error).__name__}: {error}")
             return None
 
-    return call
+    return call  # type: ignore[return-value]
 
 
-class CallbackModule(CallbackBase):
+class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no types
     """See DOCUMENTATION. Everything is printed through Ansible's display, whose lock also guards forks."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "stdout"
     CALLBACK_NAME = "bookstore.platform.progress"
 
-    def __init__(self, display=None, options=None):
+    def __init__(self, display: Any = None, options: Any = None) -> None:
         super().__init__(display=display, options=options)
         self._phases = progress.Phases()
         self._started = time.time()
         self._playbook = BOOTSTRAP
         self._play = ""
-        self._shown_phase = None
+        self._shown_phase: str | None = None
         self._number = 0
         # Task that runs: (title, phase, start), or None. A tuple is replaced as a whole, so no lock is needed.
-        self._task = None
+        self._task: tuple[str, str, float] | None = None
         self._changed = False
         self._failed = False
         self._reported = False
         self._stop = threading.Event()
-        self._thread = None
+        self._thread: threading.Thread | None = None
 
     # Tasks begin and end ------------------------------------------------------------------------------------------
 
     @guarded
-    def v2_playbook_on_start(self, playbook):
+    def v2_playbook_on_start(self, playbook: Any) -> None:
         self._playbook = Path(playbook._file_name).stem
         self._started = time.time()
         self._thread = threading.Thread(target=self._beat, name="progress-heartbeat", daemon=True)
         self._thread.start()
 
     @guarded
-    def v2_playbook_on_play_start(self, play):
+    def v2_playbook_on_play_start(self, play: Any) -> None:
         self._close_task()
         self._play = play.get_name().strip() or "play"
 
     @guarded
-    def v2_playbook_on_task_start(self, task, is_conditional):
+    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         self._close_task()
         role = task._role.get_name() if task._role else ""
         self._number += 1
@@ -108,14 +113,14 @@ class CallbackModule(CallbackBase):
         self._task = (progress.title_of(role, task.get_name().strip()), role or self._play, time.monotonic())
 
     @guarded
-    def v2_playbook_on_handler_task_start(self, task):
+    def v2_playbook_on_handler_task_start(self, task: Any) -> None:
         self.v2_playbook_on_task_start(task, False)
 
     @guarded
-    def v2_playbook_on_cleanup_task_start(self, task):
+    def v2_playbook_on_cleanup_task_start(self, task: Any) -> None:
         self.v2_playbook_on_task_start(task, False)
 
-    def _close_task(self):
+    def _close_task(self) -> None:
         """Count the task that ended. Its line was printed with its result."""
         task, self._task = self._task, None
         if task is not None:
@@ -124,7 +129,7 @@ class CallbackModule(CallbackBase):
     # Results ------------------------------------------------------------------------------------------------------
 
     @guarded
-    def v2_runner_on_ok(self, result):
+    def v2_runner_on_ok(self, result: Any) -> None:
         self._handle_warnings(result.result)
         changed = result.is_changed()
         self._changed = self._changed or changed
@@ -133,11 +138,11 @@ class CallbackModule(CallbackBase):
             self._extra(result)
 
     @guarded
-    def v2_runner_on_skipped(self, result):
+    def v2_runner_on_skipped(self, result: Any) -> None:
         self._finish(result, "skipped", False, constants.COLOR_SKIP)
 
     @guarded
-    def v2_runner_on_failed(self, result, ignore_errors=False):
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         self._handle_warnings(result.result)
         # As Ansible's own counts do.
         self._changed = self._changed or bool(ignore_errors and result.is_changed())
@@ -147,39 +152,39 @@ class CallbackModule(CallbackBase):
             self._failure(result)
 
     @guarded
-    def v2_runner_on_unreachable(self, result):
+    def v2_runner_on_unreachable(self, result: Any) -> None:
         self._finish(result, "UNREACHABLE", True, constants.COLOR_UNREACHABLE)
         self._failure(result)
 
     @guarded
-    def v2_runner_item_on_ok(self, result):
+    def v2_runner_item_on_ok(self, result: Any) -> None:
         self._extra(result)
         if self._display.verbosity:
             self._show(f"        item {self._item(result)}: {'changed' if result.is_changed() else 'ok'}")
 
     @guarded
-    def v2_runner_item_on_failed(self, result):
+    def v2_runner_item_on_failed(self, result: Any) -> None:
         self._show(f"        item {self._item(result)} failed:", constants.COLOR_ERROR)
         self._failure(result)
 
     @guarded
-    def v2_runner_item_on_skipped(self, result):
+    def v2_runner_item_on_skipped(self, result: Any) -> None:
         if self._display.verbosity:
             self._show(f"        item {self._item(result)}: skipped", constants.COLOR_SKIP)
 
     @guarded
-    def v2_runner_retry(self, result):
+    def v2_runner_retry(self, result: Any) -> None:
         if self._display.verbosity:
             left = result.result.get("retries", 0) - result.result.get("attempts", 0)
             self._show(f"        tried again, {left} tries left")
 
     @guarded
-    def v2_on_file_diff(self, result):
+    def v2_on_file_diff(self, result: Any) -> None:
         diff = result.result.get("diff")
         if diff and "censored" not in result.result:
             self._show(self._get_diff(diff if isinstance(diff, list) else [diff]))
 
-    def _finish(self, result, status, always, color):
+    def _finish(self, result: Any, status: str, always: bool, color: str | None) -> None:
         """Print the line of a task, unless it is noise."""
         if self._task is None:
             return
@@ -200,7 +205,7 @@ class CallbackModule(CallbackBase):
                 )
             )
 
-    def _extra(self, result):
+    def _extra(self, result: Any) -> None:
         """Print what a task wants to tell: debug messages, and the key report_lines of a module."""
         content = result.result
         if "censored" in content:
@@ -213,29 +218,29 @@ class CallbackModule(CallbackBase):
             self._show("\n".join(f"      {line}" for line in text.splitlines()))
         self._report_lines(content)
 
-    def _report_lines(self, content):
+    def _report_lines(self, content: dict[str, Any]) -> None:
         lines = content.get("report_lines")
         if isinstance(lines, list) and not self._reported:
             self._reported = True
             self._show("\n".join(f"      {line}" for line in lines))
 
-    def _failure(self, result):
+    def _failure(self, result: Any) -> None:
         self._report_lines(result.result)
         where = (result.task.get_path() or "") if result.task else ""
         self._show("\n".join(progress.failure(result.result, where)), constants.COLOR_ERROR)
 
     @staticmethod
-    def _item(result):
+    def _item(result: Any) -> str:
         return "(censored)" if "censored" in result.result else result.result.get("_ansible_item_label", "")
 
-    def _show(self, text, color=None):
+    def _show(self, text: str, color: str | None = None) -> None:
         self._display.display(text, color=color)
 
     # Signs of life ------------------------------------------------------------------------------------------------
 
-    def _beat(self):
+    def _beat(self) -> None:
         """Runs in a thread of its own until the playbook ends; prints only through the display."""
-        told = (None, 0)
+        told: tuple[Any, int] = (None, 0)
         while not self._stop.wait(0.5):
             task = self._task
             interval = self.get_option("heartbeat")
@@ -249,18 +254,18 @@ class CallbackModule(CallbackBase):
             with contextlib.suppress(ValueError):  # the output was closed under us, at exit
                 self._show("\n".join(progress.heartbeat(task[0], elapsed, self._progress())))
 
-    def _progress(self):
+    def _progress(self) -> str:
         file = self.get_option("progress_file")
         return progress.progress_text(progress.read_progress(file, self._started), time.time()) if file else ""
 
     # The end ------------------------------------------------------------------------------------------------------
 
     @guarded
-    def v2_playbook_on_no_hosts_matched(self):
+    def v2_playbook_on_no_hosts_matched(self) -> None:
         self._show("skipped: no hosts matched", constants.COLOR_SKIP)
 
     @guarded
-    def v2_playbook_on_stats(self, stats):
+    def v2_playbook_on_stats(self, stats: Any) -> None:
         self._close_task()
         self._stop.set()
         if self._thread is not None:
@@ -271,8 +276,15 @@ class CallbackModule(CallbackBase):
         self._display.banner("PLAY RECAP")
         for host in sorted(stats.processed):
             self._recap(host, stats.summarize(host))
+        self._close(stats)
 
-    def _recap(self, host, summary):
+    def _close(self, stats: Any) -> None:
+        """Print what the playbook set as the statistic closing_lines, the last thing that the operator sees."""
+        lines = stats.custom.get("_run", {}).get("closing_lines")
+        if isinstance(lines, list) and not any(stats.summarize(host)["failures"] for host in stats.processed):
+            self._show("\n" + "\n".join(str(line) for line in lines))
+
+    def _recap(self, host: str, summary: dict[str, int]) -> None:
         """The standard recap line, which scripts and tests read."""
         cells = [
             ("ok", summary["ok"], constants.COLOR_OK), ("changed", summary["changed"], constants.COLOR_CHANGED),
@@ -283,9 +295,10 @@ class CallbackModule(CallbackBase):
         ]  # fmt: skip
         self._show(f"{hostcolor(host, summary)} : {' '.join(colorize(*cell) for cell in cells)}")
 
-    def _write_report(self, stats):
+    def _write_report(self, stats: Any) -> None:
         folder = self.get_option("report_dir")
-        if not folder:
+        # What a teardown removed is not made again by its own report.
+        if not folder or (self._playbook == TEARDOWN and not Path(folder).is_dir()):
             return
         summaries = [stats.summarize(host) for host in stats.processed]
         name = "bringup.json" if self._playbook == BOOTSTRAP else f"run-{self._playbook}.json"

@@ -10,6 +10,7 @@ import os
 import subprocess
 from pathlib import Path
 
+from .host_preflight import find_program
 from .waiter import wait_for
 
 CAP_SYS_RESOURCE = 24
@@ -29,6 +30,11 @@ def answers() -> bool:
     except (OSError, subprocess.TimeoutExpired):
         return False
     return done.returncode == 0
+
+
+def installed(data: Path = Path("/var/lib/docker")) -> bool:
+    """Tell whether this host has a client, or an engine's data: then there may be containers, whether it answers or not."""
+    return find_program("docker") is not None or data.exists()
 
 
 def capability_missing(status: str) -> bool:
@@ -67,6 +73,12 @@ def daemon_command(bounded_runtime: str | None) -> list[str]:
 
 def start(bounded_runtime: str | None, log: Path) -> None:
     """Start the engine and wait until it answers; EngineError with the log's last lines otherwise."""
+    if os.geteuid() != 0 or find_program("dockerd") is None:
+        cause = "this host has no dockerd" if os.geteuid() == 0 else "only root can start it"
+        raise EngineError(
+            f"BK-114: no Docker engine answers, and {cause}; start the engine that docker is configured for, then run again"
+        )
+    bounded_runtime = bounded_runtime if bounded_runtime and Path(bounded_runtime).is_file() else None
     remove_stale_pid_files([Path("/var/run/docker.pid"), Path("/run/docker/containerd/containerd.pid")])
     log.parent.mkdir(parents=True, exist_ok=True)
     if Path("/run/systemd/system").is_dir():

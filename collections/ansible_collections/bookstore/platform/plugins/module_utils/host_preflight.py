@@ -7,11 +7,13 @@ import json
 import os
 import shutil
 import socket
-import subprocess
 import tarfile
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
+
+from .docker import containers, docker, inspect
 
 HOSTS_FILE = Path("/etc/hosts")
 
@@ -59,11 +61,13 @@ def broken_archives(folder: str) -> list[str]:
     return faults
 
 
-def missing_packages(packages: Iterable[dict[str, object]], engine: bool, which: Callable[[str], str | None]) -> list[str]:
-    """Return the distribution packages whose program is not there and is needed."""
-    wanted = []
+def missing_packages(
+    packages: Iterable[dict[str, object]], engine: bool, which: Callable[[str], str | None], root: bool
+) -> list[str]:
+    """Return the distribution packages whose program is not there and is needed; ``deferred`` ones do not wait for ``root``."""
+    wanted: list[str] = []
     for entry in packages:
-        if engine and not entry["when_engine_answers"]:
+        if (engine and not entry["when_engine_answers"]) or (root and entry.get("deferred")):
             continue
         if which(str(entry["program"])) is None and entry["package"] not in wanted:
             wanted.append(str(entry["package"]))
@@ -195,22 +199,36 @@ def overlapping_network(cidr: str, networks: Iterable[dict[str, object]], own: s
 
 def engine_networks() -> list[dict[str, object]]:
     """Return the engine's networks as it describes them."""
-    names = subprocess.run(["docker", "network", "ls", "--format", "{{.Name}}"], capture_output=True, text=True, check=True)
-    text = subprocess.run(["docker", "network", "inspect", *names.stdout.split()], capture_output=True, text=True, check=True)
-    found: list[dict[str, object]] = json.loads(text.stdout)
+    found: list[dict[str, object]] = json.loads(docker("network", "inspect", *docker("network", "ls", "--format", "{{.Name}}").split()))
     return found
 
 
-def published_ports(cluster: str) -> set[int]:
-    """Return the host ports of the cluster's own containers, running or not."""
-    listed = subprocess.run(
-        ["docker", "ps", "--all", "--quiet", "--filter", f"name=^{cluster}-"], capture_output=True, text=True, check=True
-    ).stdout.split()
-    if not listed:
-        return set()
-    text = subprocess.run(["docker", "inspect", *listed], capture_output=True, text=True, check=True).stdout
+def own_nodes(cluster: str) -> list[dict[str, Any]]:
+    """Return the descriptions of the cluster's node containers, running or not; kind's label tells them, not their names."""
+    return list(containers(f"io.x-k8s.kind.cluster={cluster}").values())
+
+
+def own_registry(cluster: str) -> list[dict[str, Any]]:
+    """Return the description of the nodes' registry, if there is one."""
+    name = f"{cluster}-registry"
+    return inspect([name]) if name in docker("container", "ls", "--all", "--format", "{{.Names}}").split() else []
+
+
+def held_ports(own: Iterable[dict[str, Any]]) -> set[int]:
+    """Return the host ports that running ones of these containers hold; those of a stopped one may be somebody else's by now."""
     ports = set()
-    for container in json.loads(text):
-        for bindings in (container["HostConfig"]["PortBindings"] or {}).values():
+    for container in own:
+        for bindings in (container["HostConfig"]["PortBindings"] or {}).values() if container["State"]["Running"] else ():
             ports |= {int(binding["HostPort"]) for binding in bindings or [] if binding["HostPort"].isdigit()}
     return ports
+
+
+def port_faults(
+    ports: Iterable[int], held: Callable[[], set[int]], owner_of: Callable[[int], str | None] = port_owner
+) -> list[str]:
+    """Return a fault for each port that is in use, but not by our own containers."""
+    ours = held()
+    busy = {port: owner for port in ports if port not in ours and (owner := owner_of(port)) is not None}
+    # Just after its own start the engine is starting them.
+    ours = held() if busy else ours
+    return [port_fault(port, owner) for port, owner in busy.items() if port not in ours]

@@ -2,6 +2,8 @@
 
 A cluster counts as created only when its control-plane container carries a marker file that is
 written after `kind create` ended well; what an interrupted creation left behind is removed.
+A worker counts as joined only when a Node of its name exists: its Node is deleted before its new container is made, and
+comes back with the new kubelet. A container without one is what an interrupted replacement left; it is replaced again.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ from .docker import DockerError, containers, docker, ensure_network
 from .waiter import wait_for
 
 MARKER = "/kind/bookstore-cluster"
+# Where the images of this cluster come from: for as long as the cluster lives, whatever `auto` would say later.
+SOURCE = "/kind/bookstore-image-source"
+CERTS = "/etc/containerd/certs.d"
 LABEL = "io.x-k8s.kind.cluster"
 ROLE_LABEL = "io.x-k8s.kind.role"
 # The token that kind itself configures; it is made valid for a few minutes when a worker joins.
@@ -38,17 +43,21 @@ class Outcome:
     removed: bool = False
     started: list[str] = field(default_factory=list)
     joined: list[str] = field(default_factory=list)
+    configured: list[str] = field(default_factory=list)
     settings_differ: bool = False
 
     @property
     def changed(self) -> bool:
         """Whether anything was done."""
-        return self.created or self.removed or bool(self.started) or bool(self.joined)
+        return self.created or self.removed or bool(self.started or self.joined or self.configured)
 
 
 @dataclass
 class Cluster:
-    """One kind cluster. ``config`` is kind's configuration as text, ``workers`` how many it must have."""
+    """One kind cluster. ``config`` is kind's configuration as text, ``workers`` how many it must have.
+
+    ``registry_hosts`` is containerd's hosts.toml for images of ``registry``; our own node image has it built in, kind's has not.
+    """
 
     name: str
     kind: str
@@ -58,6 +67,9 @@ class Cluster:
     subnet: str
     kubeconfig: Path
     log: Path
+    source: str = "packages"
+    registry: str = ""
+    registry_hosts: str = ""
 
     def ensure(self, rebuild: bool, timeout: float, check: bool = False) -> Outcome:
         """Create, start or complete the cluster; a healthy one is left alone."""
@@ -73,20 +85,50 @@ class Cluster:
             outcome.created = True
             if not check:
                 self.create(timeout)
+                outcome.configured = self.configure(self.node_containers())
             return outcome
         outcome.settings_differ = marker != self.fingerprint()
-        outcome.started = [name for name, node in sorted(nodes.items()) if not node["State"]["Running"]]
-        outcome.joined = sorted(set(self.worker_names()) - set(nodes))
+        stopped = [name for name, node in sorted(nodes.items()) if not node["State"]["Running"]]
+        if check:
+            lost = self.lost_workers(nodes, None if self.control_plane() in stopped else self.node_names())
+        else:
+            failures = self._start(stopped)
+            self.write_kubeconfig()
+            self.wait_for_api(timeout)
+            lost = self.lost_workers(nodes, self.node_names())
+            for name in sorted(set(failures) - set(lost)):
+                raise failures[name]
+        outcome.started = [name for name in stopped if name not in lost]
+        outcome.joined = lost
         if check:
             return outcome
-        for name in outcome.started:
-            docker("container", "start", name)
-        self.write_kubeconfig()
-        self.wait_for_api(timeout)
-        self.wait_for_kubelets(nodes, timeout)
-        for name in outcome.joined:
-            self.join_worker(name, nodes, timeout)
+        alive = {name: node for name, node in nodes.items() if name not in lost}
+        self.wait_for_kubelets(alive, timeout)
+        for name in lost:
+            self.join_worker(name, alive, timeout)
+        outcome.configured = self.configure(self.node_containers())
         return outcome
+
+    def _start(self, names: list[str]) -> dict[str, DockerError]:
+        """Start stopped nodes; return what went wrong with workers, which matters only for those that had joined."""
+        failures = {}
+        for name in names:
+            try:
+                docker("container", "start", name)
+            except DockerError as error:
+                if name == self.control_plane():
+                    raise
+                failures[name] = error
+        return failures
+
+    def node_names(self) -> set[str]:
+        """Return the names of the cluster's Node objects."""
+        return set(self.kubectl("get", "nodes", "--output=jsonpath={.items[*].metadata.name}").split())
+
+    def lost_workers(self, nodes: Iterable[str], joined: set[str] | None) -> list[str]:
+        """Return the workers without a container, or without a Node (``joined``, None where that cannot be asked)."""
+        there = set(nodes) if joined is None else set(nodes) & joined
+        return sorted(set(self.worker_names()) - there)
 
     def fingerprint(self) -> str:
         """Return the hash of the settings that only a new cluster can take over."""
@@ -102,16 +144,26 @@ class Cluster:
 
     def marker(self, nodes: dict[str, dict[str, Any]]) -> str | None:
         """Return the fingerprint that the finished creation left, or None."""
-        if self.control_plane() not in nodes:
-            return None
-        try:
-            # `docker cp` reads stopped containers, too.
-            return subprocess.run(
-                ["sh", "-c", 'docker cp "$0:$1" - | tar -xO', self.control_plane(), MARKER],
-                capture_output=True, text=True, check=True,
-            ).stdout.strip() or None
-        except subprocess.CalledProcessError:
-            return None
+        return read_file(self.control_plane(), MARKER) if self.control_plane() in nodes else None
+
+    def node_containers(self) -> list[str]:
+        """Return the names of all node containers."""
+        return [self.control_plane(), *self.worker_names()]
+
+    def configure(self, nodes: Iterable[str]) -> list[str]:
+        """Tell containerd in each node where images of the registry are, and return the nodes to which that was new.
+
+        containerd reads the file at each pull, so nothing is restarted.
+        """
+        if not self.registry:
+            return []
+        path = f"{CERTS}/{self.registry}/hosts.toml"
+        read = 'if [ -f "$0" ]; then cat "$0"; fi'
+        wrong = [name for name in nodes if docker("exec", name, "sh", "-c", read, path) != self.registry_hosts]
+        for name in wrong:
+            docker("exec", "--interactive", name, "sh", "-c", 'mkdir -p "${0%/*}" && cat >"$0.new" && mv "$0.new" "$0"', path,
+                   stdin=self.registry_hosts)
+        return wrong
 
     def create(self, timeout: float) -> None:
         """Create the cluster; a failure is undone by kind itself and reported with its last lines."""
@@ -120,10 +172,11 @@ class Cluster:
         command = [self.kind, "create", "cluster", "--name", self.name, "--image", self.image, "--config", "-",
                    "--kubeconfig", str(self.kubeconfig), "--wait", "0s"]
         self._kind(command, timeout, self.config)
-        # Static PVs need no provisioner; a default class without one would leave claims waiting.
+        # Static PVs need no provisioner, which kind's own node image brings; a default class without one would leave claims waiting.
         self.kubectl("delete", "storageclass", "standard", "--ignore-not-found")
+        self.kubectl("delete", "namespace", "local-path-storage", "--ignore-not-found", "--wait=false")
         self.kubectl("apply", "-f", "-", stdin=json.dumps(self._created_config_map()))
-        docker("exec", self.control_plane(), "sh", "-c", f"echo {self.fingerprint()} > {MARKER}")
+        docker("exec", self.control_plane(), "sh", "-c", f"echo {self.source} > {SOURCE} && echo {self.fingerprint()} > {MARKER}")
 
     def _created_config_map(self) -> dict[str, Any]:
         return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "bookstore-cluster", "namespace": "kube-system"},
@@ -195,7 +248,7 @@ class Cluster:
             )
 
     def join_worker(self, name: str, nodes: dict[str, dict[str, Any]], timeout: float) -> None:
-        """Replace a worker whose container is gone by a new one made like its sibling."""
+        """Replace a worker that is lost by a new one made like its sibling, one of ``nodes``."""
         siblings = [node for node in nodes.values() if node["Config"]["Labels"].get(ROLE_LABEL) == "worker"]
         if not siblings:
             raise ClusterError(f"BK-241: cluster {self.name} has lost all workers; run bootstrap.yml -e rebuild=true, which keeps the data")
@@ -211,7 +264,8 @@ class Cluster:
         self._wait_for_systemd(name, timeout)
         docker("exec", "--interactive", name, "sh", "-c", "umask 077; cat > /kind/kubeadm.conf",
                stdin=join_config(config, sibling, name, old_address, address))
-        docker("exec", self.control_plane(), "kubeadm", "--kubeconfig=/etc/kubernetes/admin.conf", "token", "delete", JOIN_TOKEN)
+        # The token's own Secret: kubeadm refuses to delete a token that has expired already.
+        self.kubectl("delete", "secret", "--namespace=kube-system", f"bootstrap-token-{JOIN_TOKEN[:6]}", "--ignore-not-found")
         docker("exec", self.control_plane(), "kubeadm", "--kubeconfig=/etc/kubernetes/admin.conf",
                "token", "create", JOIN_TOKEN, "--ttl", "15m")
         docker("exec", name, "kubeadm", "join", "--config", "/kind/kubeadm.conf", "--skip-phases=preflight", "--v=1", timeout=timeout)
@@ -229,6 +283,27 @@ class Cluster:
 
         if not wait_for(started, bool, timeout=timeout).done:
             raise ClusterError(f"BK-242: node {name} did not start within {timeout:.0f} s; see `docker logs {name}`")
+
+
+def read_file(container: str, path: str) -> str | None:
+    """Return a file of a container, running or not; None when it is not there or empty."""
+    try:
+        return subprocess.run(
+            ["sh", "-c", 'docker cp "$0:$1" - | tar -xO', container, path], capture_output=True, text=True, check=True
+        ).stdout.strip() or None
+    except subprocess.CalledProcessError:
+        return None
+
+
+def recorded_source(name: str) -> str | None:
+    """Return the image source that a finished cluster was made with, None when there is no such cluster.
+
+    Clusters of before this was recorded could only be made from packages.
+    """
+    control_plane = f"{name}-control-plane"
+    if control_plane not in containers(f"{LABEL}={name}") or read_file(control_plane, MARKER) is None:
+        return None
+    return read_file(control_plane, SOURCE) or "packages"
 
 
 def stale_pods(pods: list[dict[str, Any]], started: dict[str, str]) -> list[str]:

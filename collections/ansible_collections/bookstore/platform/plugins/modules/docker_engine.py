@@ -19,6 +19,10 @@ options:
       - Runtime that removes what the host cannot grant from containers. It is used only when this host
         lacks the capability SYS_RESOURCE and this module starts the daemon itself.
     type: path
+  optional:
+    description: Do nothing on a host that has neither a Docker client nor an engine's data.
+    type: bool
+    default: false
   log:
     description: Log file of a daemon that is started by hand.
     type: path
@@ -37,6 +41,10 @@ bounded:
   description: Whether the host lacks the capability SYS_RESOURCE.
   type: bool
   returned: success
+answers:
+  description: Whether an engine answers now.
+  type: bool
+  returned: success
 """
 
 from pathlib import Path
@@ -49,17 +57,23 @@ from ansible_collections.bookstore.platform.plugins.module_utils import docker_e
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={"bounded_runtime": {"type": "path"}, "log": {"type": "path", "required": True}},
+        argument_spec={
+            "bounded_runtime": {"type": "path"},
+            "optional": {"type": "bool", "default": False},
+            "log": {"type": "path", "required": True},
+        },
         supports_check_mode=True,
     )
     bounded = docker_engine.capability_missing(Path("/proc/self/status").read_text(encoding="ascii"))
-    changed = not docker_engine.answers()
+    answers = docker_engine.answers()
+    changed = not answers and (docker_engine.installed() or not module.params["optional"])
     if changed and not module.check_mode:
         try:
             docker_engine.start(module.params["bounded_runtime"] if bounded else None, Path(module.params["log"]))
         except (docker_engine.EngineError, OSError) as error:
             module.fail_json(msg=str(error))
-    module.exit_json(changed=changed, bounded=bounded)
+        answers = True
+    module.exit_json(changed=changed, bounded=bounded, answers=answers)
 
 
 if __name__ == "__main__":

@@ -70,6 +70,10 @@ options:
     description: Least free disk space, in GiB.
     type: int
     default: 0
+  minimum_disk_existing_gib:
+    description: The same where the cluster exists already.
+    type: int
+    default: 0
   disk_paths:
     description: Folders whose file systems are checked.
     type: list
@@ -107,8 +111,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bookstore.platform.plugins.module_utils import docker_engine
+from ansible_collections.bookstore.platform.plugins.module_utils import debian_packages, docker_engine
 from ansible_collections.bookstore.platform.plugins.module_utils import host_preflight as preflight
+from ansible_collections.bookstore.platform.plugins.module_utils.docker import DockerError
 
 SYSCTL_FILE = Path("/etc/sysctl.d/90-bookstore-platform.conf")
 # Set by roles while they run, not by the operator.
@@ -126,11 +131,12 @@ def check_input(module: AnsibleModule) -> dict[str, Any]:
 def check_programs(module: AnsibleModule) -> dict[str, Any]:
     """Missing packages; a fault when this user may not install them."""
     engine = docker_engine.answers()
-    missing = preflight.missing_packages(module.params["packages"], engine, preflight.find_program)
+    missing = preflight.missing_packages(module.params["packages"], engine, preflight.find_program, os.geteuid() == 0)
     faults = []
     if os.geteuid() != 0 and (missing or not engine):
         if missing:
-            faults.append(f"BK-101: missing packages: {', '.join(missing)}; run as root, or: sudo apt-get install {' '.join(missing)}")
+            names = sorted({debian_packages.available(name) for name in missing})
+            faults.append(f"BK-101: missing packages: {', '.join(names)}; run as root, or: sudo apt-get install {' '.join(names)}")
         else:
             faults.append("BK-101: no Docker engine answers this user; start it, and add the user to the group docker")
     status = Path("/proc/self/status").read_text(encoding="ascii")
@@ -152,14 +158,13 @@ def check_sysctls(module: AnsibleModule) -> dict[str, Any]:
 def check_host(module: AnsibleModule) -> dict[str, Any]:
     """Ports, names, memory, disk and networks."""
     p = module.params
-    own = preflight.published_ports(p["cluster_name"])
-    faults = []
-    for port in p["ports"]:
-        owner = None if port in own else preflight.port_owner(port)
-        if owner is not None:
-            faults.append(preflight.port_fault(port, owner))
-    faults += preflight.memory_fault(Path("/proc/meminfo").read_text(encoding="ascii"), p["minimum_memory_mib"], bool(own))
-    faults += preflight.disk_faults(p["disk_paths"], p["minimum_disk_gib"])
+    name, exists = p["cluster_name"], bool(preflight.own_nodes(p["cluster_name"]))
+    faults = preflight.port_faults(
+        p["ports"], lambda: preflight.held_ports([*preflight.own_nodes(name), *preflight.own_registry(name)])
+    )
+    faults += preflight.memory_fault(Path("/proc/meminfo").read_text(encoding="ascii"), p["minimum_memory_mib"], exists)
+    # What exists has taken its share of the disk, too, and a full disk must not keep it from being repaired.
+    faults += preflight.disk_faults(p["disk_paths"], p["minimum_disk_existing_gib"] if exists else p["minimum_disk_gib"])
     if p["node_cidr"]:
         faults += preflight.overlapping_network(p["node_cidr"], preflight.engine_networks(), p["cluster_name"])
     wrong = preflight.unresolved(p["hostnames"])
@@ -203,11 +208,15 @@ def main() -> None:
             "node_cidr": {"type": "str"},
             "minimum_memory_mib": {"type": "int", "default": 0},
             "minimum_disk_gib": {"type": "int", "default": 0},
+            "minimum_disk_existing_gib": {"type": "int", "default": 0},
             "disk_paths": {"type": "list", "elements": "path", "default": []},
         },
         supports_check_mode=True,
     )
-    module.exit_json(**PHASES[module.params["phase"]](module))
+    try:
+        module.exit_json(**PHASES[module.params["phase"]](module))
+    except DockerError as error:
+        module.fail_json(msg=str(error))
 
 
 if __name__ == "__main__":

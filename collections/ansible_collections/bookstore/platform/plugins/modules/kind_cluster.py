@@ -12,7 +12,7 @@ short_description: Create a kind cluster, bring it back, complete it, or remove 
 version_added: 0.1.0
 description:
   - A cluster whose creation was interrupted is removed and made again. Stopped nodes are started.
-    A worker whose container is gone is replaced. A healthy cluster is left alone.
+    A worker without a container or without a Node is replaced. A healthy cluster is left alone.
 options:
   name:
     description: Name of the cluster and of its network.
@@ -47,6 +47,19 @@ options:
     description: Log file of kind.
     type: path
     required: true
+  image_source:
+    description: Where the images of a new cluster come from; remembered in it, see M(bookstore.platform.kind_cluster_info).
+    type: str
+    choices: [packages, registry]
+    default: packages
+  registry:
+    description: Prefix of the image references for which O(registry_hosts) holds.
+    type: str
+    default: ""
+  registry_hosts:
+    description: containerd's hosts.toml for O(registry), written into every node that lacks it.
+    type: str
+    default: ""
   rebuild:
     description: Remove the cluster first; data on the host is kept.
     type: bool
@@ -83,6 +96,10 @@ joined:
   description: Workers that were replaced.
   type: list
   returned: success
+configured:
+  description: Nodes into which O(registry_hosts) was written.
+  type: list
+  returned: success
 nodes:
   description: All nodes that the cluster has, as objects to wait for.
   type: list
@@ -114,6 +131,9 @@ def main() -> None:
             "subnet": {"type": "str"},
             "kubeconfig": {"type": "path", "required": True},
             "log": {"type": "path", "required": True},
+            "image_source": {"type": "str", "choices": ["packages", "registry"], "default": "packages"},
+            "registry": {"type": "str", "default": ""},
+            "registry_hosts": {"type": "str", "default": ""},
             "rebuild": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 300},
         },
@@ -122,10 +142,10 @@ def main() -> None:
     )
     p = module.params
     cluster = Cluster(p["name"], p["kind"] or "", p["image"] or "", p["config"] or "", p["workers"], p["subnet"] or "",
-                      Path(p["kubeconfig"]), Path(p["log"]))
+                      Path(p["kubeconfig"]), Path(p["log"]), p["image_source"], p["registry"], p["registry_hosts"])
     try:
         if p["state"] == "absent":
-            changed = bool(containers(f"{LABEL}={p['name']}"))
+            changed = bool(containers(f"{LABEL}={p['name']}")) or cluster.kubeconfig.exists()
             if changed and not module.check_mode:
                 cluster.delete()
             module.exit_json(changed=changed)
@@ -135,7 +155,7 @@ def main() -> None:
     if outcome.settings_differ:
         module.warn(f"cluster {p['name']} was made with other settings; bootstrap.yml -e rebuild=true applies them and keeps the data")
     module.exit_json(changed=outcome.changed, created=outcome.created, started=outcome.started, joined=outcome.joined,
-                     settings_differ=outcome.settings_differ,
+                     configured=outcome.configured, settings_differ=outcome.settings_differ,
                      nodes=[{"kind": "Node", "name": name} for name in (cluster.control_plane(), *cluster.worker_names())])
 
 

@@ -45,6 +45,12 @@ options:
     description: One log file for each component is written here.
     type: path
     required: true
+  ledger:
+    description: JSON file that lists each image that was made and where it came from. It has to outlive the cache.
+    type: path
+  runs:
+    description: Folder in which this process is noted while it works, for whoever removes what it writes.
+    type: path
   versions:
     description: The pinned versions; V(go) is the compiler's.
     type: dict
@@ -129,6 +135,7 @@ from ansible_collections.bookstore.platform.plugins.module_utils.image_factory i
     errors,
     factory,
     recipes,
+    runs,
 )
 
 
@@ -143,6 +150,8 @@ def main() -> None:
             "cache_dir": {"type": "path", "required": True},
             "project_dir": {"type": "path", "required": True},
             "log_dir": {"type": "path", "required": True},
+            "ledger": {"type": "path"},
+            "runs": {"type": "path"},
             "versions": {"type": "dict", "required": True},
             "repository": {"type": "str", "default": "bookstore.local"},
             "push_address": {"type": "str", "required": True},
@@ -165,11 +174,12 @@ def main() -> None:
             archives=Path(p["archives"]) if p["archives"] else None, jobs=p["jobs"] or os.cpu_count() or 1,
             progress_file=Path(p["progress_file"]) if p["progress_file"] else None,
         )
-        if p["require_registries"]:
-            run.require_registries(list(catalogue.images))
-        result = run.survey() if p["survey"] else run.run(p["wanted"] or list(catalogue.images), check=module.check_mode)
-        if not module.check_mode:
-            factory.record(Path(p["cache_dir"]) / "ledger.json", result)
+        with runs.noted(Path(p["runs"]) if p["runs"] and not module.check_mode else None):
+            if p["require_registries"]:
+                run.require_registries(list(catalogue.images))
+            result = run.survey() if p["survey"] else run.run(p["wanted"] or list(catalogue.images), check=module.check_mode)
+            if p["ledger"] and not module.check_mode:
+                factory.record(Path(p["ledger"]), result)
     except errors.FactoryError as error:
         module.fail_json(msg=str(error))
     module.exit_json(

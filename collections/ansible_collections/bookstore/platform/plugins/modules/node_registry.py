@@ -12,7 +12,7 @@ short_description: Run the registry that the nodes pull from
 version_added: 0.1.0
 description:
   - A container on the nodes' network, which comes back with the engine, and on the host's loopback
-    address for pushing. It is replaced only when its image or port changes.
+    address for pushing. It is replaced only when its image, port or folder changes, or its folder was deleted.
 options:
   name:
     description: Name of the container.
@@ -22,7 +22,7 @@ options:
     description: Image of the registry, in the engine.
     type: str
   network:
-    description: Network of the nodes, created when absent.
+    description: Network of the nodes, created when absent; with O(state=absent) removed when nothing else is on it.
     type: str
   subnet:
     description: Address range of that network.
@@ -32,6 +32,9 @@ options:
     type: int
   storage:
     description: Folder on the host that keeps the images.
+    type: path
+  former_storage:
+    description: Folder of an earlier version, which becomes O(storage) when that does not exist yet.
     type: path
   state:
     description: Whether the container exists.
@@ -49,7 +52,7 @@ EXAMPLES = r"""
     network: bookstore
     subnet: 172.30.0.0/16
     port: 36500
-    storage: /var/cache/bookstore/registry
+    storage: /var/lib/bookstore/registry
 """
 
 RETURN = r"""
@@ -59,18 +62,13 @@ seconds:
   returned: success
 """
 
-import os
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bookstore.platform.plugins.module_utils.docker import (
-    DockerError,
-    docker,
-    ensure_network,
-    inspect,
-)
+from ansible_collections.bookstore.platform.plugins.module_utils.docker import DockerError, docker
 from ansible_collections.bookstore.platform.plugins.module_utils.loopback import failure
+from ansible_collections.bookstore.platform.plugins.module_utils.node_registry import Registry, remove
 from ansible_collections.bookstore.platform.plugins.module_utils.waiter import wait_for
 
 # After the engine itself has just started, every node starts beside the registry, from a cold disk: on two cores it
@@ -83,36 +81,6 @@ def fault(port: int) -> str | None:
     return failure(f"http://127.0.0.1:{port}/v2/")
 
 
-def ensure(params: dict[str, object], check: bool) -> bool:
-    """Bring the container to the wanted state; tell whether something changed."""
-    name, image = str(params["name"]), str(params["image"])
-    exists = name in docker("container", "ls", "--all", "--format", "{{.Names}}").split()
-    if exists:
-        container = inspect([name])[0]
-        # One that runs but does not answer yet is waited for, not replaced.
-        published = {
-            int(binding["HostPort"]) for bindings in container["HostConfig"]["PortBindings"].values() for binding in bindings
-        }
-        as_wanted = container["Config"]["Image"] == image and published == {params["port"]}
-        if as_wanted and container["State"]["Running"]:
-            return False
-    if check:
-        return True
-    if exists:
-        docker("container", "rm", "--force", name)
-    ensure_network(str(params["network"]), str(params["subnet"]))
-    storage = Path(str(params["storage"]))
-    storage.mkdir(parents=True, exist_ok=True)
-    user = f"{os.geteuid()}:{os.getegid()}"
-    docker(
-        "run", "--detach", "--name", name, "--network", str(params["network"]), "--network-alias", "bookstore-registry",
-        "--restart", "always", "--publish", f"127.0.0.1:{params['port']}:5000", "--user", user, "--read-only",
-        "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--memory", "256m",
-        "--volume", f"{storage}:/var/lib/registry", image,
-    )
-    return True
-
-
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -123,6 +91,7 @@ def main() -> None:
             "subnet": {"type": "str"},
             "port": {"type": "int"},
             "storage": {"type": "path"},
+            "former_storage": {"type": "path"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         required_if=[("state", "present", ("image", "network", "subnet", "port", "storage"))],
@@ -131,11 +100,12 @@ def main() -> None:
     p = module.params
     try:
         if p["state"] == "absent":
-            exists = p["name"] in docker("container", "ls", "--all", "--format", "{{.Names}}").split()
-            if exists and not module.check_mode:
-                docker("container", "rm", "--force", p["name"])
-            module.exit_json(changed=exists)
-        changed = ensure(p, module.check_mode)
+            module.exit_json(changed=remove(p["name"], p["network"], module.check_mode))
+        registry = Registry(
+            p["name"], p["image"], p["network"], p["subnet"], p["port"], Path(p["storage"]),
+            Path(p["former_storage"]) if p["former_storage"] else None,
+        )
+        changed = registry.ensure(module.check_mode)
         if module.check_mode:
             module.exit_json(changed=changed)
         answer = wait_for(lambda: fault(p["port"]), lambda why: why is None, timeout=START_SECONDS, interval=0.2)
@@ -146,7 +116,7 @@ def main() -> None:
                 f"{START_SECONDS:.0f} s: {answer.value}; its container is {state.strip()}, and its log ends with: "
                 f"{docker('logs', '--tail', '3', p['name'], stderr=True).strip()}"
             )
-    except DockerError as error:
+    except (DockerError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=changed, seconds=round(answer.elapsed, 1))
 

@@ -295,7 +295,7 @@ EXAMPLES = r"""
     routes:
       - {id: H2, host: api, path: /ecom/books, lengths: {items: 12}}
     nodeports: "{{ bookstore_nodeports }}"
-    images: "{{ lookup('file', bookstore_cache_dir ~ '/ledger.json') | from_json }}"
+    images: "{{ lookup('file', bookstore_state_dir ~ '/ledger.json') | from_json }}"
     report: "{{ bookstore_state_dir }}/reports/verify.json"
 """
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import debian_packages
 from . import cache, commands, node
 from .errors import FactoryError
 from .recipes import Artifact
@@ -79,7 +80,7 @@ def go_env(context: Context) -> dict[str, str]:
         "PATH": f"{binaries}:{os.environ.get('PATH', '')}",
         "GOCACHE": str(root / "build"), "GOMODCACHE": str(root / "mod"),
         "GOTOOLCHAIN": "local", "CGO_ENABLED": "0", "GOWORK": "off",
-        "GOFLAGS": "-mod=readonly -buildvcs=false",
+        "GOFLAGS": "-mod=readonly -buildvcs=false -modcacherw",
     }
 
 
@@ -214,10 +215,10 @@ def _install_maven(component: str, log: Path) -> None:
         return
     if os.geteuid() != 0:
         raise FactoryError(f"BK-150: {component}: Maven is missing and only root may install it; run `apt-get install maven`")
-    env = {"DEBIAN_FRONTEND": "noninteractive"}
-    commands.run(component, ["apt-get", "-o", "DPkg::Lock::Timeout=300", "update"], log, env=env)
-    install = ["apt-get", "-o", "DPkg::Lock::Timeout=300", "install", "-y", "--no-install-recommends", "maven"]
-    commands.run(component, install, log, env=env)
+    try:
+        debian_packages.install(["maven"], log)
+    except debian_packages.PackagesError as error:
+        raise FactoryError(f"{component}: {error}") from error
 
 
 def _verify(component: str, entry: dict[str, Any], file: Path, log: Path) -> None:

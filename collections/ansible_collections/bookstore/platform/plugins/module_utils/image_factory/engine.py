@@ -81,8 +81,12 @@ class Engine:
 
     def pull(self, upstream: str, reference: str, log: Path) -> None:
         """Pull an upstream image and name it ``reference``."""
+        before = self.has(upstream)
         commands.run(reference, ["docker", "pull", upstream], log)
         commands.run(reference, ["docker", "tag", upstream, reference], log)
+        if not before:
+            # By one name only, so that whoever removes the platform's images finds it.
+            commands.run(reference, ["docker", "rmi", upstream], log)
 
     def publish(self, reference: str, name: str, tag: str, log: Path) -> None:
         """Push an image of the engine to the nodes' registry, which takes only the layers that it lacks."""

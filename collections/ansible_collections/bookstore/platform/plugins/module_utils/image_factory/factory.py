@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -30,6 +31,8 @@ class Result:
     missing: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     source: str = "packages"
+    # Reference to where the image came from: archive, registry or packages, whatever the source of the run.
+    origins: dict[str, str] = field(default_factory=dict)
 
 
 class Factory:
@@ -87,6 +90,8 @@ class Factory:
         wanted = []
         for name in names:
             image = self.catalogue.images.get(name)
+            if image is not None and image.only_source not in (None, self.source):
+                continue
             if image is None or self._archive(image) or self._pulls(image) or image.context or image.rootfs:
                 wanted.append(name)
             else:
@@ -132,10 +137,17 @@ class Factory:
     def _listed(self, names: list[str], result: Result) -> Result:
         for name in names:
             if name in self.catalogue.images:
-                result.images[name] = self.engine.reference(name, self.key(name))
+                reference = self.engine.reference(name, self.key(name))
+                result.images[name] = reference
+                result.origins[reference] = self._origin(self.catalogue.images[name])
             elif self._artifact_path(name).is_dir():
                 result.artifacts[name] = str(self._artifact_path(name))
         return result
+
+    def _origin(self, image: Image) -> str:
+        if self._archive(image):
+            return "archive"
+        return "registry" if self._pulls(image) else "packages"
 
     def require_registries(self, names: list[str]) -> None:
         """Raise FactoryError when a package registry that missing builds need does not answer (BK-108)."""
@@ -185,11 +197,13 @@ class Factory:
         return self._published(image)
 
     def _present_somewhere(self, name: str) -> bool:
-        """Like ``_present``, but before the nodes' registry runs: then what the engine holds counts."""
+        """Like ``_present``, but what the engine holds counts, too: it needs no package registry to be published (again)."""
+        if name in self.catalogue.images and self.engine.has(self.engine.reference(name, self.key(name))):
+            return True
         try:
             return self._present(name)
         except FactoryError:
-            return self.engine.has(self.engine.reference(name, self.key(name)))
+            return False
 
     def _published(self, image: Image) -> bool:
         """Tell whether all tags of an image name the content that the recipe describes today."""
@@ -278,14 +292,15 @@ class Factory:
 
 def record(ledger: Path, result: Result) -> None:
     """Add the images of a run to the ledger of all images that the factory made; verify compares against it."""
-    known: dict[str, str] = {}
-    if ledger.is_file():
-        known = json.loads(ledger.read_text(encoding="utf-8"))
-    updated = {**known, **dict.fromkeys(result.images.values(), result.source)}
-    if updated != known:
-        ledger.parent.mkdir(parents=True, exist_ok=True)
-        temporary = ledger.with_name(f".{ledger.name}.{os.getpid()}")
-        temporary.write_text(json.dumps(updated, indent=1, sort_keys=True), encoding="utf-8")
-        os.replace(temporary, ledger)
+    ledger.parent.mkdir(parents=True, exist_ok=True)
+    # The run in the background and the ones that wait for it end at any time.
+    with open(ledger.with_name(f".{ledger.name}.lock"), "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        known: dict[str, str] = json.loads(ledger.read_text(encoding="utf-8")) if ledger.is_file() else {}
+        updated = {**known, **result.origins}
+        if updated != known:
+            temporary = ledger.with_name(f".{ledger.name}.{os.getpid()}")
+            temporary.write_text(json.dumps(updated, indent=1, sort_keys=True), encoding="utf-8")
+            os.replace(temporary, ledger)
 
 

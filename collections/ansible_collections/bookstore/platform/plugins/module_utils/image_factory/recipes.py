@@ -45,6 +45,8 @@ class Image:
     upstream: str | None = None
     tags: tuple[str, ...] = ()
     publish: bool = True
+    # With any other source something else brings it.
+    only_source: str | None = None
 
     @property
     def artifact_names(self) -> list[str]:
