@@ -111,6 +111,20 @@ def test_an_order_is_in_the_charts_within_15_seconds(superset: Dashboards, peopl
     assert superset.value("Total Revenue KPI") == revenue + rounded(placed["total"])
 
 
+def test_the_role_of_the_dashboards_reads_views_only(analytics_sql: Sql) -> None:
+    """Those of today, and those that a later migration makes."""
+    analytics_sql("SET ROLE analytics_owner; CREATE VIEW live_marker AS SELECT 1 AS one")
+    try:
+        assert analytics_sql("SET ROLE superset_ro; SELECT one FROM live_marker") == "1"
+    finally:
+        analytics_sql("DROP VIEW live_marker")
+    for name in analytics_sql("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'm'").split():
+        analytics_sql(f"SET ROLE superset_ro; SELECT count(*) FROM {name}")
+    for name in analytics_sql("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'").split():
+        with pytest.raises(ClusterError, match="permission denied"):
+            analytics_sql(f"SET ROLE superset_ro; SELECT count(*) FROM {name}")
+
+
 def test_the_role_of_the_dashboards_cannot_write(analytics_sql: Sql) -> None:
     assert int(analytics_sql("SET ROLE superset_ro; SELECT count(*) FROM mv_sales_over_time")) >= 0
     for statement in (
