@@ -73,3 +73,16 @@ def test_nothing_that_runs_needs_the_cache(committed: dict[str, str]) -> None:
     assert users == {*builds, "roles/host/tasks/preflight.yml", "playbooks/teardown.yml"}
     start = committed["roles/images/tasks/start.yml"]
     assert [line.split(":")[0].strip() for line in start.splitlines() if "bookstore_cache_dir" in line] == ["former_storage"]
+
+
+def test_addresses_are_written_once(data: inventory.Data, committed: dict[str, str]) -> None:
+    """Superset's connection is an asset of its own format: there the inventory's address has to be repeated."""
+    hosts = {name: address.split(":")[0] for name, address in data["bookstore_addresses"].items()}
+    users = {
+        path
+        for path, text in committed.items()
+        if path.startswith(("roles/", "flink/", "superset/", "playbooks/", "inventory/")) and not path.endswith(".md")
+        and any(host in text for host in hosts.values())
+    }  # fmt: skip
+    assert users == {"inventory/local/group_vars/all/network.yml", "superset/databases/bookstore_analytics.yaml"}
+    assert f"@{hosts['analytics_db']}:{data['bookstore_ports']['postgresql']}/" in committed["superset/databases/bookstore_analytics.yaml"]
