@@ -14,7 +14,7 @@ CREATE TABLE books_changes (
 ) WITH (
   'connector' = 'kafka',
   'topic' = 'cdc.ecom.public.books',
-  'properties.bootstrap.servers' = 'kafka.infra.svc.cluster.local:9092',
+  'properties.bootstrap.servers' = '${kafka}',
   'properties.group.id' = 'flink-cdc-dim-books',
   'properties.auto.offset.reset' = 'earliest',
   'properties.connections.max.idle.ms' = '180000',
@@ -39,7 +39,7 @@ CREATE TABLE dim_books (
   PRIMARY KEY (book_id) NOT ENFORCED
 ) WITH (
   'connector' = 'jdbc',
-  'url' = 'jdbc:postgresql://analytics-db.analytics.svc.cluster.local:5432/analyticsdb?user=analytics_app&connectTimeout=5&socketTimeout=20&ApplicationName=cdc-dim-books',
+  'url' = 'jdbc:postgresql://${analytics_db}/analyticsdb?user=analytics_app&connectTimeout=5&socketTimeout=20&ApplicationName=cdc-dim-books',
   'table-name' = 'dim_books',
   'sink.buffer-flush.max-rows' = '1',
   'sink.buffer-flush.interval' = '1 s',

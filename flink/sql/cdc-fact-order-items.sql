@@ -9,7 +9,7 @@ CREATE TABLE order_items_changes (
 ) WITH (
   'connector' = 'kafka',
   'topic' = 'cdc.ecom.public.order_items',
-  'properties.bootstrap.servers' = 'kafka.infra.svc.cluster.local:9092',
+  'properties.bootstrap.servers' = '${kafka}',
   'properties.group.id' = 'flink-cdc-fact-order-items',
   'properties.auto.offset.reset' = 'earliest',
   'properties.connections.max.idle.ms' = '180000',
@@ -30,7 +30,7 @@ CREATE TABLE fact_order_items (
   PRIMARY KEY (order_item_id) NOT ENFORCED
 ) WITH (
   'connector' = 'jdbc',
-  'url' = 'jdbc:postgresql://analytics-db.analytics.svc.cluster.local:5432/analyticsdb?user=analytics_app&connectTimeout=5&socketTimeout=20&ApplicationName=cdc-fact-order-items',
+  'url' = 'jdbc:postgresql://${analytics_db}/analyticsdb?user=analytics_app&connectTimeout=5&socketTimeout=20&ApplicationName=cdc-fact-order-items',
   'table-name' = 'fact_order_items',
   'sink.buffer-flush.max-rows' = '1',
   'sink.buffer-flush.interval' = '1 s',

@@ -11,7 +11,7 @@ CREATE TABLE orders_changes (
 ) WITH (
   'connector' = 'kafka',
   'topic' = 'cdc.ecom.public.orders',
-  'properties.bootstrap.servers' = 'kafka.infra.svc.cluster.local:9092',
+  'properties.bootstrap.servers' = '${kafka}',
   'properties.group.id' = 'flink-cdc-fact-orders',
   'properties.auto.offset.reset' = 'earliest',
   'properties.connections.max.idle.ms' = '180000',
@@ -34,7 +34,7 @@ CREATE TABLE fact_orders (
   PRIMARY KEY (order_id) NOT ENFORCED
 ) WITH (
   'connector' = 'jdbc',
-  'url' = 'jdbc:postgresql://analytics-db.analytics.svc.cluster.local:5432/analyticsdb?user=analytics_app&connectTimeout=5&socketTimeout=20&ApplicationName=cdc-fact-orders',
+  'url' = 'jdbc:postgresql://${analytics_db}/analyticsdb?user=analytics_app&connectTimeout=5&socketTimeout=20&ApplicationName=cdc-fact-orders',
   'table-name' = 'fact_orders',
   'sink.buffer-flush.max-rows' = '1',
   'sink.buffer-flush.interval' = '1 s',

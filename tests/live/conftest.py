@@ -55,13 +55,13 @@ def api(trust: ssl.SSLContext) -> Iterator[httpx2.Client]:
         yield client
 
 
-def psql(cluster: Cluster, name: str) -> Sql:
+def psql(cluster: Cluster, name: str, timeout: float = 30) -> Sql:
     """Run SQL in the database of a service as its superuser, over the pod's local socket; ClusterError when it fails."""
 
     def run(statement: str) -> str:
         command = ["psql", "--host=/run/postgresql", "--username=postgres", f"--dbname={name}db", "--no-psqlrc"]
         command += ["--tuples-only", "--no-align", "--quiet", "--set=ON_ERROR_STOP=1", f"--command={statement}"]
-        return cluster.execute(name, f"{name}-db-0", "postgresql", command, timeout=30).strip()
+        return cluster.execute(name, f"{name}-db-0", "postgresql", command, timeout).strip()
 
     return run
 

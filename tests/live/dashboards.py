@@ -5,16 +5,22 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import httpx2
+import yaml
 
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
 
 from .signin import Hidden
 
 Row = dict[str, Any]
+NETWORK = yaml.safe_load((Path(__file__).parents[2] / "inventory/local/group_vars/all/network.yml").read_text("utf-8"))
+URL = "http://127.0.0.1:{node_port}".format(**next(row for row in NETWORK["bookstore_nodeports"] if row["id"] == "N3"))
 
 
 def administrator(cluster: Cluster) -> tuple[str, Hidden]:
@@ -74,6 +80,14 @@ class Dashboards:
         assert [len(row) for row in rows] == [1], rows
         value = next(iter(rows[0].values()))
         return None if value is None else rounded(value)
+
+
+@contextmanager
+def signed_in(cluster: Cluster) -> Iterator[Dashboards]:
+    """The administrator's session."""
+    with httpx2.Client(base_url=URL, timeout=60, trust_env=False) as client:
+        assert "login" not in sign_in(client, *administrator(cluster))
+        yield Dashboards(client)
 
 
 def rounded(value: Any) -> Decimal:

@@ -7,7 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from ansible_collections.bookstore.platform.plugins.module_utils import cdc_convergence as cdc
+from ansible_collections.bookstore.platform.plugins.module_utils.cdc_convergence import Pipeline
+from ansible_collections.bookstore.platform.plugins.module_utils.cdc_probe import probe
 from ansible_collections.bookstore.platform.plugins.module_utils.cdc_tables import TABLES, psql
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
 from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
@@ -51,7 +52,7 @@ def test_the_star_schema_and_its_ten_views_are_there(analytics_sql: Sql) -> None
 
 def test_insert_update_and_delete_of_each_captured_table_converge(cluster: Cluster) -> None:
     sql = psql(cluster, 30)
-    result, took = cdc.probe(cdc.Pipeline(sql, Broker(cluster, 30)), sql, CONVERGENCE_S, list(TABLES))
+    result, took = probe(Pipeline(sql, Broker(cluster, 30)), sql, CONVERGENCE_S, list(TABLES))
     print(took)
     assert result.converged, (result.report(), took)
     assert {operation: set(tables) for operation, tables in took.items()} == {

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from checks import inventory
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("rule", inventory.RULES, ids=lambda rule: str(rule.__name__))
@@ -47,6 +51,17 @@ def test_the_rule_finds_a_broken_inventory(data: inventory.Data, rule: Any, frag
     assert any(fragment in fault for fault in rule(broken)), rule(broken)
 
 
+def test_alerts_ask_for_metrics_that_there_are(data: inventory.Data) -> None:
+    alerts = data["bookstore_alerts"]
+    assert len({alert["name"] for alert in alerts}) == len(alerts)
+    source = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "apps").glob("*/src/**/*.py"))
+    for alert in alerts:
+        assert set(alert) == {"name", "expr", "for", "summary"}, alert
+        names = set(re.findall(r"\b[a-z]+(?:_[a-z]+){2,}\b", alert["expr"])) - {"min_over_time"}
+        assert names, alert
+        assert not {name for name in names if f'"{name}"' not in source}, alert
+
+
 def test_nothing_that_runs_needs_the_cache(committed: dict[str, str]) -> None:
     """It may be deleted at any time: only builds read or write below it, and the preflight measures its disk."""
     users = {
@@ -58,3 +73,16 @@ def test_nothing_that_runs_needs_the_cache(committed: dict[str, str]) -> None:
     assert users == {*builds, "roles/host/tasks/preflight.yml", "playbooks/teardown.yml"}
     start = committed["roles/images/tasks/start.yml"]
     assert [line.split(":")[0].strip() for line in start.splitlines() if "bookstore_cache_dir" in line] == ["former_storage"]
+
+
+def test_addresses_are_written_once(data: inventory.Data, committed: dict[str, str]) -> None:
+    """Superset's connection is an asset of its own format: there the inventory's address has to be repeated."""
+    hosts = {name: address.split(":")[0] for name, address in data["bookstore_addresses"].items()}
+    users = {
+        path
+        for path, text in committed.items()
+        if path.startswith(("roles/", "flink/", "superset/", "playbooks/", "inventory/")) and not path.endswith(".md")
+        and any(host in text for host in hosts.values())
+    }  # fmt: skip
+    assert users == {"inventory/local/group_vars/all/network.yml", "superset/databases/bookstore_analytics.yaml"}
+    assert f"@{hosts['analytics_db']}:{data['bookstore_ports']['postgresql']}/" in committed["superset/databases/bookstore_analytics.yaml"]

@@ -1,14 +1,19 @@
-"""What ``inventory.rejected`` does to orders (SPEC 5.3, 5.6). Real PostgreSQL; Kafka is part of the live tests."""
+"""What ``inventory.rejected`` does to orders (SPEC 5.3, 5.6), in a real PostgreSQL; Kafka is part of the live tests."""
 
 import uuid
 from typing import Any
 
 import pytest
 from ecom_testing import Caller
+from kafka import TopicPartition
 
-from bookstore_common import events
+from bookstore_common import consumer, events
+from bookstore_common.db import Database
+from bookstore_common.metrics import Metrics
+from bookstore_common.testing.kafka import Broker, until, worker_settings
 from ecom.app import Service
 from ecom.events.service import EFFECTS
+from ecom.worker import __main__ as process
 
 pytestmark = pytest.mark.anyio
 
@@ -44,3 +49,24 @@ async def test_an_order_that_was_sent_stays_so(service: Service, customer: Calle
 async def test_an_unknown_order_is_no_trouble(service: Service, books: Any) -> None:
     await reject(service, str(uuid.uuid4()))
     assert books.execute("SELECT count(*) FROM orders").fetchone() == (0,)
+
+
+async def test_the_worker_applies_a_rejection_once_and_sets_aside_what_is_none(
+    customer: Caller, books: Any, environment: Any, fresh: str
+) -> None:
+    """The process's own worker, with a broker in memory."""
+    order = await customer.order()
+    event = events.inventory_rejected(order_id=uuid.UUID(order["id"]), book_ids=[uuid.uuid4()])
+    settings = worker_settings(environment(fresh))
+    database, metrics = Database(settings, process.SERVICE), Metrics()
+    with Broker(dict.fromkeys(EFFECTS, 3)).behind(consumer) as broker:
+        topic = event.event_type
+        broker.event(topic, {**event.payload, "book_ids": "none"}, partition=2)
+        broker.event(topic, event.payload, partition=2, event_id=event.event_id)
+        broker.event(topic, event.payload, partition=2, event_id=event.event_id)
+        async with process.make_worker(settings, database, metrics).running():
+            await until(lambda: broker.committed.get(TopicPartition(topic, 2)) == 3, "all to be consumed")
+    await database.close()
+    assert order_of(books, order["id"]) == ("CANCELLED", "out_of_stock", 0)
+    assert books.execute("SELECT count(*) FROM processed_events").fetchone() == (1,)
+    assert len(broker.values(f"{topic}.dlq")) == 1

@@ -1,7 +1,7 @@
 """What events do to stock: each once, in any order (SPEC 5.4, 5.6). Real PostgreSQL; Kafka comes in the live tests."""
 
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -9,11 +9,16 @@ from typing import Any
 import pytest
 from inventory_testing import book, check_law, order
 
-from bookstore_common import events
+from bookstore_common import consumer, events
+from bookstore_common.consumer import Worker
+from bookstore_common.db import Database
 from bookstore_common.events import EventLine
+from bookstore_common.metrics import Metrics
+from bookstore_common.testing.kafka import Broker, until, worker_settings
 from inventory.app import Service
 from inventory.events.service import EFFECTS, sweep
 from inventory.reservations.service import ReservationService
+from inventory.worker import __main__ as process
 
 pytestmark = pytest.mark.anyio
 ORDER = uuid.UUID(order(1))
@@ -193,3 +198,39 @@ async def test_a_hold_that_contradicts_its_stock_does_not_keep_the_others(
         "EXPIRED",
     )
     assert [line["event"] for line in log_stream.events()].count("hold_not_expired") == 120
+
+
+@pytest.fixture
+async def worked(environment: Any, fresh: str) -> AsyncIterator[tuple[Broker, Worker]]:
+    """The process's own worker, with a broker in memory."""
+    settings = worker_settings(environment(fresh))
+    database, metrics = Database(settings, process.SERVICE), Metrics()
+    topics = {**dict.fromkeys(EFFECTS, 3), process.HEARTBEATS: 1}
+    with Broker(topics).behind(consumer) as broker:
+        yield broker, process.make_worker(settings, database, metrics)
+    await database.close()
+
+
+async def test_the_worker_commits_a_hold_once_and_expires_only_what_no_order_claims(
+    service: Service, worked: tuple[Broker, Worker], state: Any, rows: Any
+) -> None:
+    broker, worker = worked
+    await hold(service, ended=timedelta(minutes=16))
+    unclaimed = uuid.UUID(order(2))
+    async with service.database.transaction() as session:
+        holding = ReservationService(session, service.internal.state.reservation_metrics, timedelta(minutes=-1))
+        await holding.hold(unclaimed, {uuid.UUID(book(1)): 3}, "ecom-service")
+    event = created()
+    async with worker.running():
+        await until(lambda: broker.consumers and broker.consumers[0].assignment(), "the assignment")
+        broker.paused.set()
+        # Both holds are over when the heartbeat comes; the order of one of them is published before it.
+        broker.event("order.created", event.payload, partition=1, event_id=event.event_id)
+        broker.event("order.created", event.payload, partition=1, event_id=event.event_id)
+        broker.heartbeat(process.HEARTBEATS, datetime.now(UTC))
+        broker.paused.clear()
+        expired = "SELECT DISTINCT status FROM reservations WHERE order_id = %s"
+        await until(lambda: rows.execute(expired, (unclaimed,)).fetchone() == ("EXPIRED",), "the sweep")
+    assert state() == (48, 0, "COMMITTED")
+    assert rows.execute("SELECT count(*) FROM processed_events").fetchone() == (1,)
+    assert not [part for part in broker.records if part.topic.endswith(".dlq")]

@@ -75,7 +75,10 @@ class Bench:
         return self.divergent(table)
 
     def divergent(self, table: str) -> int | None:
-        value = self.metrics.registry.get_sample_value("cdc_audit_divergent_buckets", {"table": table})
+        return self.value("divergent", table)
+
+    def value(self, kind: str, table: str) -> int | None:
+        value = self.metrics.registry.get_sample_value(f"cdc_audit_{kind}_buckets", {"table": table})
         return None if value is None else int(value)
 
     def results(self) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def grant_defaults(server: Postgres, database: str) -> None:
         f"ALTER DEFAULT PRIVILEGES FOR ROLE {OWNER} IN SCHEMA public"
         f" GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {APP}",
         f"ALTER DEFAULT PRIVILEGES FOR ROLE {OWNER} IN SCHEMA public GRANT USAGE ON SEQUENCES TO {APP}",
-        f"ALTER DEFAULT PRIVILEGES FOR ROLE {OWNER} IN SCHEMA public GRANT SELECT ON TABLES TO {CDC}, {RO}, {SUPERSET}",
+        f"ALTER DEFAULT PRIVILEGES FOR ROLE {OWNER} IN SCHEMA public GRANT SELECT ON TABLES TO {CDC}, {RO}",
     )
     for statement in statements:
         server.execute(statement, database)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.bookstore.platform.plugins.module_utils import cdc_convergence as cdc
-from ansible_collections.bookstore.platform.plugins.module_utils import cdc_tables
+from ansible_collections.bookstore.platform.plugins.module_utils import cdc_probe, cdc_tables
+from ansible_collections.bookstore.platform.plugins.module_utils.cluster import ClusterError
 
 KEY = "ffffffff-0000-4000-8000-000000000001"
 OTHER = "aaaaaaaa-0000-4000-8000-000000000001"
@@ -39,8 +40,15 @@ class World:
         self.records: list[dict[str, Any]] = []
         self.lag: int | None = 0
         self.asked: list[tuple[str, str]] = []
+        # Part to the time until which it does not answer.
+        self.away: dict[str, float] = {}
+
+    def answer(self, part: str) -> None:
+        if self.clock.now < self.away.get(part, 0):
+            raise ClusterError(f"exec in {part} failed:\n no such container")
 
     def sql(self, place: str, statement: str) -> str:
+        self.answer(place)
         self.asked.append((place, statement))
         if "json_build_array" in statement:
             shown = self.row if self.clock.now >= self.arrives else None
@@ -51,11 +59,14 @@ class World:
             return '{"active": false, "wal_status": "extended", "confirmed": 40}'
         return "50"
 
-    def call(self, *arguments: str) -> Any:
-        assert arguments == ("records", ORDERS.topic)
-        return self.records
+    def latest(self, topic: str, key: str) -> list[dict[str, Any]]:
+        """The tool finds the key; a topic does not travel."""
+        self.answer("kafka")
+        assert topic == ORDERS.topic
+        return [record for record in self.records if record["key"] == key][-1:]
 
     def describe(self) -> dict[str, Any]:
+        self.answer("kafka")
         return {"topics": {}, "groups": {"flink-cdc-fact-orders": {ORDERS.topic: self.lag}}}
 
     def follow(self, expected: list[str] | None = ROW, timeout: float = 5) -> cdc.Result:
@@ -207,6 +218,124 @@ def test_what_the_time_did_not_suffice_for_is_told() -> None:
     assert left == {"orders": 450 - cdc_tables.BATCH}
 
 
+@pytest.mark.parametrize(
+    ("part", "stage", "hinted"),
+    [("kafka", "wal", "kafka"), ("ecom", "", "wal")],
+)
+def test_a_part_that_does_not_answer_is_named_with_its_stage(part: str, stage: str, hinted: str) -> None:
+    world = World(arrives=99)
+    world.away[part] = 99
+    result = world.follow()
+    assert (result.converged, result.stage, result.elapsed) == (False, stage, 5)
+    assert f"{part}: not answering (exec in {part} failed: no such container)" in result.hints[hinted]
+
+
+def test_analytics_that_does_not_answer_hides_no_stage_before_it() -> None:
+    world = World()
+    world.away["analytics"] = 99
+    assert world.follow().stage == "wal"
+    world.records = [record({"user_id": "cdc-probe", "status": "CONFIRMED", "total": "1.00"})]
+    result = world.follow()
+    assert (result.stage, "analytics: not answering" in result.hints["table"]) == ("flink", True)
+
+
+def test_what_answers_again_in_time_is_no_fault() -> None:
+    world = World(arrives=1)
+    world.away = {"analytics": 3, "ecom": 2}
+    result = world.follow()
+    assert (result.converged, result.elapsed) == (True, 3)
+
+
+class Shop:
+    """A busy shop: each look finds more in the log and in the topics; jobs commit every three seconds what was there before."""
+
+    def __init__(self, published: float = 0, read: float = 0, refreshed: float = 0) -> None:
+        self.clock = Clock()
+        self.published, self.read, self.refreshed = published, read, refreshed
+        self.never: set[str] = set()
+        self.silent = False
+
+    def sql(self, place: str, statement: str) -> str:
+        if "mv_changes" in statement:
+            return "" if self.clock.now >= self.refreshed else "mv_sales_over_time"
+        if "mv_refresh_state" in statement:
+            return "mv_sales_over_time"
+        if "coalesce((confirmed" in statement:
+            return str(1000 + 10 * int(self.clock.now) - (0 if self.clock.now >= self.published else 500))
+        # Always more than what is confirmed.
+        return str(1000 + 10 * int(self.clock.now))
+
+    def describe(self) -> dict[str, Any]:
+        if self.silent:
+            raise ClusterError("no broker")
+        end = 100 + 10 * int(self.clock.now)
+        lag = 10 + 10 * int(self.clock.now) if self.clock.now < self.read else 5
+        tables = cdc_tables.TABLES.values()
+        return {
+            "topics": {table.topic: {"end": 0 if table.job in self.never else end} for table in tables},
+            "groups": {f"flink-{table.job}": {table.topic: lag} for table in tables if table.job not in self.never},
+        }
+
+    def settle(self) -> tuple[cdc.Result, dict[str, Any]]:
+        return cdc.Pipeline(self.sql, self, self.clock).settle(20)  # type: ignore[arg-type] # a part of a Broker
+
+
+def test_a_busy_shop_settles_on_what_was_there_at_the_start() -> None:
+    """There is always something under way: records before each job, a dirty view."""
+    result, lag = Shop(published=2, read=5, refreshed=8).settle()
+    assert (result.converged, result.stage) == (True, "view")
+    assert lag["records"]["cdc-fact-orders"] == 5
+    assert lag["dirty_views"] == ["mv_sales_over_time"]
+
+
+def test_an_empty_topic_has_nothing_to_commit() -> None:
+    shop = Shop()
+    shop.never = {"cdc-fact-orders"}
+    assert shop.settle()[0].converged
+
+
+@pytest.mark.parametrize(
+    ("times", "stage", "hint"),
+    [
+        ({"published": 99}, "wal", "bytes that are not published: {'ecom': "),
+        ({"read": 99}, "kafka", "'cdc-dim-books': "),
+        ({"refreshed": 99}, "table", "stale: mv_sales_over_time"),
+    ],
+)
+def test_what_does_not_settle_is_told_with_its_stage(times: dict[str, float], stage: str, hint: str) -> None:
+    result, _ = Shop(**times).settle()
+    assert (result.converged, result.stage) == (False, stage)
+    assert hint in next(iter(result.hints.values()))
+
+
+def test_a_job_that_never_committed_has_read_nothing() -> None:
+    shop = Shop()
+    described = shop.describe
+
+    def without() -> dict[str, Any]:
+        found = described()
+        return {**found, "groups": {}}
+
+    shop.describe = without  # type: ignore[method-assign]
+    result, _ = shop.settle()
+    assert (result.stage, "'cdc-dim-books': None" in result.hints["flink"]) == ("kafka", True)
+
+
+def test_a_broker_that_does_not_answer_ends_the_wait_with_its_name() -> None:
+    shop = Shop()
+    shop.silent = True
+    result, lag = shop.settle()
+    assert (result.converged, result.stage, lag) == (False, "kafka", {"unknown": "kafka: not answering (no broker)"})
+    assert "kafka: not answering" in result.hints["flink"]
+
+
+def test_one_view_or_all_are_waited_for() -> None:
+    shop = Shop(refreshed=3)
+    pipeline = cdc.Pipeline(shop.sql, shop, shop.clock)  # type: ignore[arg-type] # a part of a Broker
+    assert pipeline.refreshed([], 2).stage == "table"
+    assert pipeline.refreshed(["mv_sales_over_time"], 5).converged
+
+
 def test_a_probe_removes_its_rows_when_it_fails() -> None:
     world, asked = World(arrives=99), []
 
@@ -218,7 +347,23 @@ def test_a_probe_removes_its_rows_when_it_fails() -> None:
         def follow(self, change: cdc.Change, timeout: float) -> cdc.Result:
             return cdc.Result(False, timeout, "wal", {"kafka": "nothing"})
 
-    result, _ = cdc.probe(Pipeline(sql, world), sql, 0, ["books"])  # type: ignore[arg-type] # a part of a Broker
+    result, _ = cdc_probe.probe(Pipeline(sql, world), sql, 0, ["books"])  # type: ignore[arg-type] # a part of a Broker
     assert (result.converged, result.hints) == (False, {"insert of books, kafka": "nothing"})
     assert "DELETE FROM books" in asked[-2]
     assert "DELETE FROM inventory" in asked[-1]
+    # Nobody sees the book in the shop, and what a killed run left is gone before.
+    assert "DELETE FROM cart_items" in asked[0]
+    assert "interval '10 minutes'" in asked[1]
+    assert "'Probe', 1.00, false)" in asked[2]
+
+
+def test_a_source_that_is_away_is_no_stage_and_its_rows_are_left_to_the_next_probe() -> None:
+    world = World()
+    world.away["ecom"] = 99
+    pipeline = cdc.Pipeline(world.sql, world, world.clock)  # type: ignore[arg-type] # a part of a Broker
+    result, took = cdc_probe.probe(pipeline, world.sql, 5, ["books"])
+    assert (result.converged, result.stage, took) == (False, "", {})
+    assert "exec in ecom failed" in result.hints["sweep, wal"]
+    assert "stay until the next one" in result.hints["left"]
+    assert "the last stage reached is none" in cdc.complaint("probe", result, 5)
+    assert cdc_probe.row(pipeline, world.sql, ORDERS, KEY, 5).stage == ""

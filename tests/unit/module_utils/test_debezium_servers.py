@@ -68,6 +68,27 @@ def test_a_pod_that_ends_is_not_the_servers() -> None:
     assert dbz.newest([]) == (None, False, 0)
 
 
+class Busy:
+    """A cluster whose database goes on between two calls: the end of the log is 900, then 960; the offset is stored in between."""
+
+    def __init__(self, offset: int) -> None:
+        self.offset, self.ends = offset, [900, 960]
+
+    def execute(self, namespace: str, pod: str, container: str, command: list[str], timeout: float) -> str:
+        if pod == "kafka-0":
+            key = json.dumps(["kafka", {"server": "cdc.ecom"}])
+            return json.dumps([{"key": key, "value": json.dumps({"lsn": self.offset, "lsn_commit": self.offset})}])
+        return json.dumps({"end": self.ends.pop(0), "slot": WELL.slot})
+
+    def objects(self, kind: str, namespace: str, labelSelector: str) -> list[dict[str, Any]]:  # noqa: N803 # the API's name
+        return [{"metadata": {"name": "one"}, "status": {"containerStatuses": [{"name": "debezium", "ready": True, "restartCount": 0}]}}]
+
+
+@pytest.mark.parametrize(("offset", "fault"), [(890, ""), (950, ""), (961, "offset_beyond_log")])
+def test_a_database_that_goes_on_while_it_is_looked_at_is_no_fault(offset: int, fault: str) -> None:
+    assert dbz.Live(Busy(offset), 20).look(SERVER).fault == fault  # type: ignore[arg-type] # a part of a Cluster
+
+
 class Scene:
     """Eyes whose looks are given; a restart moves on to the next ones."""
 

@@ -13,6 +13,7 @@ from ansible_collections.bookstore.platform.plugins.module_utils import flink_jo
 
 SQL = "-- Books.\nCREATE TABLE a (x INT);\n\nINSERT INTO b\nSELECT x FROM a;\n"
 SETTINGS = {"execution.checkpointing.interval": "10 s"}
+VALUES = {"kafka": "broker:9092"}
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def wanted(folder: Path) -> list[flink.Wanted]:
-    return flink.read(["books", "orders"], folder, SETTINGS, {})
+    return flink.read(["books", "orders"], flink.Declaration(folder, VALUES, SETTINGS), {})
 
 
 def running(job: flink.Wanted, **changes: Any) -> dict[str, Any]:
@@ -42,12 +43,24 @@ def described(*jobs: dict[str, Any]) -> dict[str, Any]:
 def test_comments_and_spaces_do_not_change_a_job(folder: Path, wanted: list[flink.Wanted]) -> None:
     books = (folder / "books.sql").read_text(encoding="utf-8")
     (folder / "books.sql").write_text("-- Other words.\n" + books.replace("\n\n", "\n  -- More.\n\n"), encoding="utf-8")
-    assert flink.read(["books"], folder, SETTINGS, {})[0].hash == wanted[0].hash
+    assert flink.read(["books"], flink.Declaration(folder, VALUES, SETTINGS), {})[0].hash == wanted[0].hash
     (folder / "books.sql").write_text(SQL.replace("x FROM", "x + 1 FROM"), encoding="utf-8")
-    changed = flink.read(["books"], folder, SETTINGS, {})[0]
+    changed = flink.read(["books"], flink.Declaration(folder, VALUES, SETTINGS), {})[0]
     assert changed.hash != wanted[0].hash
     assert changed.settings_hash == wanted[0].settings_hash
-    assert flink.read(["books"], folder, {}, {})[0].settings_hash != wanted[0].settings_hash
+    assert flink.read(["books"], flink.Declaration(folder, VALUES, {}), {})[0].settings_hash != wanted[0].settings_hash
+
+
+def test_names_in_the_sql_are_filled_before_it_is_compared(folder: Path, wanted: list[flink.Wanted]) -> None:
+    file = folder / "books.sql"
+    file.write_text(SQL.replace("FROM a", "FROM a -- ${kafka}"), encoding="utf-8")
+    (job,) = flink.read(["books"], flink.Declaration(folder, VALUES, SETTINGS), {})
+    assert "FROM a -- broker:9092" in job.sql
+    file.write_text(job.sql, encoding="utf-8")
+    assert flink.read(["books"], flink.Declaration(folder, {}, SETTINGS), {})[0].hash == job.hash
+    file.write_text(SQL + "-- ${redis}\n", encoding="utf-8")
+    with pytest.raises(flink.JobError, match="BK-181: .*'redis' is not among values; write one of kafka"):
+        flink.read(["books"], flink.Declaration(folder, VALUES, SETTINGS), {})
 
 
 def note(since: str | None, cause: str = "OFFSET_BEHIND") -> dict[str, Any]:
@@ -75,7 +88,7 @@ def test_the_last_snapshot_of_a_source_belongs_to_its_jobs() -> None:
 
 def test_after_a_new_snapshot_a_job_begins_anew_and_takes_no_older_state(folder: Path, wanted: list[flink.Wanted]) -> None:
     """Kafka came back with less than Flink had read: what was written again lies below the position in the job's state."""
-    later = flink.read(["books", "orders"], folder, SETTINGS, {"books": "monday"})
+    later = flink.read(["books", "orders"], flink.Declaration(folder, VALUES, SETTINGS), {"books": "monday"})
     steps = flink.plan(later, described(*map(running, wanted)), [])
     assert (steps.replaced, steps.unchanged) == (["books"], ["orders"])
     assert [(one["name"], one["start"]) for one in steps.submit] == [("books", "beginning")]
@@ -87,14 +100,14 @@ def test_after_a_new_snapshot_a_job_begins_anew_and_takes_no_older_state(folder:
 
 def test_a_missing_file_is_named(folder: Path) -> None:
     with pytest.raises(flink.JobError, match=r"BK-181: job items has no file .*items\.sql"):
-        flink.read(["items"], folder, SETTINGS, {})
+        flink.read(["items"], flink.Declaration(folder, VALUES, SETTINGS), {})
 
 
 @pytest.mark.parametrize("sql", ["CREATE TABLE a (x INT);\n", SQL + "INSERT INTO c SELECT 1;\n", "-- INSERT INTO b SELECT 1;\n"])
 def test_a_file_writes_exactly_one_table(folder: Path, sql: str) -> None:
     (folder / "books.sql").write_text(sql, encoding="utf-8")
     with pytest.raises(flink.JobError, match="BK-181: .* statements that begin with INSERT INTO"):
-        flink.read(["books"], folder, SETTINGS, {})
+        flink.read(["books"], flink.Declaration(folder, VALUES, SETTINGS), {})
 
 
 def test_missing_jobs_start_from_their_newest_checkpoint(wanted: list[flink.Wanted]) -> None:

@@ -102,7 +102,7 @@ class Worker:
     ) -> None:
         self.prepared = asyncio.Event()
         self._settings = settings
-        self._schema = schema
+        self.schema = schema
         self._group = group
         self._effects = effects
         self._database = database
@@ -165,7 +165,7 @@ class Worker:
         backlog, told = Backlog(), 0.0
         while not self._stopping:
             try:
-                await self._schema()
+                await self.schema()
             except Exception as error:
                 # A check may fail in every way; readiness tells the same reason.
                 if not told or time.monotonic() - told > _SILENCE_SECONDS:

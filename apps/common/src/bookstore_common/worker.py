@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from bookstore_common.consumer import Worker, WorkerSettings
 from bookstore_common.db import Database, not_now
-from bookstore_common.health import Check, Readiness, create_management_app
+from bookstore_common.health import Readiness, create_management_app
 from bookstore_common.metrics import Metrics
 from bookstore_common.server import Listener, serve
 
@@ -33,7 +33,6 @@ async def run_worker(
     worker: Worker,
     database: Database,
     metrics: Metrics,
-    schema: Check,
     chores: Callable[[Database], Awaitable[None]],
     audit: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
@@ -43,7 +42,7 @@ async def run_worker(
     off. ``audit`` runs beside, and never ends.
     """
     readiness = Readiness(
-        {"database": database.check, "schema": schema, "kafka": worker.check}, settings.readiness_timeout_seconds
+        {"database": database.check, "schema": worker.schema, "kafka": worker.check}, settings.readiness_timeout_seconds
     )
     management = create_management_app(readiness, metrics)
     stop = asyncio.Event()

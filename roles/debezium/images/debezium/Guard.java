@@ -76,11 +76,10 @@ public final class Guard {
         Offsets.position(offset), Offsets.plain(offset), Offsets.unfinished(offset), state.confirmed(), state.lost(), state.end());
     log(verdict.snapshot ? "WARN" : "INFO", verdict + ": " + verdict.reason + "; offset=" + offset + " slot=" + state);
     if (verdict.snapshot) {
-      // The note first: whatever is interrupted from here on, the comparison afterwards is not forgotten.
-      if (!pending(offsets.note())) {
-        ObjectNode note = Offsets.JSON.createObjectNode();
-        offsets.note(note.put("cause", verdict.name()).put("since", Instant.now().toString()).putNull("done"));
-      }
+      // The note first: whatever is interrupted from here on, the comparison afterwards is not forgotten. A new one each time,
+      // also while the last is not done: readers of the topics take "since" for the snapshot that their state belongs to.
+      ObjectNode note = Offsets.JSON.createObjectNode();
+      offsets.note(note.put("cause", verdict.name()).put("since", Instant.now().toString()).putNull("done"));
       offsets.forget();
       if (state.exists()) {
         source.drop();

@@ -32,17 +32,23 @@ CHORES = (
 _log = structlog.get_logger(__name__)
 
 
-async def main(settings: WorkerSettings) -> None:
-    """Run the worker."""
-    database, metrics, migrations = Database(settings, SERVICE), Metrics(), Migrations(migrations_folder())
+def make_worker(settings: WorkerSettings, database: Database, metrics: Metrics) -> Worker:
+    """Put the worker together."""
+    migrations = Migrations(migrations_folder())
 
     async def schema() -> None:
         async with database.reading() as session:
             await migrations.check(session)
 
-    worker = Worker(settings, GROUP, EFFECTS, database, metrics, schema)
+    return Worker(settings, GROUP, EFFECTS, database, metrics, schema)
+
+
+async def main(settings: WorkerSettings) -> None:
+    """Run the worker."""
+    database, metrics = Database(settings, SERVICE), Metrics()
+    worker = make_worker(settings, database, metrics)
     audit = SourceAudit(database, TABLES, settings.cdc_audit_seconds)
-    await run_worker(settings, worker, database, metrics, schema, prune(CHORES), audit.run)
+    await run_worker(settings, worker, database, metrics, prune(CHORES), audit.run)
 
 
 def start() -> int:

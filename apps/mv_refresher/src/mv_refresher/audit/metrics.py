@@ -3,6 +3,7 @@
 from prometheus_client import Counter, Gauge
 
 from bookstore_common.metrics import Metrics
+from mv_refresher.audit.repository import Conclusion
 
 
 class AuditMetrics:
@@ -13,11 +14,26 @@ class AuditMetrics:
         self.divergent = Gauge(
             "cdc_audit_divergent_buckets", "Buckets of 64 that differ from the source.", ["table"], registry=registry
         )
+        self.unsettled = Gauge(
+            "cdc_audit_unsettled_buckets", "Buckets of 64 that could not be compared: their rows keep changing.",
+            ["table"], registry=registry,
+        )  # fmt: skip
+        self.persistent = Gauge(
+            "cdc_audit_persistent_buckets", "Buckets of 64 that differed from the source in two audits running.",
+            ["table"], registry=registry,
+        )  # fmt: skip
         self.last_success = Gauge(
             "cdc_audit_last_success_timestamp", "When an audit was last completed, Unix time.", ["table"],
             registry=registry,
         )  # fmt: skip
         self.total = Counter(
-            "cdc_audit_total", "Audits: equal, divergent, behind (not completed).", ["table", "result"],
-            registry=registry,
+            "cdc_audit_total", "Audits: equal, divergent, unsettled (in part), behind (not completed).",
+            ["table", "result"], registry=registry,
         )  # fmt: skip
+
+    def show(self, table: str, moment: float, found: Conclusion) -> None:
+        """Show what an audit that was completed at ``moment`` (Unix time) found."""
+        self.last_success.labels(table).set(moment)
+        self.divergent.labels(table).set(len(found.divergent))
+        self.unsettled.labels(table).set(len(found.unsettled))
+        self.persistent.labels(table).set(len(found.persistent))

@@ -51,12 +51,13 @@ TARGETS = {
         Audited(
             "order_items",
             """
-            SELECT i.order_item_id AS key, o.created_at AS changed_at, o.created_at AS born_at,
-                   i.quantity, i.line_total,
+            -- A line without an order is as old as its copy here: one that stays so is one too many.
+            SELECT i.order_item_id AS key, coalesce(o.created_at, i.synced_at) AS changed_at,
+                   coalesce(o.created_at, i.synced_at) AS born_at, i.quantity, i.line_total,
                    ROW(i.order_item_id, i.order_id, i.book_id, i.quantity, i.price_at_purchase,
                        i.line_total)::text AS record
-            FROM fact_order_items i JOIN fact_orders o ON o.order_id = i.order_id
-            WHERE o.user_id <> 'cdc-probe' AND i.book_id NOT LIKE 'ffffffff%'
+            FROM fact_order_items i LEFT JOIN fact_orders o ON o.order_id = i.order_id
+            WHERE o.user_id IS DISTINCT FROM 'cdc-probe' AND i.book_id NOT LIKE 'ffffffff%'
             """,
             ("quantity", "line_total"),
         ),
@@ -81,18 +82,45 @@ TARGETS = {
 }
 _SAVE = text(
     """
-    INSERT INTO cdc_audit (table_name, seen_at, audited_at, result, row_count, divergent_buckets, unsettled_buckets)
-    VALUES (:table_name, :seen_at, clock_timestamp(), :result, :row_count, :divergent, :unsettled)
+    INSERT INTO cdc_audit (table_name, seen_at, audited_at, result, row_count, divergent_buckets, unsettled_buckets,
+                           persistent_buckets)
+    VALUES (:table_name, :seen_at, clock_timestamp(), :result, :row_count, :divergent, :unsettled, :persistent)
     ON CONFLICT (table_name) DO UPDATE SET
         seen_at = EXCLUDED.seen_at, audited_at = EXCLUDED.audited_at, result = EXCLUDED.result,
         row_count = EXCLUDED.row_count, divergent_buckets = EXCLUDED.divergent_buckets,
-        unsettled_buckets = EXCLUDED.unsettled_buckets
+        unsettled_buckets = EXCLUDED.unsettled_buckets, persistent_buckets = EXCLUDED.persistent_buckets
     """
 )
 _LAST = text(
-    "SELECT table_name, extract(epoch FROM audited_at)::float8 AS audited_at,"
-    " cardinality(divergent_buckets) AS divergent FROM cdc_audit"
+    "SELECT table_name, extract(epoch FROM audited_at)::float8 AS audited_at, divergent_buckets, unsettled_buckets,"
+    " persistent_buckets FROM cdc_audit"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """What one audit of a table found, by buckets of keys.
+
+    ``divergent``: they differ from the source. ``unsettled``: they could not be compared, their rows keep changing.
+    ``persistent``: divergent, and so in the audit before.
+    """
+
+    divergent: frozenset[int]
+    unsettled: frozenset[int]
+    persistent: frozenset[int]
+
+    @property
+    def result(self) -> str:
+        """The worst of it."""
+        return "divergent" if self.divergent else "unsettled" if self.unsettled else "equal"
+
+    def followed_by(self, divergent: set[int], unsettled: set[int]) -> "Conclusion":
+        """The next audit's: a bucket that was divergent stays so until it was seen equal."""
+        now = frozenset(divergent | (unsettled & self.divergent))
+        return Conclusion(now, frozenset(unsettled) - now, now & self.divergent)
+
+
+NOTHING = Conclusion(frozenset(), frozenset(), frozenset())
 
 
 class AuditRepository:
@@ -108,9 +136,7 @@ class AuditRepository:
             result = await session.execute(text(digest_statement(target.audited)), {"settled": settled, "seen": seen})
             return digest(result.all(), target.audited)
 
-    async def save(
-        self, table: str, seen_at: datetime, row_count: int, divergent: set[int], unsettled: set[int]
-    ) -> None:
+    async def save(self, table: str, seen_at: datetime, row_count: int, found: Conclusion) -> None:
         """Keep the result of the latest audit of ``table``."""
         async with self._database.transaction() as session:
             await session.execute(
@@ -118,15 +144,22 @@ class AuditRepository:
                 {
                     "table_name": table,
                     "seen_at": seen_at,
-                    "result": "divergent" if divergent else "equal",
+                    "result": found.result,
                     "row_count": row_count,
-                    "divergent": sorted(divergent),
-                    "unsettled": sorted(unsettled),
+                    "divergent": sorted(found.divergent),
+                    "unsettled": sorted(found.unsettled),
+                    "persistent": sorted(found.persistent),
                 },
             )
 
-    async def last(self) -> list[tuple[str, float, int]]:
-        """Per audited table: when (Unix time), and how many buckets were divergent."""
+    async def last(self) -> dict[str, tuple[float, Conclusion]]:
+        """Per audited table: when (Unix time), and what was found."""
         async with self._database.reading() as session:
             rows: Any = await session.execute(_LAST)
-            return [(row.table_name, row.audited_at, row.divergent) for row in rows]
+            return {
+                row.table_name: (
+                    row.audited_at,
+                    Conclusion(*map(frozenset, (row.divergent_buckets, row.unsettled_buckets, row.persistent_buckets))),
+                )
+                for row in rows
+            }

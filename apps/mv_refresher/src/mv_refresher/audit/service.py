@@ -2,8 +2,9 @@
 
 An event of a source is compared once Flink has committed all that was in the table's topics when the event came: what
 Flink commits it has written. A bucket that differs may still be right: a settled row may have changed after the source
-looked. Rows that are newer than that look tell which buckets are concerned; those are left to the next audit. Any other
-difference is looked at again, and is a divergence when it was seen three times in a row.
+looked. Rows that are newer than that look tell which buckets are concerned; those are left to the next audit, as
+unsettled, or as divergent if they were so before. Any other difference is looked at again, and is a divergence when it
+was seen three times in a row.
 
 What remains: a settled row that was deleted, or that a transaction of more than two minutes changed, after the source
 looked counts as a divergence until the next audit; so an alert should wait for two.
@@ -27,7 +28,7 @@ from bookstore_common.health import CheckFailedError
 from bookstore_common.metrics import Metrics
 from mv_refresher.audit.feed import Feed
 from mv_refresher.audit.metrics import AuditMetrics
-from mv_refresher.audit.repository import TARGETS, AuditRepository, Target
+from mv_refresher.audit.repository import NOTHING, TARGETS, AuditRepository, Target
 from mv_refresher.settings import Settings
 
 LOOKS = 3
@@ -92,9 +93,8 @@ class Auditor:
 
     async def _remember(self) -> None:
         """Show what the last audits found: a restart must not look like a recovery."""
-        for table, moment, divergent in await self._repository.last():
-            self._metrics.last_success.labels(table).set(moment)
-            self._metrics.divergent.labels(table).set(divergent)
+        for table, (moment, found) in (await self._repository.last()).items():
+            self._metrics.show(table, moment, found)
 
     async def _take(self, feed: Feed, value: bytes | None) -> None:
         try:
@@ -148,11 +148,12 @@ class Auditor:
                 sums=payload["sums"], source_sums=left.sums, analytics_sums=right.sums,
             )  # fmt: skip
         rows = sum(bucket.count for bucket in source.values())
-        await self._repository.save(table, from_event(payload)[0], rows, divergent, unsettled)
-        self._metrics.divergent.labels(table).set(len(divergent))
-        self._metrics.last_success.labels(table).set(time.time())
-        self._metrics.total.labels(table, "divergent" if divergent else "equal").inc()
-        _log.info("audited", table=table, rows=rows, divergent=len(divergent), unsettled=len(unsettled))
+        _moment, before = (await self._repository.last()).get(table, (0.0, NOTHING))
+        found = before.followed_by(divergent, unsettled)
+        await self._repository.save(table, from_event(payload)[0], rows, found)
+        self._metrics.show(table, time.time(), found)
+        self._metrics.total.labels(table, found.result).inc()
+        _log.info("audited", table=table, rows=rows, divergent=len(found.divergent), unsettled=len(found.unsettled))
 
     async def _catch_up(self, feed: Feed, target: Target) -> dict[str, int]:
         """Wait for Flink; returns what is missing when patience ends, else nothing."""

@@ -6,33 +6,25 @@ from __future__ import annotations
 
 import json
 import time
-import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cdc_tables import (
-    TABLES,
-    ConvergenceError,
-    Object,
-    Sql,
-    Table,
-    key_of,
-    sink_row,
-    source_row,
-)
+from ansible_collections.bookstore.platform.plugins.module_utils.cdc_tables import TABLES, Object, Sql, Table, key_of, sink_row
+from ansible_collections.bookstore.platform.plugins.module_utils.cluster import ClusterError
 from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
-from ansible_collections.bookstore.platform.plugins.module_utils.waiter import Clock, wait_for
+from ansible_collections.bookstore.platform.plugins.module_utils.waiter import Clock, Outcome, wait_for
 
 STAGES = ("wal", "kafka", "flink", "table", "view")
 # Each 1 s, never a fixed sleep (SPEC 7.3).
 INTERVAL = 1.0
-PROBE_USER = "cdc-probe"
-PROBE_PREFIX = "ffffffff"
+SOURCES = ("ecom", "inventory")
+T = TypeVar("T")
 
 
 @dataclass
 class Result:
-    """How far a change came: the last stage it reached, seconds, and per stage what was last seen if it came no further."""
+    """How far a change came: the last stage it reached (none: empty), seconds, and per stage what was last seen if it came no further."""
 
     converged: bool
     elapsed: float
@@ -42,6 +34,10 @@ class Result:
     def report(self) -> Object:
         """The result for people."""
         return {"converged": self.converged, "elapsed_s": round(self.elapsed, 2), "stage_reached": self.stage, "hints": self.hints}
+
+
+class SilentError(Exception):
+    """A database or the broker does not answer: a fact of one look, like a row that is not there yet."""
 
 
 @dataclass(frozen=True)
@@ -54,30 +50,61 @@ class Change:
 
 
 class Pipeline:
-    """The way from the sources to the views. ClusterError when something cannot be asked."""
+    """The way from the sources to the views. What does not answer is asked again until the time is over, and then is the hint."""
 
     def __init__(self, sql: Sql, broker: Broker, clock: Clock = time) -> None:
-        self._sql = sql
+        self._execute = sql
         self._broker = broker
         self._clock = clock
+
+    def _sql(self, place: str, statement: str) -> str:
+        return self._answer(place, lambda: self._execute(place, statement))
+
+    @staticmethod
+    def _answer(part: str, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except ClusterError as error:
+            raise SilentError(f"{part}: not answering ({' '.join(str(error).split())[:300]})") from error
+
+    def _wait(self, look: Callable[[], T], done: Callable[[T], bool], timeout: float) -> Outcome[T | SilentError]:
+        """As wait_for; a look that gets no answer is not done."""
+
+        def patient() -> T | SilentError:
+            try:
+                return look()
+            except SilentError as silence:
+                return silence
+
+        return wait_for(
+            patient, lambda seen: not isinstance(seen, SilentError) and done(seen), timeout=timeout, interval=INTERVAL, clock=self._clock
+        )
 
     def follow(self, change: Change, timeout: float) -> Result:
         """Wait until a change is in its table and in all views that read it."""
         start = self._clock.monotonic()
-        position = self._sql(change.table.place, "SELECT (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint")
+        position: list[str] = []
         gone_at: list[str] = []
 
         def look() -> tuple[bool, list[str]]:
+            if not position:
+                position.append(self._position(change.table.place))
             there = sink_row(self._sql, change.table, change.key) == change.expected
             return there, self._stale(change, gone_at) if there else []
 
-        outcome = wait_for(look, lambda seen: seen[0] and not seen[1], timeout=timeout, interval=INTERVAL, clock=self._clock)
+        outcome = self._wait(look, lambda seen: seen[0] and not seen[1], timeout)
         if outcome.done:
             return Result(True, self._clock.monotonic() - start, "view")
-        in_table, stale = outcome.value
-        stage, hints = ("table", {"view": f"not refreshed since: {', '.join(stale)}; {self.views()}"}) if in_table else self._blame(
-            change, int(position))  # fmt: skip
+        if not isinstance(outcome.value, SilentError) and outcome.value[0]:
+            stage, hints = "table", {"view": f"not refreshed since: {', '.join(outcome.value[1])}; {self.views()}"}
+        elif not position:
+            stage, hints = "", {"wal": str(outcome.value)}
+        else:
+            stage, hints = self._blame(change, int(position[0]))
         return Result(False, outcome.elapsed, stage, hints)
+
+    def _position(self, place: str) -> str:
+        return self._sql(place, "SELECT (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint")
 
     def _stale(self, change: Change, gone_at: list[str]) -> list[str]:
         """Names of the views that do not show the change yet.
@@ -100,27 +127,38 @@ class Pipeline:
 
     def views(self) -> str:
         """Return what the refresher last did, for a hint."""
-        return "dirty|last refresh of all views: " + self._sql(
-            "analytics", "SELECT count(*) FILTER (WHERE dirty), max(last_refresh_at) FROM mv_refresh_state"
-        )
+        query = "SELECT count(*) FILTER (WHERE dirty), max(last_refresh_at) FROM mv_refresh_state"
+        return "dirty|last refresh of all views: " + self._told(lambda: self._sql("analytics", query))
+
+    @staticmethod
+    def _told(call: Callable[[], T]) -> str:
+        """Return an answer as text, or that there is none."""
+        try:
+            return str(call())
+        except SilentError as silence:
+            return str(silence)
 
     def _blame(self, change: Change, position: int) -> tuple[str, dict[str, str]]:
         """Return the last stage that a change reached which is not in its table, and what the next ones showed."""
         table = change.table
-        hints = {}
-        slot = self._slot(table)
-        record = self._record(change)
+        try:
+            record = self._record(change)
+        except SilentError as silence:
+            return "wal", {"kafka": str(silence)}
         if record is None:
-            hints["kafka"] = (
-                f"{table.topic} does not have it; slot {table.slot}: {json.dumps(slot)}, the change is at {position}; "
-                f"see the log of debezium-{table.place}"
-            )
-            return "wal", hints
-        lag = self._broker.describe()["groups"].get(f"flink-{table.job}", {}).get(table.topic)
+            slot = self._told(lambda: json.dumps(self._slot(table)))
+            hint = f"{table.topic} does not have it; slot {table.slot}: {slot}, the change is at {position}"
+            return "wal", {"kafka": f"{hint}; see the log of debezium-{table.place}"}
+        hints = {}
+        try:
+            lag = self._answer("kafka", self._broker.describe)["groups"].get(f"flink-{table.job}", {}).get(table.topic)
+        except SilentError as silence:
+            return "kafka", {"flink": str(silence)}
         hints["flink"] = f"{table.topic} has it at offset {record}; {table.job} lags by {lag} records (counted at its checkpoints)"
         if lag is None or lag > 0:
             return "kafka", hints
-        hints["table"] = f"{table.job} has read it; {table.sink} shows {sink_row(self._sql, table, change.key)}, not {change.expected}"
+        shown = self._told(lambda: sink_row(self._sql, table, change.key))
+        hints["table"] = f"{table.job} has read it; {table.sink} shows {shown}, not {change.expected}"
         return "flink", hints
 
     def _slot(self, table: Table) -> Object | None:
@@ -136,7 +174,7 @@ class Pipeline:
     def _record(self, change: Change) -> int | None:
         """Offset of the newest record of a key that shows the change, None if the newest shows something else."""
         key = json.dumps({change.table.key: change.key}, separators=(",", ":"))
-        mine = [record for record in self._broker.call("records", change.table.topic) if record["key"] == key]
+        mine = self._answer("kafka", lambda: self._broker.latest(change.table.topic, key))
         if not mine:
             return None
         value = json.loads(mine[-1]["value"]) if mine[-1]["value"] else {}
@@ -152,10 +190,10 @@ class Pipeline:
         return offset
 
     def lag(self) -> Object:
-        """Return how much is under way: bytes behind each slot, records before each job, dirty views."""
-        groups = self._broker.describe()["groups"]
+        """Return how much is under way: bytes behind each slot, records before each job, dirty views. SilentError without an answer."""
+        groups = self._answer("kafka", self._broker.describe)["groups"]
         behind = {}
-        for place in ("ecom", "inventory"):
+        for place in SOURCES:
             text = self._sql(
                 place,
                 "SELECT (pg_current_wal_lsn() - confirmed_flush_lsn)::bigint FROM pg_replication_slots"
@@ -167,136 +205,92 @@ class Pipeline:
         return {"wal_bytes": behind, "records": records, "dirty_views": dirty}
 
     def settle(self, timeout: float) -> tuple[Result, Object]:
-        """Wait until what is committed now was published, read by all jobs, and no view is dirty."""
-        goals = {place: int(self._sql(place, "SELECT (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint")) for place in ("ecom", "inventory")}
+        """Wait until what is committed now was published, read by all jobs, and is in the views; what comes later does not count."""
+        start = self._clock.monotonic()
 
-        def look() -> tuple[dict[str, int], Object]:
+        def result(converged: bool, stage: str, hints: dict[str, str]) -> tuple[Result, Object]:
+            try:
+                lag = self.lag()
+            except SilentError as silence:
+                lag = {"unknown": str(silence)}
+            return Result(converged, self._clock.monotonic() - start, stage, hints), lag
+
+        def left() -> float:
+            return max(0.0, timeout - (self._clock.monotonic() - start))
+
+        published = self._published(left())
+        if not published.done:
+            return result(False, "wal", {"kafka": f"bytes that are not published: {published.value}"})
+        read = self._all_read(left())
+        if not read.done:
+            return result(False, "kafka", {"flink": f"records that are not read: {read.value}"})
+        views = self.refreshed([], left())
+        return result(views.converged, views.stage, views.hints)
+
+    def _published(self, timeout: float) -> Outcome[dict[str, int] | SilentError]:
+        """Wait for the slots to pass what the sources have committed now; the value: bytes by source."""
+        goals: dict[str, int] = {}
+
+        def look() -> dict[str, int]:
+            for place in SOURCES:
+                if place not in goals:
+                    goals[place] = int(self._position(place))
             confirmed = {
                 place: int(self._sql(place, "SELECT coalesce((confirmed_flush_lsn - '0/0'::pg_lsn)::bigint, 0) FROM (SELECT 1) one"
                            f" LEFT JOIN pg_replication_slots ON slot_name = 'debezium_{place}_slot'"))
                 for place in goals
             }  # fmt: skip
-            return {place: goals[place] - done for place, done in confirmed.items() if done < goals[place]}, self.lag()
+            return {place: goals[place] - done for place, done in confirmed.items() if done < goals[place]}
 
-        def settled(seen: tuple[dict[str, int], Object]) -> bool:
-            return not seen[0] and all(count == 0 for count in seen[1]["records"].values()) and not seen[1]["dirty_views"]
+        return self._wait(look, lambda behind: not behind, timeout)
 
-        outcome = wait_for(look, settled, timeout=timeout, interval=INTERVAL, clock=self._clock)
-        behind, lag = outcome.value
-        if outcome.done:
-            return Result(True, outcome.elapsed, "view"), lag
-        if behind:
-            return Result(False, outcome.elapsed, "wal", {"kafka": f"bytes that are not published: {behind}"}), lag
-        waiting = {job: count for job, count in lag["records"].items() if count != 0}
-        if waiting:
-            return Result(False, outcome.elapsed, "kafka", {"flink": f"records that are not read: {waiting}"}), lag
-        return Result(False, outcome.elapsed, "table", {"view": f"dirty: {', '.join(lag['dirty_views'])}; {self.views()}"}), lag
+    def _all_read(self, timeout: float) -> Outcome[dict[str, Any] | SilentError]:
+        """Wait for the jobs to commit what the topics hold now; the value: records by job, None if it never committed."""
+        ends: dict[str, int] = {}
+
+        def look() -> dict[str, Any]:
+            found = self._answer("kafka", self._broker.describe)
+            topics = {table.topic: int(found["topics"].get(table.topic, {}).get("end", 0)) for table in TABLES.values()}
+            ends.update({topic: end for topic, end in topics.items() if topic not in ends})
+            behind: dict[str, Any] = {}
+            for table in TABLES.values():
+                lag = found["groups"].get(f"flink-{table.job}", {}).get(table.topic)
+                missing = None if lag is None else ends[table.topic] - (topics[table.topic] - int(lag))
+                # Of an empty topic there is nothing to commit.
+                if ends[table.topic] and (missing is None or missing > 0):
+                    behind[table.job] = missing
+            return behind
+
+        return self._wait(look, lambda behind: not behind, timeout)
 
     def refreshed(self, names: list[str], timeout: float) -> Result:
         """Wait until views (all without names) show everything that is in the tables now."""
-        now = self._sql("analytics", "SELECT clock_timestamp()")
         listed = "".join(f" AND mv_name = '{name}'" for name in names[:1])
         pending = "(dirty OR EXISTS (SELECT FROM mv_changes JOIN mv_dependencies d USING (source) WHERE d.mv_name = state.mv_name))"
-        query = f"SELECT mv_name FROM mv_refresh_state state WHERE {pending} AND (last_refresh_at >= '{now}') IS NOT TRUE{listed}"
-        outcome = wait_for(
-            lambda: self._sql("analytics", query).splitlines(),
-            lambda stale: not stale,
-            timeout=timeout,
-            interval=INTERVAL,
-            clock=self._clock,
-        )
+        now: list[str] = []
+
+        def look() -> list[str]:
+            if not now:
+                now.append(self._sql("analytics", "SELECT clock_timestamp()"))
+            query = f"SELECT mv_name FROM mv_refresh_state state WHERE {pending} AND (last_refresh_at >= '{now[0]}') IS NOT TRUE{listed}"
+            return self._sql("analytics", query).splitlines()
+
+        outcome = self._wait(look, lambda stale: not stale, timeout)
         if outcome.done:
             return Result(True, outcome.elapsed, "view")
-        return Result(False, outcome.elapsed, "table", {"view": f"stale: {', '.join(outcome.value)}; {self.views()}"})
-
-
-class Probe:
-    """Rows of the probe in all four captured tables; ids start with ffffffff, the user is cdc-probe, so no view counts them."""
-
-    def __init__(self, sql: Sql) -> None:
-        self._sql = sql
-        self.ids = {name: PROBE_PREFIX + str(uuid.uuid4())[8:] for name in TABLES}
-        # Stock has the book's id.
-        self.ids["inventory"] = self.ids["books"]
-
-    def insert(self) -> None:
-        """One row in each table."""
-        ids = self.ids
-        self._sql("ecom", (
-            f"BEGIN; INSERT INTO books (id, title, author, genre, price) VALUES ('{ids['books']}', 'Probe', 'Probe', 'Probe', 1.00);"
-            " INSERT INTO orders (id, user_id, status, total, shipping)"
-            f" VALUES ('{ids['orders']}', '{PROBE_USER}', 'CONFIRMED', 1.00, '{{}}');"
-            " INSERT INTO order_items (id, order_id, book_id, title_at_purchase, quantity, price_at_purchase)"
-            f" VALUES ('{ids['order_items']}', '{ids['orders']}', '{ids['books']}', 'Probe', 1, 1.00); COMMIT"
-        ))  # fmt: skip
-        self._sql("inventory", f"INSERT INTO inventory (book_id, quantity) VALUES ('{ids['books']}', 1)")
-
-    def update(self) -> None:
-        """Change each row."""
-        ids = self.ids
-        self._sql("ecom", (
-            f"BEGIN; UPDATE books SET price = 2.00 WHERE id = '{ids['books']}';"
-            f" UPDATE orders SET total = 2.00, updated_at = now() WHERE id = '{ids['orders']}';"
-            f" UPDATE order_items SET quantity = 2 WHERE id = '{ids['order_items']}'; COMMIT"
-        ))  # fmt: skip
-        self._sql("inventory", f"UPDATE inventory SET quantity = 2 WHERE book_id = '{ids['books']}'")
-
-    def delete(self) -> None:
-        """Remove each row; none may be there."""
-        ids = self.ids
-        self._sql("ecom", (
-            f"BEGIN; DELETE FROM order_items WHERE id = '{ids['order_items']}'; DELETE FROM orders WHERE id = '{ids['orders']}';"
-            f" DELETE FROM books WHERE id = '{ids['books']}'; COMMIT"
-        ))  # fmt: skip
-        self._sql("inventory", f"DELETE FROM inventory WHERE book_id = '{ids['books']}'")
-
-
-def probe(pipeline: Pipeline, sql: Sql, timeout: float, names: list[str]) -> tuple[Result, dict[str, dict[str, float]]]:
-    """Follow an insert, an update and a deletion of probe rows through ``names``; the worst result, and seconds by operation and table.
-
-    ``timeout`` bounds each operation. The rows are removed in every case.
-    """
-    rows = Probe(sql)
-    took: dict[str, dict[str, float]] = {}
-    slowest = Result(True, 0.0, "view")
-    removed = False
-    try:
-        for operation in ("insert", "update", "delete"):
-            getattr(rows, operation)()
-            removed = operation == "delete"
-            start = time.monotonic()
-            for name in names:
-                table, key = TABLES[name], rows.ids[name]
-                expected = None if removed else source_row(sql, table, key)
-                left = max(timeout - (time.monotonic() - start), 0.0)
-                result = pipeline.follow(Change(table, key, expected), left)
-                result.elapsed = time.monotonic() - start
-                took.setdefault(operation, {})[name] = round(result.elapsed, 2)
-                if not result.converged:
-                    result.hints = {f"{operation} of {name}, {stage}": hint for stage, hint in result.hints.items()}
-                    return result, took
-                slowest = max(slowest, result, key=lambda one: one.elapsed)
-    finally:
-        if not removed:
-            rows.delete()
-    return slowest, took
-
-
-def row(pipeline: Pipeline, sql: Sql, table: Table, key: str, timeout: float) -> Result:
-    """Wait until analytics shows a row as its source has it now; gone if the source has none."""
-    return pipeline.follow(Change(table, key, source_row(sql, table, key)), timeout)
+        seen = outcome.value
+        hint = str(seen) if isinstance(seen, SilentError) else f"stale: {', '.join(seen)}; {self.views()}"
+        return Result(False, outcome.elapsed, "table", {"view": hint})
 
 
 def complaint(mode: str, result: Result, timeout: float) -> str:
     """Return the sentence of a result that did not converge."""
     hints = "; ".join(f"{stage}: {hint}" for stage, hint in result.hints.items())
-    return f"BK-250: mode={mode} did not converge within timeout={timeout:.0f} s; the last stage reached is {result.stage}; {hints}"
+    reached = result.stage or "none"
+    return f"BK-250: mode={mode} did not converge within timeout={timeout:.0f} s; the last stage reached is {reached}; {hints}"
 
 
 def _text(value: Any) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     return None if value is None else str(value)
-
-
-__all__ = ["STAGES", "Change", "ConvergenceError", "Pipeline", "Probe", "Result", "complaint", "probe", "row"]

@@ -120,14 +120,24 @@ class Live:
 
     def look(self, server: Object) -> Seen:
         """Return the state of a server."""
+        source = server["source"]
+        found = self._slot(server)
+        offset, note = stored(self._broker.latest(offsets_topic(source)))
+        # The slot is looked at before the offset, which is stored first; the end of the log after it, or a change in between
+        # would put the offset of a server that is well beyond the log.
+        end = found["end"] if (_position(offset) or 0) <= found["end"] else self._slot(server)["end"]
+        pods = self._cluster.objects("Pod", NAMESPACE, labelSelector=f"app.kubernetes.io/name=debezium-{source}")
+        pod, ready, restarts = newest(pods)
+        return Seen(source, pod, ready, restarts, end, found["slot"], offset, note)
+
+    def _slot(self, server: Object) -> Object:
         source, database = server["source"], server["database"]
         command = ["psql", "--host=/run/postgresql", "--username=postgres", f"--dbname={database['database']}", "--no-psqlrc", "-tA",
                    "--set=ON_ERROR_STOP=1", f"--command={SLOT.format(slot=f'debezium_{source}_slot')}"]  # fmt: skip
-        found = json.loads(self._cluster.execute(database["namespace"], f"{database['name']}-0", "postgresql", command, self._timeout))
-        offset, note = stored(self._broker.latest(offsets_topic(source)))
-        pods = self._cluster.objects("Pod", NAMESPACE, labelSelector=f"app.kubernetes.io/name=debezium-{source}")
-        pod, ready, restarts = newest(pods)
-        return Seen(source, pod, ready, restarts, found["end"], found["slot"], offset, note)
+        answer: Object = json.loads(
+            self._cluster.execute(database["namespace"], f"{database['name']}-0", "postgresql", command, self._timeout)
+        )
+        return answer
 
     def restart(self, seen: Seen) -> None:
         """End the server's pod; its Deployment makes another one."""

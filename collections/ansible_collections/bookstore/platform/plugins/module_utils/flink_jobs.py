@@ -9,6 +9,7 @@ import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import Template
 from typing import Any
 
 from ansible_collections.bookstore.platform.plugins.module_utils import waiter
@@ -88,22 +89,34 @@ def snapshots(broker: Broker) -> dict[str, str]:
     return {table.job: since[table.place] for table in TABLES.values() if since[table.place]}
 
 
-def read(names: list[str], folder: Path, settings: dict[str, str], snapshot: dict[str, str]) -> list[Wanted]:
-    """Return the declared jobs, each from ``<name>.sql`` in ``folder``; JobError when that is missing or writes nothing.
+@dataclass(frozen=True)
+class Declaration:
+    """Folder of the SQL, what ``${name}`` in it stands for, and Flink's configuration of all jobs."""
+
+    folder: Path
+    values: dict[str, str]
+    settings: dict[str, str]
+
+
+def read(names: list[str], declared: Declaration, snapshot: dict[str, str]) -> list[Wanted]:
+    """Return the declared jobs, each from ``<name>.sql``; JobError when that is missing, incomplete or writes nothing.
 
     ``snapshot``: see :func:`snapshots`.
     """
     wanted = []
     for name in names:
-        file = folder / f"{name}.sql"
+        file = declared.folder / f"{name}.sql"
         if not file.is_file():
             raise JobError(f"BK-181: job {name} has no file {file}; write one, or remove the name from jobs")
-        sql = file.read_text(encoding="utf-8")
+        try:
+            sql = Template(file.read_text(encoding="utf-8")).substitute(declared.values)
+        except (KeyError, ValueError) as error:
+            raise JobError(f"BK-181: {file}: {error} is not among values; write one of {', '.join(sorted(declared.values))}") from error
         inserts = [line for line in significant(sql).split("\n") if line.upper().startswith("INSERT INTO ")]
         if len(inserts) != 1:
             raise JobError(f"BK-181: {file} has {len(inserts)} statements that begin with INSERT INTO; write exactly one")
         basis = significant(sql) + (f"\n-- snapshot {snapshot[name]}" if name in snapshot else "")
-        wanted.append(Wanted(name, sql, _digest(basis), _digest(json.dumps(settings, sort_keys=True))))
+        wanted.append(Wanted(name, sql, _digest(basis), _digest(json.dumps(declared.settings, sort_keys=True))))
     return wanted
 
 

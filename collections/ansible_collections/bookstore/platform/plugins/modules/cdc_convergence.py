@@ -12,14 +12,14 @@ short_description: Wait until changes of the source databases are in analytics a
 version_added: 0.1.0
 description:
   - Asks databases and broker through the API server, each second, within a bound. When a change does not arrive, it tells
-    the last stage that it reached, and what the next one showed.
+    the last stage that it reached, and what the next one showed. A part that does not answer is waited for, too, and named.
 options:
   mode:
     description:
       - V(probe) inserts, changes and deletes one row in each captured table and follows each change; the rows (user
         cdc-probe, ids starting with ffffffff) are removed in every case and count in no view, so nothing is changed.
       - V(row) waits until analytics shows the row O(key) of O(source) as it is now; gone if it is gone.
-      - V(lag) waits until everything committed now was published and read, and no view is dirty.
+      - V(lag) waits until everything committed now was published and read, and is in the views; a busy shop may go on meanwhile.
       - V(view) waits until the view O(key), or every view, shows what is in the tables now.
       - V(reconcile) removes the rows of analytics whose source row is gone, which a new snapshot of a Debezium Server
         cannot report. A deletion that is on its way gets up to 10 s to arrive, and is no change of this module then.
@@ -68,7 +68,7 @@ elapsed_s:
   type: float
   returned: always
 stage_reached:
-  description: The last stage that was reached - wal, kafka, flink, table or view.
+  description: The last stage that was reached - wal, kafka, flink, table or view; empty when the source did not answer.
   type: str
   returned: always
 hints:
@@ -96,6 +96,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.bookstore.platform.plugins.module_utils import cdc_convergence as cdc
 from ansible_collections.bookstore.platform.plugins.module_utils import failures
+from ansible_collections.bookstore.platform.plugins.module_utils.cdc_probe import probe, row
 from ansible_collections.bookstore.platform.plugins.module_utils.cdc_tables import TABLES, ConvergenceError, psql, reconcile, table_of
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC, Cluster, ClusterError
 from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
@@ -112,10 +113,10 @@ def run(p: dict[str, Any], check: bool) -> tuple[cdc.Result, dict[str, Any]]:
         if check:
             result, lag = pipeline.settle(timeout)
             return result, {"operations": {}, "lag": lag}
-        result, operations = cdc.probe(pipeline, sql, timeout, names)
+        result, operations = probe(pipeline, sql, timeout, names)
         return result, {"operations": operations}
     if mode == "row":
-        return cdc.row(pipeline, sql, table_of(p["source"]), p["key"], timeout), {}
+        return row(pipeline, sql, table_of(p["source"]), p["key"], timeout), {}
     if mode == "lag":
         result, lag = pipeline.settle(timeout)
         return result, {"lag": lag}

@@ -28,6 +28,10 @@ options:
     description: Folder with a file C(<name>.sql) for each job; statements end with a semicolon at the end of a line.
     type: path
     required: true
+  values:
+    description: What C(${name}) in the SQL stands for.
+    type: dict
+    default: {}
   settings:
     description: Flink's configuration of all jobs; how they take checkpoints and restart, for example.
     type: dict
@@ -95,7 +99,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.bookstore.platform.plugins.module_utils import failures
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC, Cluster, ClusterError
-from ansible_collections.bookstore.platform.plugins.module_utils.flink_jobs import JobError, Tool, read, reconcile, snapshots
+from ansible_collections.bookstore.platform.plugins.module_utils.flink_jobs import Declaration, JobError, Tool, read, reconcile, snapshots
 from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
 
 
@@ -106,6 +110,7 @@ def main() -> None:
             **CONNECTION_SPEC,
             "jobs": {"type": "list", "elements": "str", "required": True},
             "sql_dir": {"type": "path", "required": True},
+            "values": {"type": "dict", "default": {}},
             "settings": {"type": "dict", "default": {}},
             "fresh": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "int", "default": 240},
@@ -117,7 +122,8 @@ def main() -> None:
     settings = {key: str(value) for key, value in p["settings"].items()}
     try:
         cluster = Cluster.of(p)
-        wanted = read(p["jobs"], Path(p["sql_dir"]), settings, snapshots(Broker(cluster, p["call_timeout"])))
+        declared = Declaration(Path(p["sql_dir"]), p["values"], settings)
+        wanted = read(p["jobs"], declared, snapshots(Broker(cluster, p["call_timeout"])))
         tool = Tool(cluster, p["call_timeout"])
         steps, done = reconcile(tool, wanted, settings, p["fresh"], p["timeout"], apply=not module.check_mode)
     except (ClusterError, JobError) as error:

@@ -260,6 +260,12 @@ options:
         type: list
         elements: str
         default: []
+      audit:
+        description:
+          - Where the results of the standing audit are, as C(namespace), C(instance) and C(database), the audited C(tables), and
+            C(oldest_s), the seconds that a result may be old. Not asked without it.
+        type: dict
+        default: {}
       flink_port:
         description: Port of Flink's REST API on the loopback address; not asked without it.
         type: int
@@ -355,6 +361,7 @@ PIPELINE_SPEC = {
     "groups": LIST_OF_NAMES,
     "slots": LIST_OF_DICTS,
     "jobs": LIST_OF_NAMES,
+    "audit": {"type": "dict", "default": {}},
     "flink_port": {"type": "int"},
 }
 ARGUMENTS = {

@@ -18,20 +18,28 @@ SELECT coalesce(json_agg(json_build_object('name', slot_name, 'active', active, 
        'retained_mib', pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn) / 1048576)), '[]')
 FROM pg_replication_slots WHERE slot_type = 'logical'
 """
+# How long ago, counted from the database's start if that was later: nobody audits while the platform is down.
+AUDIT = """
+SELECT coalesce(json_agg(json_build_object('table', tables.name, 'result', result, 'persistent', cardinality(persistent_buckets),
+       'unsettled', cardinality(unsettled_buckets),
+       'age_s', extract(epoch FROM now() - greatest(audited_at, pg_postmaster_start_time()))::int)), '[]')
+FROM unnest('{{{tables}}}'::text[]) AS tables (name) LEFT JOIN cdc_audit ON table_name = tables.name
+"""
 
 
 def observe(cluster: Cluster, web: Web, wanted: Object, patient_until: float) -> Object:
-    """Return {topics, groups, slots: {instance: [...]}, jobs: [{name, state, checkpoints}]}.
+    """Return {topics, groups, slots: {instance: [...]}, jobs: [{name, state, checkpoints}], audit: [{table, result, ...}]}.
 
-    ``wanted``: {groups, slots: [{namespace, instance, database, slot}], flink_port}. Events that are on their way are
-    waited for: the broker is asked again while a group lags, until ``patient_until`` (time.monotonic). ClusterError and
-    OSError when something cannot be asked.
+    ``wanted``: {groups, slots: [{namespace, instance, database, slot}], flink_port, audit: {namespace, instance, database,
+    tables}}. Events that are on their way are waited for: the broker is asked again while a group lags, until ``patient_until``
+    (time.monotonic). ClusterError and OSError when something cannot be asked.
     """
-    with ThreadPoolExecutor(max_workers=3) as pool:
+    with ThreadPoolExecutor(max_workers=4) as pool:
         broker = pool.submit(_broker, cluster, wanted["groups"], patient_until)
         slots = pool.submit(lambda: {one["instance"]: _slots(cluster, one) for one in wanted["slots"]})
         jobs = pool.submit(_jobs, web, wanted.get("flink_port"))
-        return {**broker.result(), "slots": slots.result(), "jobs": jobs.result()}
+        audit = pool.submit(_audit, cluster, wanted.get("audit") or {})
+        return {**broker.result(), "slots": slots.result(), "jobs": jobs.result(), "audit": audit.result()}
 
 
 def lags(groups: Object, names: list[str]) -> dict[str, int]:
@@ -48,8 +56,16 @@ def _broker(cluster: Cluster, names: list[str], patient_until: float) -> Object:
 
 
 def _slots(cluster: Cluster, one: Object) -> list[Object]:
+    return _rows(cluster, one, SLOTS)
+
+
+def _audit(cluster: Cluster, one: Object) -> list[Object]:
+    return _rows(cluster, one, AUDIT.format(tables=",".join(one["tables"]))) if one else []
+
+
+def _rows(cluster: Cluster, one: Object, statement: str) -> list[Object]:
     command = ["psql", "--host=/run/postgresql", "--username=postgres", f"--dbname={one['database']}",
-               "--no-psqlrc", "-tA", "--set=ON_ERROR_STOP=1", f"--command={SLOTS}"]  # fmt: skip
+               "--no-psqlrc", "-tA", "--set=ON_ERROR_STOP=1", f"--command={statement}"]  # fmt: skip
     text = cluster.execute(one["namespace"], f"{one['instance']}-0", "postgresql", command, CALL_TIMEOUT)
     found: list[Object] = json.loads(text)
     return found

@@ -99,3 +99,20 @@ def jobs(wanted: Object, seen: Object) -> Finding:
         elif not running[0]["checkpoints"].get("completed"):
             faults.append(f"job {name} has not completed a checkpoint: {running[0]['checkpoints']}")
     return verdict(faults, f"{', '.join(wanted['jobs'])} running")
+
+
+@_observed
+def audit(wanted: Object, seen: Object) -> Finding:
+    """The standing audit runs, and found no table that differs from its source in two audits running."""
+    if not wanted["audit"]:
+        return skipped("no audit is declared")
+    oldest = int(wanted["audit"]["oldest_s"])
+    faults, details = [], []
+    for one in seen["audit"]:
+        if one["age_s"] is None or one["age_s"] > oldest:
+            age = "never" if one["result"] is None else f"{one['age_s']} s ago"
+            faults.append(f"table {one['table']} was last audited {age}, expected within {oldest} s of the start of analytics-db")
+        if one["persistent"]:
+            faults.append(f"table {one['table']} differs from its source in {one['persistent']} of 64 shares, in two audits running")
+        details.append(f"{one['table']} {one['result'] or 'not audited yet'}")
+    return verdict(faults, ", ".join(details), {"audit_unsettled_shares": sum(one["unsettled"] or 0 for one in seen["audit"])})

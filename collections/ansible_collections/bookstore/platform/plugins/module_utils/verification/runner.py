@@ -93,6 +93,8 @@ CHECKS = (
     Check("V-SLOTS", "BK-328", "Changes captured", pipeline_checks.slots,
           "look at /q/health and the log of the Debezium Server; make up repairs it"),
     Check("V-FLINK", "BK-329", "Streaming jobs run", pipeline_checks.jobs, "make up submits what is missing"),
+    Check("V-AUDIT", "BK-330", "Audits find no difference", pipeline_checks.audit,
+          "look for cdc_divergence in the log of analytics/mv-refresher; make up starts jobs anew where a snapshot asks for it"),
     Check("V-MEMORY", "BK-320", "Memory in use", cluster_checks.memory, "make status shows memory by workload"),
 )  # fmt: skip
 
