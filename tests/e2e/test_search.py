@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from .shelf import Shelf, isbn, word
 from .window import Window
@@ -65,6 +65,18 @@ def test_nothing_found_says_so_and_shows_a_way_on(guest: Page) -> None:
     search(guest, word())
     expect(guest.get_by_role("heading", name="Nothing found")).to_be_visible()
     expect(guest.get_by_test_id("result-count")).to_have_text("0 results")
+    # While the next search is under way, that says nothing of it.
+    held: list[Route] = []
+    guest.route("**/ecom/books/search?*", lambda route: held.append(route))
+    with guest.expect_request("**/ecom/books/search?*"):
+        search(guest, "the")
+    expect(guest.get_by_role("heading", level=1)).to_have_text("Results for “the”")
+    expect(guest.get_by_role("heading", name="Nothing found")).to_have_count(0)
+    held[0].continue_()
+    expect(guest.get_by_test_id("book-card").first).to_be_visible()
+    guest.unroute("**/ecom/books/search?*")
+    search(guest, word())
+    expect(guest.get_by_role("heading", name="Nothing found")).to_be_visible()
     guest.get_by_role("link", name="Browse the catalogue").click()
     expect(guest.get_by_test_id("book-card").first).to_be_visible()
     # Nothing was asked for: no search is made.

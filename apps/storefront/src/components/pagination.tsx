@@ -1,5 +1,6 @@
 import { Link } from '@tanstack/react-router';
-import type { ReactElement } from 'react';
+import { useRef, type ReactElement } from 'react';
+import { useFocusHeir } from './focus';
 
 /** Links to the pages of a list; the page is part of the address. */
 export function Pagination({ page, pages }: { page: number; pages: number }): ReactElement | null {
@@ -25,8 +26,15 @@ export function Pagination({ page, pages }: { page: number; pages: number }): Re
 
 function Step({ to, pages, label }: { to: number; pages: number; label: string }): ReactElement {
   if (to < 1 || to > pages) return <span className="step" aria-disabled="true">{label}</span>;
+  return <StepLink to={to} label={label} />;
+}
+
+function StepLink({ to, label }: { to: number; label: string }): ReactElement {
+  const link = useRef<HTMLAnchorElement>(null);
+  // On the last page it goes away under the finger.
+  useFocusHeir(link);
   return (
-    <Link className="step" to="." search={(old: object) => ({ ...old, page: to === 1 ? undefined : to })}>
+    <Link ref={link} className="step" to="." search={(old: object) => ({ ...old, page: to === 1 ? undefined : to })}>
       {label}
     </Link>
   );

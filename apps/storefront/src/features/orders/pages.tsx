@@ -156,13 +156,13 @@ function OrderDetail({ order }: { order: Order }): ReactElement {
         <address>
           {[shipping.name, shipping.line1, shipping.line2, `${shipping.postal_code} ${shipping.city}`, shipping.country].filter(Boolean).map((line) => <span key={line}>{line}</span>)}
         </address>
+        <p className="hint ids">Full number of the order: {order.id}</p>
       </section>
       {order.status === 'CONFIRMED' ? (
         <Confirm title="Cancel this order?" action="Cancel order" onConfirm={() => cancel(order)}>
           <p>The books go back to the shelf. This cannot be undone.</p>
         </Confirm>
       ) : null}
-      <p className="hint ids">Full number {order.id}</p>
     </article>
   );
 }
