@@ -72,7 +72,7 @@ async def test_a_mark_outlives_every_token_of_its_session(
     environment: Environment, fresh: str, issuer: Issuer, redis_server: RedisServer
 ) -> None:
     """The realm may be told to give out longer tokens: none may be good again once the mark is gone."""
-    settings = settings_of({**environment(fresh), "OIDC_ACCESS_TOKEN_SECONDS": "1200"})
+    settings = settings_of({**environment(fresh), "OIDC_ACCESS_LIFETIME_SECONDS": "1200"})
     async with running(settings) as service, http(service.internal) as client:
         assert (await logout(client, issuer.logout_token(sid="long"))).status_code == 200
     with redis_server.connect() as redis:
