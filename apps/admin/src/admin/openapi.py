@@ -16,7 +16,7 @@ def document() -> str:
     """The document as JSON text with sorted keys, so that a difference is a change of the API."""
     app = FastAPI(title="Admin API", version="1")
     app.include_router(public_routes())
-    return json.dumps(describe(app.openapi(), app.routes), indent=2, sort_keys=True)
+    return json.dumps(describe(app.openapi(), app.routes, public=True), indent=2, sort_keys=True)
 
 
 if __name__ == "__main__":

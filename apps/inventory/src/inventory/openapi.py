@@ -22,7 +22,7 @@ def document(listener: Literal["public", "internal"] = "public") -> str:
     else:
         app = FastAPI(title="Inventory API, internal", version="1")
         app.include_router(internal_routes())
-    return json.dumps(describe(app.openapi(), app.routes), indent=2, sort_keys=True)
+    return json.dumps(describe(app.openapi(), app.routes, public=listener == "public"), indent=2, sort_keys=True)
 
 
 if __name__ == "__main__":
