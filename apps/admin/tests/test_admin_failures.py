@@ -126,8 +126,7 @@ REFUSALS: list[tuple[int, str, dict[str, Any]]] = [
 ]
 
 
-# One title of many that is gone is no refusal of the list.
-@pytest.mark.parametrize("endpoint", [item for item in ENDPOINTS if "low-titles" not in item.spec], ids=str)
+@every_endpoint
 async def test_refusals_are_passed_on(client: httpx2.AsyncClient, failing: Failing, endpoint: Endpoint) -> None:
     """Those that the endpoint's document names: word for word, but with this request's id."""
     peer, other = failing(endpoint)
