@@ -1,9 +1,10 @@
 """Ended sessions (SPEC 3): back-channel logout marks the session, every service looks for the mark."""
 
-from bookstore_common.redis import RedisClient
+from bookstore_common.redis import Call, RedisClient, Script
 
 # For clocks, and for a token that was issued while its session was ended.
 _MARGIN_SECONDS = 30
+_ENDED = Script("return redis.call('EXISTS', KEYS[1])")
 
 
 def revoked_key(sid: str) -> str:
@@ -27,7 +28,11 @@ async def revoke(redis: RedisClient, sid: str, *, token_life_seconds: int) -> No
         await pipe.execute()
 
 
+def asking(sid: str) -> Call:
+    """Whether the session was ended: 1 or 0."""
+    return _ENDED.call([revoked_key(sid)])
+
+
 async def is_revoked(redis: RedisClient, sid: str) -> bool:
     """Whether the session was ended; raises RedisUnavailableError."""
-    async with redis.guarded() as connection:
-        return bool(await connection.exists(revoked_key(sid)))
+    return bool(await redis.run_one(asking(sid)))
