@@ -21,7 +21,7 @@ from bookstore_common.metrics import Metrics
 from bookstore_common.outbound import OutboundClient
 from bookstore_common.pagination import PageRequest
 from bookstore_common.service_token import ServiceToken
-from ecom.reservations import Reservations
+from ecom.reservations.clients import Reservations
 
 BOOK = uuid.UUID("00000000-0000-0000-0000-000000000011")
 ORDER = uuid.UUID("0c7e5a53-6d0b-5f0e-9a3e-0f2e1f1b7a10")
@@ -110,6 +110,7 @@ def _adjustment(delta: int) -> dict[str, Any]:
 CALLS = {
     "books": Call("ecom", "listBooksForAdmin", lambda client: books(client).find(_PAGE)),
     "books found": Call("ecom", "listBooksForAdmin", lambda client: books(client).find(_PAGE, q="dune", active=False)),
+    "books by id": Call("ecom", "listBooksForAdmin", lambda client: books(client).get_many([BOOK, ORDER])),
     "book": Call("ecom", "getBookForAdmin", lambda client: books(client).get(BOOK)),
     "new book": Call("ecom", "createBook", lambda client: books(client).create(_new_fields())),
     "edit": Call(

@@ -21,7 +21,7 @@ from ecom.admin_books.service import IsbnExistsError, StaleVersionError
 from ecom.openapi import document as ecom_document
 from ecom.orders.service import InvalidTransitionError
 from ecom.orders.transitions import Status
-from ecom.reservations import OutOfStockError, ReservationMismatchError
+from ecom.reservations.clients import OutOfStockError, ReservationMismatchError
 from inventory.openapi import document as inventory_document
 from inventory.reservations import service as inventory_reservations
 from inventory.stock.schemas import MAX_FILTER_IDS as INVENTORY_MAX_FILTER_IDS

@@ -195,7 +195,7 @@ ENDPOINTS = [
     Endpoint("A-07", "GET", "/admin/stock", "inventory", "GET", STOCK),
     Endpoint("A-07-titles", "GET", "/admin/stock", "ecom", "GET", BOOKS),
     Endpoint("A-07-low", "GET", "/admin/stock?low=true", "inventory", "GET", STOCK),
-    Endpoint("A-07-low-titles", "GET", "/admin/stock?low=true", "ecom", "GET", _ONE_BOOK),
+    Endpoint("A-07-low-titles", "GET", "/admin/stock?low=true", "ecom", "GET", BOOKS),
     Endpoint("A-07-low-search", "GET", "/admin/stock?low=true&q=dune", "ecom", "GET", BOOKS),
     Endpoint("A-08", "PUT", _ADMIN_STOCK, "inventory", "PUT", _ONE_STOCK, {"quantity": 40}),
     Endpoint("A-09", "POST", f"{_ADMIN_STOCK}/adjust", "inventory", "POST", f"{_ONE_STOCK}/adjust", _ADJUSTMENT),

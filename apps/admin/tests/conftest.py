@@ -1,13 +1,17 @@
 """Fixtures: real Redis, an issuer of real tokens and two scripted HTTP peers around the real application."""
 
+import json
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import httpx2
 import pytest
 from admin_testing import SHOP, PeerStub, http, running, settings_of
 
 from admin.app import Service
+from admin.openapi import document
+from bookstore_common.testing import answers
 from bookstore_common.testing.http_stub import HttpStub
 from bookstore_common.testing.logs import log_stream
 from bookstore_common.testing.redis import RedisServer, _redis_process, redis_server
@@ -20,6 +24,19 @@ PREFIXES = (
     "CORS_", "LOG_", "SHUTDOWN_", "PUBLIC_", "INTERNAL_", "MANAGEMENT_", "LISTEN_", "OIDC_", "REDIS_", "ECOM_",
     "INVENTORY_", "REQUEST_", "OPTIONAL_",
 )  # fmt: skip
+
+
+def documents() -> dict[str, Any]:
+    """OpenAPI documents by listener."""
+    return {"public": json.loads(document())}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    answers.add_option(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    answers.watch(config, documents)
 
 
 @pytest.fixture(scope="session")

@@ -95,7 +95,7 @@ async def test_foreign_origin(client: httpx2.AsyncClient, peers: tuple[HttpStub,
 async def test_ended_session(
     service: Service, client: httpx2.AsyncClient, peers: tuple[HttpStub, ...], endpoint: Endpoint
 ) -> None:
-    await revoke(service.redis, "session-1")
+    await revoke(service.redis, "session-1", token_life_seconds=service.verifier.token_life_seconds)
     check(await endpoint.call(client), 401, "unauthenticated", *peers)
 
 

@@ -6,9 +6,10 @@ from typing import Any
 import httpx2
 import pytest
 from admin_testing import ENDPOINTS, Endpoint, book, changes_of, http, problem, script
-from conftest import with_csrf
+from conftest import documents, with_csrf
 
 from admin.app import Service
+from bookstore_common.testing.answers import operations
 from bookstore_common.testing.http_stub import HttpStub
 from bookstore_common.testing.logs import LogStream
 
@@ -112,21 +113,27 @@ async def test_token_rejected(client: httpx2.AsyncClient, failing: Failing, endp
     assert changes_of(other) == []
 
 
+OPERATIONS = list(operations(documents()))
 REFUSALS: list[tuple[int, str, dict[str, Any]]] = [
     (404, "not_found", {}),
+    (409, "isbn_exists", {}),
     (409, "below_reserved", {"quantity": 5, "reserved": 3}),
+    (409, "above_maximum", {"quantity": 5, "reserved": 3}),
+    (409, "invalid_transition", {"from": "SHIPPED"}),
     (412, "stale_version", {"version": 9}),
     (422, "validation_error", {"errors": [{"field": "isbn", "location": "body", "message": "wrong"}]}),
     (428, "precondition_required", {}),
 ]
 
 
-# One title of many that is gone is no refusal of the list.
-@pytest.mark.parametrize("endpoint", [item for item in ENDPOINTS if "low-titles" not in item.spec], ids=str)
+@every_endpoint
 async def test_refusals_are_passed_on(client: httpx2.AsyncClient, failing: Failing, endpoint: Endpoint) -> None:
-    """Word for word, but with this request's id."""
+    """Those that the endpoint's document names: word for word, but with this request's id."""
     peer, other = failing(endpoint)
-    for status, code, members in REFUSALS:
+    (promised,) = [
+        one.codes for one in OPERATIONS if one.method == endpoint.method and one.matches(endpoint.path.split("?")[0])
+    ]
+    for status, code, members in [row for row in REFUSALS if row[1] in promised]:
         peer.always(endpoint.peer_method, endpoint.peer_path, **problem(status, code, instance="/internal", **members))
         response = await endpoint.call(client, headers={"x-request-id": "of-this-request"})
         check(response, status, code)

@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from admin_testing import BOOK_ID, BOOKS, OTHER_ID, STOCK, book, movement, page, problem, script, stock
+from admin_testing import BOOK_ID, BOOKS, OTHER_ID, STOCK, book, movement, page, script, stock
 
 from admin.stock.schemas import StockRow
 from bookstore_common.pagination import Page
@@ -54,9 +54,7 @@ async def test_low(client: httpx2.AsyncClient, ecom: HttpStub, inventory: HttpSt
     inventory.always(
         "GET", STOCK, body=page(stock(OTHER_ID, 0), stock(gone, 1), stock(BOOK_ID, 5), total=7, number=2, size=3)
     )
-    ecom.always("GET", f"{BOOKS}/{OTHER_ID}", body=book(OTHER_ID, "Emma"))
-    ecom.always("GET", f"{BOOKS}/{BOOK_ID}", body=book(active=False))
-    ecom.always("GET", f"{BOOKS}/{gone}", **problem(404, "not_found"))
+    ecom.always("GET", BOOKS, body=page(book(active=False), book(OTHER_ID, "Emma"), size=100))
     body = (await client.get("/admin/stock?low=true&page=2&size=3")).json()
     assert body == {
         "items": [
@@ -67,17 +65,24 @@ async def test_low(client: httpx2.AsyncClient, ecom: HttpStub, inventory: HttpSt
         "page": 2, "size": 3, "total": 7, "pages": 3,
     }  # fmt: skip
     assert inventory.requests[0].query == {"page": ["2"], "size": ["3"], "low": ["true"]}
+    [request] = ecom.requests
+    assert request.query == {"page": ["1"], "size": ["100"], "ids": [f"{OTHER_ID},{gone},{BOOK_ID}"]}
 
 
 async def test_low_full_page(client: httpx2.AsyncClient, ecom: HttpStub, inventory: HttpStub) -> None:
-    """Each title once, however many."""
+    """All titles in one call, however many."""
     ids = [uuid_of(number) for number in range(1, 101)]
     inventory.always("GET", STOCK, body=page(*(stock(book_id, 1) for book_id in ids), size=100))
-    for book_id in ids:
-        ecom.always("GET", f"{BOOKS}/{book_id}", body=book(book_id, f"Title {book_id}"))
+    ecom.always("GET", BOOKS, body=page(*(book(book_id, f"Title {book_id}") for book_id in ids), size=100))
     body = (await client.get("/admin/stock?low=true&size=100")).json()
     assert [item["title"] for item in body["items"]] == [f"Title {book_id}" for book_id in ids]
-    assert len(ecom.requests) == 100
+    assert len(ecom.requests) == 1
+
+
+async def test_nothing_is_low(client: httpx2.AsyncClient, ecom: HttpStub, inventory: HttpStub) -> None:
+    inventory.always("GET", STOCK, body=page())
+    assert (await client.get("/admin/stock?low=true")).json()["items"] == []
+    assert ecom.requests == []
 
 
 async def test_low_and_search(client: httpx2.AsyncClient, ecom: HttpStub, inventory: HttpStub) -> None:

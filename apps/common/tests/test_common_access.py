@@ -107,7 +107,7 @@ async def test_ended_session(
     client: httpx2.AsyncClient, issuer: Issuer, redis_client: RedisClient, metrics: Metrics, redis_server: RedisServer
 ) -> None:
     assert (await client.get("/area/mine", headers=issuer.headers(sid="s-1"))).status_code == 200
-    await sessions.revoke(redis_client, "s-1")
+    await sessions.revoke(redis_client, "s-1", token_life_seconds=330)
     response = await client.get("/area/mine", headers=issuer.headers(sid="s-1"))
     refused(response, 401, "unauthenticated")
     assert count(metrics, "auth_failures_total", reason="revoked") == 1
@@ -119,7 +119,7 @@ async def test_ended_session(
 async def test_ended_session_on_the_other_listener(
     internal: httpx2.AsyncClient, issuer: Issuer, redis_client: RedisClient
 ) -> None:
-    await sessions.revoke(redis_client, "s-1")
+    await sessions.revoke(redis_client, "s-1", token_life_seconds=330)
     refused(await internal.post("/area/mine", headers=issuer.headers(sid="s-1")), 401, "unauthenticated")
 
 

@@ -220,7 +220,7 @@ async def test_redis_that_does_not_answer_holds_nobody_up(
 
 
 async def test_round_trips(app: FastAPI, client: httpx2.AsyncClient, issuer: Issuer, redis_server: RedisServer) -> None:
-    """One for the limit, one for mark and CSRF token together."""
+    """One: mark or CSRF token, and limit. A trip costs more than most handlers do."""
     headers = {"X-CSRF-Token": await csrf_token(app, issuer)}
     await post(client, issuer, headers)
     await client.get("/area/mine", headers=issuer.headers())
@@ -237,7 +237,7 @@ async def test_round_trips(app: FastAPI, client: httpx2.AsyncClient, issuer: Iss
         assert (await client.get("/area/mine", headers=issuer.headers())).status_code == 200
         after = reads()
     # Asking is one read itself.
-    assert (between - before - 1, after - between - 1) == (2, 2)
+    assert (between - before - 1, after - between - 1) == (1, 1)
 
 
 async def test_full_redis_still_knows_ended_sessions(
@@ -250,7 +250,7 @@ async def test_full_redis_still_knows_ended_sessions(
 ) -> None:
     """Refused writes of limits and tokens are no outage: nobody gets in again because memory ran out."""
     token = await csrf_token(app, issuer)
-    await sessions.revoke(redis_client, "ended")
+    await sessions.revoke(redis_client, "ended", token_life_seconds=330)
     with redis_server.full():
         for _ in range(5):
             assert (await client.get("/area/mine", headers=issuer.headers())).status_code == 200

@@ -1,8 +1,10 @@
 """Fixtures: real PostgreSQL and Redis, an issuer of real tokens, a stand-in for Inventory, and the real service."""
 
+import json
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any, Literal
 
 import httpx2
 import psycopg
@@ -11,16 +13,19 @@ from ecom_testing import SHOP, Caller, Connection, Inventory, Process, http, run
 
 from bookstore_common.migrations import Migrations, migrate
 from bookstore_common.settings import load_settings
+from bookstore_common.testing import answers
 from bookstore_common.testing.logs import log_stream
 from bookstore_common.testing.postgres import Postgres, postgres, template_database
 from bookstore_common.testing.redis import RedisServer, _redis_process, redis_server
 from bookstore_common.testing.tokens import Issuer, _issuer, issuer
 from ecom.app import Service
 from ecom.migrate import migrations_folder
+from ecom.openapi import document
 from ecom.settings import EcomMigrationSettings
 
 __all__ = ["_issuer", "_redis_process", "issuer", "log_stream", "postgres", "redis_server"]
 
+LISTENERS: tuple[Literal["public"], Literal["internal"]] = ("public", "internal")
 OWNER, APP, RO, CDC = "ecom_owner", "ecom_app", "ecom_ro", "ecom_cdc"
 PREFIXES = (
     "DATABASE_", "CORS_", "LOG_", "MIGRATION_", "SHUTDOWN_", "PUBLIC_", "INTERNAL_", "MANAGEMENT_", "LISTEN_",
@@ -30,6 +35,19 @@ PREFIXES = (
 Environment = Callable[[str], dict[str, str]]
 # Makes a signed-in person on the public listener: ``person("customer", sub=...)``.
 People = Callable[..., Caller]
+
+
+def documents() -> dict[str, Any]:
+    """OpenAPI documents by listener."""
+    return {listener: json.loads(document(listener)) for listener in LISTENERS}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    answers.add_option(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    answers.watch(config, documents)
 
 
 @pytest.fixture(scope="session")

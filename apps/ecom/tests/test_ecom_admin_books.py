@@ -41,6 +41,22 @@ async def test_list(admin: Caller, books: Any) -> None:
     assert [item for page in pages for item in page] == body["items"]
 
 
+async def test_books_by_id(admin: Caller, books: Any) -> None:
+    """What the Admin API asks to name the books of a page of stock."""
+    books.execute("UPDATE books SET active = false WHERE id = %s", [book(11)])
+    wanted = f"{book(29)},{book(11)},{book(29)},ffffffff-ffff-4fff-bfff-ffffffffffff"
+    found = (await admin.get(f"{BOOKS}?size=100&ids={wanted}")).json()
+    assert ({item["id"] for item in found["items"]}, found["total"]) == ({book(11), book(29)}, 2)
+    assert (await admin.get(f"{BOOKS}?ids={wanted}&active=true")).json()["total"] == 1
+    assert (await admin.get(f"{BOOKS}?ids={wanted}&q=dune")).json()["total"] == 1
+    assert (await admin.get(f"{BOOKS}?ids=")).json()["items"] == []
+    many = ",".join([book(1)] * 101)
+    for ids, field in (("x", "ids.0"), (f"{book(1)},", "ids.1"), (many, "ids")):
+        response = await admin.get(f"{BOOKS}?ids={ids}")
+        assert problem_of(response) == (422, "validation_error")
+        assert [error["field"] for error in response.json()["errors"]] == [field]
+
+
 async def test_search_finds_what_shoppers_do_not_see(admin: Caller, books: Any) -> None:
     books.execute("UPDATE books SET active = false WHERE id = %s", [book(11)])
     for q in ("dune", "herbert", "9780441172719"):

@@ -5,10 +5,12 @@ from typing import Any
 
 import httpx2
 import pytest
-from ecom_testing import Caller, book, problem_of
+from conftest import Environment
+from ecom_testing import Caller, book, http, problem_of, running, settings_of
 
 from bookstore_common.testing.redis import RedisServer
 from bookstore_common.testing.tokens import Issuer
+from bookstore_common.tokens import LEEWAY_SECONDS
 from ecom.sessions.schemas import CsrfTokenBody
 
 pytestmark = pytest.mark.anyio
@@ -64,6 +66,17 @@ async def test_logout_ends_the_session_everywhere(
     assert (await other_session.cart())["count"] == 1
     # Keycloak may say it twice.
     assert (await logout(internal, issuer.logout_token(sid=customer.sid))).status_code == 200
+
+
+async def test_a_mark_outlives_every_token_of_its_session(
+    environment: Environment, fresh: str, issuer: Issuer, redis_server: RedisServer
+) -> None:
+    """The realm may be told to give out longer tokens: none may be good again once the mark is gone."""
+    settings = settings_of({**environment(fresh), "OIDC_ACCESS_LIFETIME_SECONDS": "1200"})
+    async with running(settings) as service, http(service.internal) as client:
+        assert (await logout(client, issuer.logout_token(sid="long"))).status_code == 200
+    with redis_server.connect() as redis:
+        assert 1200 + LEEWAY_SECONDS < redis.ttl("revoked:long") <= 1200 + 2 * LEEWAY_SECONDS
 
 
 async def test_only_logout_tokens_of_our_realm_count(

@@ -1,8 +1,10 @@
 """Fixtures: real PostgreSQL and Redis, and an issuer of real tokens, behind the real applications."""
 
+import json
 import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, Literal
 
 import httpx2
 import psycopg
@@ -11,17 +13,20 @@ from inventory_testing import http, running, settings_of
 
 from bookstore_common.migrations import Migrations, migrate
 from bookstore_common.settings import load_settings
+from bookstore_common.testing import answers
 from bookstore_common.testing.logs import log_stream
 from bookstore_common.testing.postgres import Postgres, postgres, template_database
 from bookstore_common.testing.redis import RedisServer, _redis_process, redis_server
 from bookstore_common.testing.tokens import Issuer, _issuer, issuer
 from inventory.app import Service
 from inventory.migrate import migrations_folder
+from inventory.openapi import document
 from inventory.settings import InventoryMigrationSettings
 
 __all__ = ["_issuer", "_redis_process", "issuer", "log_stream", "postgres", "redis_server"]
 
 SHOP = "https://shop.bookstore.test:30000"
+LISTENERS: tuple[Literal["public"], Literal["internal"]] = ("public", "internal")
 OWNER, APP, RO, CDC = "inventory_owner", "inventory_app", "inventory_ro", "inventory_cdc"
 PREFIXES = (
     "DATABASE_", "CORS_", "LOG_", "MIGRATION_", "SHUTDOWN_", "PUBLIC_", "INTERNAL_", "MANAGEMENT_", "LISTEN_",
@@ -30,6 +35,19 @@ PREFIXES = (
 Connection = psycopg.Connection[tuple[object, ...]]
 # Makes request headers with a token of a role and client.
 Headers = Callable[..., dict[str, str]]
+
+
+def documents() -> dict[str, Any]:
+    """OpenAPI documents by listener."""
+    return {listener: json.loads(document(listener)) for listener in LISTENERS}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    answers.add_option(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    answers.watch(config, documents)
 
 
 @pytest.fixture(scope="session")

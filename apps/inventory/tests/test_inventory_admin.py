@@ -44,6 +44,16 @@ async def test_list(internal: httpx2.AsyncClient, admin: Headers) -> None:
     assert (beyond["items"], beyond["total"], beyond["pages"]) == ([], 30, 3)
 
 
+async def test_out_of_stock(internal: httpx2.AsyncClient, admin: Headers, rows: Any) -> None:
+    """What nobody can buy: none there, or all promised. A total costs one row."""
+    rows.execute("UPDATE inventory SET quantity = 2, reserved = 2 WHERE book_id = %s", [book(7)])
+    rows.execute("UPDATE inventory SET quantity = 2, reserved = 1 WHERE book_id = %s", [book(8)])
+    found = (await internal.get(f"{PATH}?out_of_stock=true&size=1", headers=admin)).json()
+    assert ([item["book_id"] for item in found["items"]], found["total"]) == ([book(7)], 2)
+    both = (await internal.get(f"{PATH}?out_of_stock=true&low=true", headers=admin)).json()
+    assert [item["book_id"] for item in both["items"]] == [book(7), book(30)]
+
+
 async def test_low_ones_with_the_fewest_copies_first(internal: httpx2.AsyncClient, admin: Headers, rows: Any) -> None:
     rows.execute("UPDATE inventory SET quantity = 60, reserved = 58 WHERE book_id = %s", [book(7)])
     rows.execute("UPDATE inventory SET low_stock_threshold = 49 WHERE book_id = %s", [book(8)])

@@ -15,6 +15,7 @@ from bookstore_common.db import Database
 from bookstore_common.events import EventLine
 from bookstore_common.metrics import Metrics
 from bookstore_common.testing.kafka import Broker, until, worker_settings
+from bookstore_common.worker import prune
 from inventory.app import Service
 from inventory.events.service import EFFECTS, sweep
 from inventory.reservations.service import ReservationService
@@ -105,6 +106,23 @@ async def test_cancel_before_create_wins(service: Service, apply: Apply, state: 
 async def test_cancel_without_a_hold_before_create_wins(apply: Apply, state: Any) -> None:
     await apply(cancelled(), created())
     assert state() == (50, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("table", "columns"),
+    [("cancelled_orders", "order_id, cancelled_at"), ("processed_events", "event_id, processed_at, topic")],
+)
+async def test_what_no_event_can_ask_for_any_more_is_forgotten(
+    service: Service, rows: Any, table: str, columns: str
+) -> None:
+    """As the service's own role, which must be allowed to."""
+    topic = ", 'order.created'" if "topic" in columns else ""
+    for number, days in ((1, 59), (2, 61)):
+        values = f"%s, now() - make_interval(days => %s){topic}"
+        rows.execute(f"INSERT INTO {table} ({columns}) VALUES ({values})", (order(number), days))
+    await prune(process.CHORES)(service.database)
+    key = columns.partition(",")[0]
+    assert rows.execute(f"SELECT {key}::text FROM {table}").fetchall() == [(order(1),)]
 
 
 async def test_without_a_hold_the_copies_are_deducted(apply: Apply, state: Any) -> None:

@@ -119,8 +119,17 @@ def _default_roles(keycloak: FakeKeycloak) -> None:
 
 
 def _user_roles(keycloak: FakeKeycloak) -> None:
+    _keep_role(keycloak, "default-roles-shop")
+
+
+def _user_default_role(keycloak: FakeKeycloak) -> None:
+    """Without it the account is no customer any more: roles that all have are given through it."""
+    _keep_role(keycloak, "admin")
+
+
+def _keep_role(keycloak: FakeKeycloak, name: str) -> None:
     mapping = keycloak.realms["shop"]["mappings"][f"users/{keycloak.user('shop', 'u1')['id']}"]
-    mapping["realm"] = mapping["realm"][:1]
+    mapping["realm"] = [role for role in mapping["realm"] if role["name"] == name]
 
 
 def _description(keycloak: FakeKeycloak) -> None:
@@ -150,7 +159,8 @@ def _forbidden_client(keycloak: FakeKeycloak) -> None:
         (_token_roles, "client ui: roles in tokens: roles: ['customer'] -> ['admin', 'customer']"),
         (_account_roles, f"client worker: roles of its account: roles: ['admin', '{MANAGE}'] -> ['{MANAGE}']"),
         (_default_roles, "default roles: roles: ['admin', 'customer'] -> ['customer']"),
-        (_user_roles, "user u1: roles: [] -> ['admin']"),
+        (_user_roles, "user u1: roles: ['default-roles-shop'] -> ['admin', 'default-roles-shop']"),
+        (_user_default_role, "user u1: roles: ['admin'] -> ['admin', 'default-roles-shop']"),
         (_description, "role admin: description: 'x' -> 'Runs'"),
         (_secret, "client worker: secret: '(hidden)' -> '(hidden)'"),
         (_password, "user u1: password: '(hidden)' -> '(hidden)'"),

@@ -6,7 +6,7 @@ from fastapi import Response
 from pydantic import BaseModel
 
 from bookstore_common.jsonbody import JSONBytes
-from bookstore_common.problem import MEDIA_TYPE, Problem
+from bookstore_common.problem import document
 
 
 def answer(body: BaseModel, status: int = 200, *, etag: str | None = None, location: str | None = None) -> Response:
@@ -23,8 +23,5 @@ def problems(**codes: int) -> dict[int | str, dict[str, Any]]:
     """OpenAPI ``responses``: ``problems(not_found=404, below_reserved=409)``; one status may have several codes."""
     described: dict[int | str, dict[str, Any]] = {}
     for code, status in codes.items():
-        if status in described:
-            described[status]["description"] += f" or {code}"
-        else:
-            described[status] = {"description": code, "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
+        document(described, status, code)
     return described

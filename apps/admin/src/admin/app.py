@@ -4,15 +4,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 
-from admin.books.endpoints import router as books_router
-from admin.health.endpoints import router as health_router
-from admin.orders.endpoints import router as orders_router
 from admin.peers import Peer, Peers
+from admin.routes import public_router
 from admin.settings import Settings
-from admin.stock.endpoints import router as stock_router
-from admin.summary.endpoints import router as summary_router
 from bookstore_common.access import AccessControl
 from bookstore_common.application import create_app
 from bookstore_common.health import Readiness, create_management_app
@@ -43,14 +39,6 @@ class Service:
         await self.redis.close()
 
 
-def public_routes() -> APIRouter:
-    """A-01 to A-12."""
-    routes = APIRouter(prefix="/admin")
-    for router in (health_router, summary_router, books_router, stock_router, orders_router):
-        routes.include_router(router)
-    return routes
-
-
 def create_service(settings: Settings) -> Service:
     """Build everything without connecting to anything."""
     metrics = Metrics()
@@ -63,7 +51,7 @@ def create_service(settings: Settings) -> Service:
         {"tokens": verifier.check}, settings.readiness_timeout_seconds, degrading={"redis": redis.check}
     )
     public = create_app("Admin API", listener="public", metrics=metrics, cors_origins=settings.cors_allowed_origins)
-    public.include_router(public_routes())
+    public.include_router(public_router())
     public.state.access = AccessControl(verifier, redis, settings.cors_allowed_origins, metrics, csrf=True)
     public.state.peers = Peers(
         Peer("E-Commerce API", ecom),

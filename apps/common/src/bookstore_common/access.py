@@ -14,7 +14,7 @@ from bookstore_common.csrf import CsrfInvalidError, CsrfStore, SessionState
 from bookstore_common.metrics import Metrics
 from bookstore_common.middleware import add_response_headers
 from bookstore_common.problem import ProblemError
-from bookstore_common.ratelimit import Limit, RateLimitedError, RateLimiter
+from bookstore_common.ratelimit import Hit, Limit, RateLimitedError, RateLimiter, Window
 from bookstore_common.redis import RedisClient, RedisUnavailableError
 from bookstore_common.tokens import Principal, TokenVerifier, UnauthenticatedError
 
@@ -70,10 +70,13 @@ class AccessControl:
             raise self._forbidden("client", "This client may not do that.")
         guarded = self._guards_browsers and request.method not in SAFE_METHODS
         tokens = request.headers.getlist(csrf.HEADER)
-        state = await self._session(principal, tokens[0] if len(tokens) == 1 else None, ask_csrf=guarded)
+        hit = self._limiter.counting(limit, f"sub:{principal.sub}") if self._guards_browsers else None
+        token = tokens[0] if len(tokens) == 1 else None
+        state, window = await self._ask(principal, token, hit, ask_csrf=guarded)
         if state is not None and state.revoked:
             raise self._refuse(UnauthenticatedError("revoked", "The session has ended; sign in again."))
-        await self.limit(request, limit, f"sub:{principal.sub}")
+        if hit is not None:
+            self._judge(request, limit, window)
         if guarded:
             self._check_origin(request)
             self._check_csrf(tokens, state)
@@ -97,6 +100,11 @@ class AccessControl:
         try:
             window = await self._limiter.hit(limit, key)
         except RedisUnavailableError:
+            window = None
+        self._judge(request, limit, window)
+
+    def _judge(self, request: Request, limit: Limit, window: Window | None) -> None:
+        if window is None:
             self._metrics.rate_limiter_errors.inc()
             return
         if not window.allowed:
@@ -112,17 +120,31 @@ class AccessControl:
         structlog.contextvars.bind_contextvars(sub=principal.sub)
         return principal
 
-    async def _session(self, principal: Principal, token: str | None, *, ask_csrf: bool) -> SessionState | None:
-        """What Redis knows, in one round trip; None if it does not answer."""
+    async def _ask(
+        self, principal: Principal, token: str | None, hit: Hit | None, *, ask_csrf: bool
+    ) -> tuple[SessionState | None, Window | None]:
+        """What Redis knows of the session, and the counted request, in one round trip; None: it does not say."""
+        asked = csrf.examining(principal, token) if ask_csrf else None
+        if asked is None and principal.sid is not None:
+            asked = sessions.asking(principal.sid)
+        calls = [*([asked] if asked else []), *(hit.calls if hit else ())]
         try:
-            if ask_csrf:
-                return await self.csrf.examine(principal, token)
-            if principal.sid is None:
-                return SessionState(revoked=False, csrf_valid=False)
-            return SessionState(await sessions.is_revoked(self._redis, principal.sid), csrf_valid=False)
+            results = await self._redis.run(*calls) if calls else []
+        except RedisUnavailableError as error:
+            results = [error] * len(calls)
+        state: SessionState | None = SessionState(revoked=False, csrf_valid=False)
+        if asked is not None:
+            known = results.pop(0)
+            if isinstance(known, RedisUnavailableError):
+                self._metrics.session_checks_skipped.inc()
+                state = None
+            else:
+                state = csrf.state_of(known, token) if ask_csrf else SessionState(bool(known), csrf_valid=False)
+        try:
+            window = hit.window(results) if hit else None
         except RedisUnavailableError:
-            self._metrics.session_checks_skipped.inc()
-            return None
+            window = None
+        return state, window
 
     def _check_origin(self, request: Request) -> None:
         offered = request.headers.getlist("origin")

@@ -29,8 +29,10 @@ CORS_MAX_AGE_SECONDS = 600
 class Application(FastAPI):
     """FastAPI whose OpenAPI document says who may call each operation; see ``access_docs``."""
 
+    public = True
+
     def openapi(self) -> dict[str, Any]:
-        return access_docs.describe(super().openapi(), self.routes)
+        return access_docs.describe(super().openapi(), self.routes, public=self.public)
 
 
 def create_app(title: str, *, listener: str, metrics: Metrics, cors_origins: Sequence[str] = ()) -> Application:
@@ -49,6 +51,7 @@ def create_app(title: str, *, listener: str, metrics: Metrics, cors_origins: Seq
         # Off: it would count and name routes a second time, and nothing collects it here.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
+    app.public = listener == "public"
     # Middleware is called in this order.
     app.user_middleware = [
         Middleware(RequestContextMiddleware, listener=listener, metrics=metrics, templates=RouteTemplates(app.routes)),

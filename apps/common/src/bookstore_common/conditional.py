@@ -2,11 +2,14 @@
 
 import hashlib
 import re
+from typing import Any
 
 from fastapi import Request, Response
 
 from bookstore_common.jsonbody import JSONBytes
 
+# For OpenAPI ``responses`` of an endpoint that answers with ``respond``.
+NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "The client has this already (If-None-Match)"}}
 _TAG = re.compile(r'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
 

@@ -11,10 +11,8 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
-from redis.exceptions import NoScriptError
-
 from bookstore_common.problem import ProblemError
-from bookstore_common.redis import RedisClient
+from bookstore_common.redis import Call, RedisClient, Script
 from bookstore_common.sessions import csrf_key, revoked_key
 from bookstore_common.tokens import Principal
 
@@ -25,7 +23,7 @@ _TOKEN_BYTES = 32
 _TOKEN_LENGTH = 43  # base64url of 32 bytes, without padding
 
 # KEYS: tokens. ARGV: digest, lifetime in ms, most tokens.
-_ISSUE = """
+_ISSUE = Script("""
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 -- First what needs memory: after another write it would not be refused.
@@ -34,10 +32,10 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -(ARGV[3] + 1))
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1
-"""
+""")
 # KEYS: tokens, mark of an ended session. ARGV: digest, lifetime in ms. Returns {ended, live digests}; the caller
 # compares, in constant time. The token's time is extended here to spare a second round trip.
-_EXAMINE = """
+_EXAMINE = Script("""
 local ended = redis.call('EXISTS', KEYS[2])
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -52,7 +50,7 @@ if ended == 0 then
     end
 end
 return {ended, live}
-"""
+""")
 
 
 class CsrfInvalidError(ProblemError):
@@ -86,8 +84,28 @@ def key_of(principal: Principal) -> str:
     return principal.sid or principal.sub
 
 
+def _offered(token: str | None) -> str:
+    return _digest(token) if token is not None and len(token) == _TOKEN_LENGTH else ""
+
+
 def _digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+def examining(principal: Principal, token: str | None) -> Call:
+    """What :meth:`CsrfStore.examine` asks, to be asked along with something else; :func:`state_of` reads the result."""
+    # Without a session there is no mark to find: a key that never exists stands for it.
+    mark = revoked_key(principal.sid) if principal.sid else revoked_key("")
+    return _EXAMINE.call([csrf_key(key_of(principal)), mark], _offered(token), LIFETIME_SECONDS * 1000)
+
+
+def state_of(result: Any, token: str | None) -> SessionState:
+    """The session's state by the result of :func:`examining`."""
+    ended, live = result
+    valid = False
+    for digest in live:  # all of them: the time taken tells nothing
+        valid |= hmac.compare_digest(digest, _offered(token))
+    return SessionState(bool(ended), valid)
 
 
 class CsrfStore:
@@ -95,26 +113,17 @@ class CsrfStore:
 
     def __init__(self, redis: RedisClient) -> None:
         self._redis = redis
-        self._issue = redis.raw.register_script(_ISSUE)
-        self._examine = redis.raw.register_script(_EXAMINE)
 
     async def issue(self, principal: Principal) -> CsrfToken:
         """Make a token for the principal's session."""
         token = base64.urlsafe_b64encode(secrets.token_bytes(_TOKEN_BYTES)).rstrip(b"=").decode()
-        await self._run(self._issue, [csrf_key(key_of(principal))], [_digest(token), LIFETIME_SECONDS * 1000, MAX_LIVE])
+        keys = [csrf_key(key_of(principal))]
+        await self._redis.run_one(_ISSUE.call(keys, _digest(token), LIFETIME_SECONDS * 1000, MAX_LIVE))
         return CsrfToken(token)
 
     async def examine(self, principal: Principal, token: str | None) -> SessionState:
         """Whether the session was ended and whether ``token`` is one of its live tokens, in one round trip."""
-        offered = _digest(token) if token is not None and len(token) == _TOKEN_LENGTH else ""
-        key = key_of(principal)
-        # Without a session there is no mark to find: a key that never exists stands for it.
-        mark = revoked_key(principal.sid) if principal.sid else revoked_key("")
-        ended, live = await self._run(self._examine, [csrf_key(key), mark], [offered, LIFETIME_SECONDS * 1000])
-        valid = False
-        for digest in live:  # all of them: the time taken tells nothing
-            valid |= hmac.compare_digest(digest, offered)
-        return SessionState(bool(ended), valid)
+        return state_of(await self._redis.run_one(examining(principal, token)), token)
 
     async def check(self, principal: Principal, token: str | None) -> None:
         """Raise CsrfInvalidError unless ``token`` is live for this principal's session."""
@@ -124,10 +133,3 @@ class CsrfStore:
     async def forget(self, key: str) -> None:
         """Drop all tokens of a session (``sid``) or user (``sub``)."""
         await self._redis.delete(csrf_key(key))
-
-    async def _run(self, script: Any, keys: list[str], arguments: list[str | int]) -> Any:
-        async with self._redis.guarded() as connection:
-            try:
-                return await connection.evalsha(script.sha, len(keys), *keys, *arguments)
-            except NoScriptError:  # Redis restarted, or sees us for the first time
-                return await connection.eval(script.script, len(keys), *keys, *arguments)

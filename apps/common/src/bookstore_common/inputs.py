@@ -4,7 +4,8 @@ FastAPI reports what these types refuse as a 422 problem that names the field.
 """
 
 import re
-from collections.abc import Iterable
+import uuid
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from types import UnionType
@@ -17,16 +18,21 @@ from pydantic import (
     Field,
     PlainSerializer,
     StringConstraints,
+    TypeAdapter,
+    ValidationError,
     WithJsonSchema,
     field_validator,
 )
 from pydantic_core.core_schema import ValidationInfo
+
+from bookstore_common.problem import MAX_ERRORS, FieldError, InvalidInputError
 
 # Lower-case for people who paste; more digits than NUMERIC(12,2) holds are refused by the types below.
 _AMOUNT = re.compile(r"[0-9]{1,10}(?:\.[0-9]{1,2})?")
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:[Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 # Categories Cc and Cs of Unicode. A body is looked at before its texts' lengths are, so this must be quick.
 _CONTROLS = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
+_ID = TypeAdapter(uuid.UUID)
 _LINE_BREAKS = frozenset("\n\t")
 # Prices are numeric(10,2), totals numeric(12,2) (SPEC 5.3).
 MAX_PRICE = Decimal("99999999.99")
@@ -159,3 +165,27 @@ def _moment(value: Any) -> Any:
 
 # A moment in a query; a plus sign in the address must be written %2B.
 Moment = Annotated[datetime, BeforeValidator(_moment)]
+
+
+def id_list(name: str, text: str, most: int) -> list[uuid.UUID]:
+    """Ids of a comma list, each once; raises InvalidInputError about the query parameter ``name``."""
+    if not text:
+        return []
+    parts = text.split(",", most)
+    if len(parts) > most:
+        message = f"has more than {most} ids; ask several times"
+        raise _refused(name, [FieldError(field=name, location="query", message=message)])
+    ids: dict[uuid.UUID, None] = {}
+    errors = []
+    for place, part in enumerate(parts):
+        try:
+            ids[_ID.validate_python(part)] = None
+        except ValidationError:
+            errors.append(FieldError(field=f"{name}.{place}", location="query", message="must be a UUID"))
+    if errors:
+        raise _refused(name, errors[:MAX_ERRORS])
+    return list(ids)
+
+
+def _refused(name: str, errors: Sequence[FieldError]) -> InvalidInputError:
+    return InvalidInputError(f"Invalid input: {name}.", errors=errors)

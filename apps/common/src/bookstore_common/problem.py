@@ -136,10 +136,19 @@ def title_of(status: int) -> str:
 
 def responses(*errors: type[ProblemError]) -> dict[int | str, dict[str, Any]]:
     """OpenAPI ``responses`` of an endpoint that may raise ``errors``."""
-    return {
-        error.status: {"description": error.code, "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
-        for error in errors
-    }
+    described: dict[int | str, dict[str, Any]] = {}
+    for error in errors:
+        document(described, error.status, error.code)
+    return described
+
+
+def document(described: dict[Any, dict[str, Any]], key: int | str, code: str) -> None:
+    """Add an error to OpenAPI ``responses``, where a status's description names its codes, joined by ``or``."""
+    found = described.setdefault(
+        key, {"description": code, "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
+    )
+    if code not in found["description"].split(" or "):
+        found["description"] += f" or {code}"
 
 
 def internal_error() -> Response:

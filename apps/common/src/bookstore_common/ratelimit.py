@@ -2,16 +2,16 @@
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, cast
 
 from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.aio.storage import RedisStorage
-from redis.exceptions import NoScriptError
 
 from bookstore_common.problem import ProblemError
-from bookstore_common.redis import RedisClient
+from bookstore_common.redis import Call, RedisClient, RedisUnavailableError, Script
 
 KEY_PREFIX = "limits"
 
@@ -81,33 +81,44 @@ class RateLimiter:
         # The library's own scripts: its strategy would run them one after the other, in two round trips.
         bridge: Any = storage.bridge
         self._prefixed = bridge.prefixed_key
-        self._acquire = bridge.lua_acquire_moving_window
-        self._read = bridge.lua_moving_window
+        self._acquire = Script(bridge.lua_acquire_moving_window.script.decode())
+        self._read = Script(bridge.lua_moving_window.script.decode())
         self._items: dict[Limit, RateLimitItem] = {
             limit: RateLimitItemPerMinute(max(1, round(limit.per_minute * factor)), namespace=limit.label)
             for limit in Limit
         }
 
-    async def hit(self, limit: Limit, key: str) -> Window:
-        """Count one request of ``key``, if it is allowed. Raises RedisUnavailableError."""
+    def counting(self, limit: Limit, key: str) -> "Hit":
+        """What :meth:`hit` asks, to be asked along with something else."""
         item = self._items[limit]
         name, seconds, now = self._prefixed(item.key_for(key)), item.get_expiry(), time.time()
-        calls = ((self._acquire, [now, item.amount, seconds, 1]), (self._read, [now - seconds, item.amount]))
-        async with self._redis.guarded() as connection:
-            try:
-                acquired, window = await self._run(connection, name, calls)
-            except NoScriptError:  # Redis restarted, or sees us for the first time
-                for script, _ in calls:
-                    await connection.script_load(script.script)
-                acquired, window = await self._run(connection, name, calls)
-        oldest, count = (float(window[0]), int(window[1])) if window else (now, 0)
-        reset = min(seconds, max(1, math.ceil(oldest + seconds - now)))
-        return Window(bool(acquired), item.amount, max(0, item.amount - count), reset)
+        calls = (
+            self._acquire.call([name], now, item.amount, seconds, 1),
+            self._read.call([name], now - seconds, item.amount),
+        )
+        return Hit(calls, item.amount, seconds, now)
 
-    @staticmethod
-    async def _run(connection: Any, name: str, calls: Any) -> list[Any]:
-        async with connection.pipeline(transaction=False) as pipe:
-            for script, arguments in calls:
-                pipe.evalsha(script.sha, 1, name, *arguments)
-            results: list[Any] = await pipe.execute()
-        return results
+    async def hit(self, limit: Limit, key: str) -> Window:
+        """Count one request of ``key``, if it is allowed. Raises RedisUnavailableError."""
+        hit = self.counting(limit, key)
+        return hit.window(await self._redis.run(*hit.calls))
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One request to count, by both ``calls``."""
+
+    calls: tuple[Call, Call]
+    amount: int
+    seconds: int
+    now: float
+
+    def window(self, results: Sequence[Any]) -> Window:
+        """Where the key stands by the results of ``calls``; raises RedisUnavailableError if one was refused."""
+        for result in results:
+            if isinstance(result, RedisUnavailableError):
+                raise result
+        acquired, window = results
+        oldest, count = (float(window[0]), int(window[1])) if window else (self.now, 0)
+        reset = min(self.seconds, max(1, math.ceil(oldest + self.seconds - self.now)))
+        return Window(bool(acquired), self.amount, max(0, self.amount - count), reset)

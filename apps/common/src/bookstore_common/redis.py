@@ -3,9 +3,12 @@
 Key table: see the README. Nothing here needs a restart after an outage: each call tries again.
 """
 
+import hashlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
 
 import redis.asyncio as driver
 import structlog
@@ -42,6 +45,29 @@ class RedisSettings(BaseServiceSettings):
         description="seconds to connect, and per answer, for example 2.0",
     )
     redis_pool_size: int = Field(default=32, ge=1, le=500, description="connections at most, for example 32")
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """Lua for Redis, which knows it by its digest."""
+
+    source: str
+    sha: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sha", hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest())
+
+    def call(self, keys: Sequence[str], *arguments: str | float) -> "Call":
+        return Call(self, keys, arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One run of a script; see :meth:`RedisClient.run`."""
+
+    script: Script
+    keys: Sequence[str]
+    arguments: Sequence[str | float]
 
 
 class RedisUnavailableError(DependencyUnavailableError):
@@ -90,8 +116,6 @@ class RedisClient:
             self._paused_until = self._clock() + _PAUSE_SECONDS  # this caller tries; the others do not wait for it
         try:
             yield self.raw
-        except NoScriptError:  # an answer like any other: the caller loads the script
-            raise
         except ResponseError as exc:
             # Refused, because memory is full for example: it answers, so what it does not refuse is still asked, above
             # all whether a session was ended.
@@ -119,6 +143,41 @@ class RedisClient:
             _log.warning("redis_unavailable", error=type(exc).__name__, reason=str(exc).partition("\n")[0])
         if self._failures >= _FAILURES_BEFORE_PAUSE:
             self._paused_until = self._clock() + _PAUSE_SECONDS
+
+    async def run(self, *calls: Call) -> list[Any]:
+        """Results of ``calls`` in one round trip; in a refused one's place is a RedisUnavailableError.
+
+        Raises RedisUnavailableError if Redis does not answer.
+        """
+        async with self.guarded() as connection:
+            results = await self._send(connection, calls)
+            unknown = [place for place, result in enumerate(results) if isinstance(result, NoScriptError)]
+            if unknown:  # Redis restarted, or sees us for the first time
+                for place in unknown:
+                    await connection.script_load(calls[place].script.source)
+                again = await self._send(connection, [calls[place] for place in unknown])
+                for place, result in zip(unknown, again, strict=True):
+                    results[place] = result
+        for place, result in enumerate(results):
+            if isinstance(result, ResponseError):
+                self._note_refusal(result)
+                results[place] = RedisUnavailableError()
+        return results
+
+    async def run_one(self, call: Call) -> Any:
+        """Result of ``call``. Raises RedisUnavailableError, also if it is refused."""
+        (result,) = await self.run(call)
+        if isinstance(result, RedisUnavailableError):
+            raise result
+        return result
+
+    @staticmethod
+    async def _send(connection: driver.Redis, calls: Sequence[Call]) -> list[Any]:
+        async with connection.pipeline(transaction=False) as pipe:
+            for call in calls:
+                pipe.evalsha(call.script.sha, len(call.keys), *call.keys, *call.arguments)
+            results: list[Any] = await pipe.execute(raise_on_error=False)
+        return results
 
     async def get(self, key: str) -> str | None:
         """The text under ``key``, None if there is none."""

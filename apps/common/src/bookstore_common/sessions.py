@@ -1,9 +1,10 @@
 """Ended sessions (SPEC 3): back-channel logout marks the session, every service looks for the mark."""
 
-from bookstore_common.redis import RedisClient
+from bookstore_common.redis import Call, RedisClient, Script
 
-# Longer than an access token lives (5 min) plus the leeway for clocks (30 s).
-REVOKED_TTL_SECONDS = 360
+# For clocks, and for a token that was issued while its session was ended.
+_MARGIN_SECONDS = 30
+_ENDED = Script("return redis.call('EXISTS', KEYS[1])")
 
 
 def revoked_key(sid: str) -> str:
@@ -15,18 +16,23 @@ def csrf_key(sid: str) -> str:
     return f"csrf:{sid}"
 
 
-async def revoke(redis: RedisClient, sid: str) -> None:
+async def revoke(redis: RedisClient, sid: str, *, token_life_seconds: int) -> None:
     """Refuse the session's tokens from now on and forget its CSRF tokens; harmless to repeat.
 
-    Raises RedisUnavailableError; the mark and the deletion happen together or not at all.
+    ``token_life_seconds``: how long an access token is accepted at most (``TokenVerifier.token_life_seconds``); the
+    mark outlives it. Raises RedisUnavailableError; the mark and the deletion happen together or not at all.
     """
     async with redis.guarded() as connection, connection.pipeline(transaction=True) as pipe:
-        pipe.set(revoked_key(sid), "1", ex=REVOKED_TTL_SECONDS)
+        pipe.set(revoked_key(sid), "1", ex=token_life_seconds + _MARGIN_SECONDS)
         pipe.delete(csrf_key(sid))
         await pipe.execute()
 
 
+def asking(sid: str) -> Call:
+    """Whether the session was ended: 1 or 0."""
+    return _ENDED.call([revoked_key(sid)])
+
+
 async def is_revoked(redis: RedisClient, sid: str) -> bool:
     """Whether the session was ended; raises RedisUnavailableError."""
-    async with redis.guarded() as connection:
-        return bool(await connection.exists(revoked_key(sid)))
+    return bool(await redis.run_one(asking(sid)))

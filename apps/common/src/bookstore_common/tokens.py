@@ -55,6 +55,9 @@ class OidcSettings(BaseServiceSettings):
     oidc_allowed_clients: Annotated[tuple[str, ...], NoDecode] = Field(
         min_length=1, description="clients (azp) whose tokens are accepted, separated by commas, for example ui-client"
     )
+    oidc_access_lifetime_seconds: int = Field(
+        default=300, ge=60, le=36000, description="how long the realm's access tokens live, for example 300"
+    )
     oidc_logout_audience: str | None = Field(
         default=None, description="the client whose back-channel logout tokens are accepted, for example ui-client"
     )
@@ -130,6 +133,8 @@ class TokenVerifier:
     ) -> None:
         """``now`` gives Unix seconds, ``clock`` seconds for the age of keys. Connects when first used."""
         self._settings = settings
+        # From its issue until the last moment at which it is accepted.
+        self.token_life_seconds = settings.oidc_access_lifetime_seconds + LEEWAY_SECONDS
         self._now = now
         self._jwks = Jwks(settings.oidc_jwks_url, _rsa_key, metrics.jwks_stale_uses, clock=clock)
         self._clients = frozenset(settings.oidc_allowed_clients)

@@ -23,7 +23,7 @@ from bookstore_common.tokens import TokenVerifier
 from ecom.books.cache import BookCache
 from ecom.checkout.service import CheckoutService
 from ecom.migrate import migrations_folder
-from ecom.reservations import Reservations
+from ecom.reservations.clients import Reservations
 from ecom.routes import internal_router, public_router
 from ecom.settings import SERVICE, SLOT, Settings
 

@@ -20,7 +20,7 @@ def document(listener: str = "public") -> str:
     title = "E-Commerce API" if listener == "public" else f"E-Commerce API, {listener}"
     app = FastAPI(title=title, version="1")
     app.include_router(ROUTERS[listener]())
-    return json.dumps(describe(app.openapi(), app.routes), indent=2, sort_keys=True)
+    return json.dumps(describe(app.openapi(), app.routes, public=listener == "public"), indent=2, sort_keys=True)
 
 
 if __name__ == "__main__":

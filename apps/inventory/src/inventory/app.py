@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 
 from bookstore_common.access import AccessControl
 from bookstore_common.application import create_app
@@ -17,12 +17,10 @@ from bookstore_common.outbox import OutboxAge
 from bookstore_common.redis import RedisClient
 from bookstore_common.server import Listener, serve
 from bookstore_common.tokens import TokenVerifier
-from inventory.health.endpoints import router as health_router
 from inventory.migrate import migrations_folder
-from inventory.reservations.endpoints import router as reservations_router
 from inventory.reservations.metrics import ReservationMetrics
+from inventory.routes import internal_router, public_router
 from inventory.settings import SERVICE, SLOT, Settings
-from inventory.stock.endpoints import admin_router, public_router
 
 
 @dataclass(frozen=True)
@@ -45,22 +43,6 @@ class Service:
                 stack.push_async_callback(resource.close)
 
 
-def public_routes() -> APIRouter:
-    """I-01 to I-03, for the gateway."""
-    routes = APIRouter(prefix="/inven")
-    for router in (health_router, public_router):
-        routes.include_router(router)
-    return routes
-
-
-def internal_routes() -> APIRouter:
-    """I-04 to I-10, for other services."""
-    routes = APIRouter(prefix="/internal")
-    for router in (reservations_router, admin_router):
-        routes.include_router(router)
-    return routes
-
-
 def create_service(settings: Settings) -> Service:
     """Build everything without connecting to anything; raises MigrationError if the migrations are missing."""
     database = Database(settings, SERVICE)
@@ -81,9 +63,9 @@ def create_service(settings: Settings) -> Service:
     )
     OutboxAge(metrics, database, SLOT)
     public = create_app("Inventory API", listener="public", metrics=metrics, cors_origins=settings.cors_allowed_origins)
-    public.include_router(public_routes())
+    public.include_router(public_router())
     internal = create_app("Inventory API, internal", listener="internal", metrics=metrics)
-    internal.include_router(internal_routes())
+    internal.include_router(internal_router())
     internal.state.reservation_metrics = ReservationMetrics(metrics.registry)
     internal.state.reservation_period = timedelta(seconds=settings.reservation_hold_seconds)
     for app in (public, internal):

@@ -11,18 +11,18 @@ from typing import Literal
 from fastapi import FastAPI
 
 from bookstore_common.access_docs import describe
-from inventory.app import internal_routes, public_routes
+from inventory.routes import internal_router, public_router
 
 
 def document(listener: Literal["public", "internal"] = "public") -> str:
     """The document as JSON text with sorted keys, so that a difference is a change of the API."""
     if listener == "public":
         app = FastAPI(title="Inventory API", version="1")
-        app.include_router(public_routes())
+        app.include_router(public_router())
     else:
         app = FastAPI(title="Inventory API, internal", version="1")
-        app.include_router(internal_routes())
-    return json.dumps(describe(app.openapi(), app.routes), indent=2, sort_keys=True)
+        app.include_router(internal_router())
+    return json.dumps(describe(app.openapi(), app.routes, public=listener == "public"), indent=2, sort_keys=True)
 
 
 if __name__ == "__main__":

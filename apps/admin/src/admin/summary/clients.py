@@ -6,17 +6,12 @@ from pydantic import BaseModel, Field
 
 from admin.orders.schemas import Status
 from admin.peers import Caller, Peer, side_by_side
-from bookstore_common.pagination import MAX_SIZE, Page
 
 _ONE = {"page": 1, "size": 1}
 
 
 class _Total(BaseModel):
     total: int = Field(ge=0)
-
-
-class _Available(BaseModel):
-    available: int
 
 
 class CatalogueCounts:
@@ -49,17 +44,10 @@ class StockCounts:
         self._caller = caller
 
     async def low_stock(self) -> int:
-        answer = await self._inventory.get(self._caller, "/internal/admin/stock", _Total, {**_ONE, "low": "true"})
-        return answer.body.total
+        return await self._total({"low": "true"})
 
     async def out_of_stock(self) -> int:
-        """I-07 has no filter for them, but they come first among the low ones: read until one has copies."""
-        count, number = 0, 1
-        while True:
-            params = {"page": number, "size": MAX_SIZE, "low": "true"}
-            found = (await self._inventory.get(self._caller, "/internal/admin/stock", Page[_Available], params)).body
-            without = sum(item.available <= 0 for item in found.items)
-            count += without
-            if without < MAX_SIZE:
-                return count
-            number += 1
+        return await self._total({"out_of_stock": "true"})
+
+    async def _total(self, params: dict[str, Any]) -> int:
+        return (await self._inventory.get(self._caller, "/internal/admin/stock", _Total, {**_ONE, **params})).body.total

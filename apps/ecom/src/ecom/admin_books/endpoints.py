@@ -9,13 +9,14 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from bookstore_common.access import signed_in
 from bookstore_common.db import Database, Reading
+from bookstore_common.inputs import id_list
 from bookstore_common.jsonbody import JSONBytes, dumps
 from bookstore_common.outbox import OutboxRepository
-from bookstore_common.pagination import Page, PageRequest, page_request
+from bookstore_common.pagination import MAX_SIZE, Page, PageRequest, page_request
 from bookstore_common.problem import DependencyUnavailableError, InvalidInputError, NotFoundError, responses
 from ecom.admin_books.preconditions import PreconditionRequiredError, edited_version, etag_of
 from ecom.admin_books.repository import AdminBookReadRepository, AdminBookRepository
-from ecom.admin_books.schemas import AdminBook, BookEdit, BookFields, WantedActive, WantedText
+from ecom.admin_books.schemas import AdminBook, BookEdit, BookFields, WantedActive, WantedIds, WantedText
 from ecom.admin_books.service import AdminBookReads, AdminBooks, IsbnExistsError, StaleVersionError
 from ecom.books.cache import BookCache
 from ecom.responses import PRIVATE
@@ -53,8 +54,10 @@ async def list_books(
     paging: Annotated[PageRequest, Depends(page_request)],
     q: WantedText = None,
     active: WantedActive = None,
+    ids: WantedIds = None,
 ) -> Response:
-    return JSONBytes(dumps(await books.find(q, active, paging)), headers=PRIVATE)
+    wanted = None if ids is None else id_list("ids", ids, MAX_SIZE)
+    return JSONBytes(dumps(await books.find(q, active, wanted, paging)), headers=PRIVATE)
 
 
 @router.get(

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.config import JsonDict
 
 from bookstore_common.inputs import Paragraphs, Price, QueryText, ShortText, StrictModel, Text
+from bookstore_common.pagination import MAX_SIZE
 
 _FIELDS: JsonDict = {
     "title": "Dune",
@@ -108,3 +109,7 @@ class AdminBook(BaseModel):
 
 WantedText = Annotated[QueryText | None, Query(description="Title, author, ISBN or genre", examples=["herbert"])]
 WantedActive = Annotated[bool | None, Query(description="Only books that are (not) on sale")]
+WantedIds = Annotated[
+    str | None,
+    Query(description=f"Only these books: up to {MAX_SIZE} ids, separated by commas; empty finds none"),
+]

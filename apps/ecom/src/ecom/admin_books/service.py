@@ -1,6 +1,7 @@
 """What administrators do with books, between HTTP and SQL."""
 
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import exc
@@ -54,11 +55,13 @@ class AdminBookReads:
     def __init__(self, books: AdminBookReadRepository) -> None:
         self._books = books
 
-    async def find(self, text: str | None, active: bool | None, page: PageRequest) -> dict[str, Any]:
+    async def find(
+        self, text: str | None, active: bool | None, ids: Sequence[uuid.UUID] | None, page: PageRequest
+    ) -> dict[str, Any]:
         query = None if text is None else searching.parse(text)
         if text is not None and query is None:
             return page.body([], 0)
-        return page.body(*await self._books.find(BookSelection(query, active), page))
+        return page.body(*await self._books.find(BookSelection(query, active, ids), page))
 
     async def get(self, book_id: uuid.UUID) -> dict[str, Any]:
         """Raises NotFoundError."""

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from bookstore_common.access import Limit, public
-from bookstore_common.conditional import respond
+from bookstore_common.conditional import NOT_MODIFIED, respond
 from bookstore_common.db import Reading
 from bookstore_common.inputs import QueryText
 from bookstore_common.pagination import Page, PageRequest, page_request
@@ -37,7 +37,7 @@ Paging = Annotated[PageRequest, Depends(page_request)]
     operation_id="listBooks",
     summary="List books on sale",
     response_model=Page[Book],
-    responses=responses(InvalidInputError, DependencyUnavailableError),
+    responses=NOT_MODIFIED | responses(InvalidInputError, DependencyUnavailableError),
     dependencies=[Depends(public())],
 )
 async def list_books(
@@ -53,7 +53,7 @@ async def list_books(
     summary="Search title, author, ISBN and genre",
     description="Best match first. Words may be incomplete; accents, case and hyphens in an ISBN do not matter.",
     response_model=Page[Book],
-    responses=responses(InvalidInputError, DependencyUnavailableError),
+    responses=NOT_MODIFIED | responses(InvalidInputError, DependencyUnavailableError),
     dependencies=[Depends(public(Limit.SEARCH))],
 )
 async def search_books(
@@ -67,7 +67,7 @@ async def search_books(
     operation_id="getBook",
     summary="Show one book",
     response_model=Book,
-    responses=responses(NotFoundError, InvalidInputError, DependencyUnavailableError),
+    responses=NOT_MODIFIED | responses(NotFoundError, InvalidInputError, DependencyUnavailableError),
     dependencies=[Depends(public())],
 )
 async def get_book(request: Request, books: Books, book_id: uuid.UUID) -> Response:
@@ -79,7 +79,7 @@ async def get_book(request: Request, books: Books, book_id: uuid.UUID) -> Respon
     operation_id="listGenres",
     summary="List genres with the number of books on sale",
     response_model=list[GenreCount],
-    responses=responses(DependencyUnavailableError),
+    responses=NOT_MODIFIED | responses(DependencyUnavailableError),
     dependencies=[Depends(public())],
 )
 async def list_genres(request: Request, books: Books) -> Response:

@@ -13,7 +13,7 @@ from bookstore_common.tokens import Principal
 from ecom.checkout.schemas import CheckoutRequest
 from ecom.checkout.service import CartEmptyError, CheckoutService, PriceChangedError
 from ecom.orders.schemas import OrderDetail
-from ecom.reservations import InventoryUnavailableError, OutOfStockError
+from ecom.reservations.clients import InventoryUnavailableError, OutOfStockError
 from ecom.responses import PRIVATE
 
 router = APIRouter(prefix="/checkout", tags=["checkout"])

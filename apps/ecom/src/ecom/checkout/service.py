@@ -29,7 +29,7 @@ from ecom.orders.models import Order, OrderItem
 from ecom.orders.repository import OrderRepository
 from ecom.orders.service import order_body
 from ecom.orders.transitions import Status
-from ecom.reservations import InventoryUnavailableError, OutOfStockError, ReservationMismatchError, Reservations
+from ecom.reservations.clients import InventoryUnavailableError, OutOfStockError, ReservationMismatchError, Reservations
 
 # For giving a reservation back after a failure; what takes longer is left to Inventory's expiry.
 RELEASE_SECONDS = 3.0

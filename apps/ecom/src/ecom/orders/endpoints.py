@@ -16,7 +16,7 @@ from bookstore_common.tokens import Principal
 from ecom.orders.repository import OrderFilter, OrderReadRepository, OrderRepository
 from ecom.orders.schemas import Cancellation, OrderDetail, OrderSummary, WantedStatus
 from ecom.orders.service import InvalidTransitionError, OrderChanges, OrderReads, order_body
-from ecom.reservations import Reservations
+from ecom.reservations.clients import Reservations
 from ecom.responses import PRIVATE
 
 router = APIRouter(prefix="/orders", tags=["orders"])

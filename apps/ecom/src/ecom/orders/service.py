@@ -13,7 +13,7 @@ from bookstore_common.problem import NotFoundError, ProblemError
 from ecom.orders.models import Order
 from ecom.orders.repository import OrderFilter, OrderReadRepository, OrderRepository
 from ecom.orders.transitions import Status, following
-from ecom.reservations import InventoryUnavailableError, Reservations
+from ecom.reservations.clients import InventoryUnavailableError, Reservations
 
 GIVE_BACK_SECONDS = 2.0
 CANCELLED_BY_CUSTOMER = "cancelled_by_customer"

@@ -51,5 +51,6 @@ async def backchannel_logout(
     redis: RedisClient = request.app.state.redis
     if logout_token is None:  # 400 as for every other fault (2.8), where FastAPI would answer 422
         raise InvalidLogoutTokenError("missing")
-    await sessions.revoke(redis, (await verifier.verify_logout(logout_token)).sid)
+    ended = await verifier.verify_logout(logout_token)
+    await sessions.revoke(redis, ended.sid, token_life_seconds=verifier.token_life_seconds)
     return Response(status_code=HTTPStatus.OK, headers=PRIVATE)

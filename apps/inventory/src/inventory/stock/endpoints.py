@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from bookstore_common.access import Limit, public, signed_in
-from bookstore_common.conditional import respond
+from bookstore_common.conditional import NOT_MODIFIED, respond
 from bookstore_common.db import Reading, Writing
 from bookstore_common.jsonbody import JSONBytes, dumps
 from bookstore_common.pagination import Page, PageRequest, page_request
@@ -58,7 +58,7 @@ Admin = Annotated[Principal, Depends(signed_in("admin"))]
     summary="Show the stock of many books",
     description="By book_id; books of which no stock is kept are absent.",
     response_model=list[Stock],
-    responses=responses(InvalidInputError, DependencyUnavailableError),
+    responses=NOT_MODIFIED | responses(InvalidInputError, DependencyUnavailableError),
 )
 async def get_stock_of_many(
     request: Request, stock: Reads, book_ids: Annotated[Sequence[uuid.UUID], Depends(bulk_ids)]
@@ -71,7 +71,7 @@ async def get_stock_of_many(
     operation_id="getStock",
     summary="Show the stock of one book",
     response_model=Stock,
-    responses=responses(NotFoundError, InvalidInputError, DependencyUnavailableError),
+    responses=NOT_MODIFIED | responses(NotFoundError, InvalidInputError, DependencyUnavailableError),
 )
 async def get_stock(request: Request, stock: Reads, book_id: uuid.UUID) -> Response:
     return respond(request, dumps(await stock.get(book_id)), cache_control=STOCK_CACHE)

@@ -98,6 +98,8 @@ class StockReadRepository:
         conditions: list[ColumnElement[bool]] = []
         if wanted.low:
             conditions.append(_STOCK.low_stock_threshold >= _AVAILABLE)
+        if wanted.out_of_stock:
+            conditions.append(_AVAILABLE <= 0)
         if wanted.book_ids is not None:
             conditions.append(_STOCK.book_id == func.any(bindparam("ids", wanted.book_ids, type_=ARRAY(Uuid))))
         order = (_AVAILABLE, _STOCK.book_id) if wanted.low else (_STOCK.book_id,)

@@ -4,13 +4,12 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import Query
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from bookstore_common.inputs import StockQuantity, StrictModel, Text
-from bookstore_common.problem import FieldError, InvalidInputError
+from bookstore_common.inputs import StockQuantity, StrictModel, Text, id_list
 from inventory.stock.arithmetic import MAX_QUANTITY, StockStatus
 
 # SPEC 5.4, I-03.
@@ -18,7 +17,6 @@ MAX_BULK_IDS = 100
 # Admin searches by title: E-Commerce's matches come as ids.
 MAX_FILTER_IDS = 500
 _BOOK = "00000000-0000-0000-0000-000000000029"
-_ID = TypeAdapter(uuid.UUID)
 
 
 def _not_zero(value: int) -> int:
@@ -126,6 +124,7 @@ class StockFilter:
     """Which books; ``book_ids`` None means all."""
 
     low: bool
+    out_of_stock: bool
     book_ids: Sequence[uuid.UUID] | None
 
 
@@ -135,42 +134,18 @@ async def bulk_ids(
     ] = "",
 ) -> Sequence[uuid.UUID]:
     """FastAPI dependency; raises a 422 problem that names each bad id. No id is an empty list, not an error."""
-    return parse_ids("book_ids", book_ids, MAX_BULK_IDS)
+    return id_list("book_ids", book_ids, MAX_BULK_IDS)
 
 
 async def stock_filter(
     low: Annotated[
         bool, Query(description="Only books at or below their threshold, those with the fewest copies first")
     ] = False,
+    out_of_stock: Annotated[bool, Query(description="Only books of which no copy is available")] = False,
     q: Annotated[
         str | None,
         Query(description=f"Only these books: up to {MAX_FILTER_IDS} ids, separated by commas; empty finds none"),
     ] = None,
 ) -> StockFilter:
     """FastAPI dependency; raises a 422 problem that names each bad id."""
-    return StockFilter(low, None if q is None else parse_ids("q", q, MAX_FILTER_IDS))
-
-
-def parse_ids(name: str, text: str, most: int) -> list[uuid.UUID]:
-    """Ids of a comma list, each once; raises InvalidInputError about the query parameter ``name``."""
-    if not text:
-        return []
-    parts = text.split(",", most)
-    if len(parts) > most:
-        message = f"has more than {most} ids; ask several times"
-        raise InvalidInputError(f"Invalid input: {name}.", errors=[_error(name, message)])
-    ids: dict[uuid.UUID, None] = {}
-    errors = []
-    for place, part in enumerate(parts):
-        try:
-            ids[_ID.validate_python(part)] = None
-        except ValidationError:
-            errors.append(_error(f"{name}.{place}", "must be a UUID"))
-    if errors:
-        raise InvalidInputError(f"Invalid input: {name}.", errors=errors)
-    return list(ids)
-
-
-def _error(field: str, message: str) -> FieldError:
-    location: Literal["query"] = "query"
-    return FieldError(field=field, location=location, message=message)
+    return StockFilter(low, out_of_stock, None if q is None else id_list("q", q, MAX_FILTER_IDS))

@@ -33,6 +33,8 @@ CHORES = (
     # Digests of the standing audit are large, and of no use once the next is there.
     prune_statement(SLOT, "1 day", "cdc.audit"),
     "DELETE FROM processed_events WHERE processed_at < now() - interval '60 days'",
+    # Kept for an ``order.created`` that comes after its cancellation; none that old is in a topic.
+    "DELETE FROM cancelled_orders WHERE cancelled_at < now() - interval '60 days'",
 )
 _log = structlog.get_logger(__name__)
 

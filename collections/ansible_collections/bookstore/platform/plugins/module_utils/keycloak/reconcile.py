@@ -28,6 +28,8 @@ class Reconciler:
         self._roles: dict[str, Representation] = {}
         self._clients: dict[str, Representation] = {}
         self._scopes: dict[str, str] | None = None
+        # The role through which every account has the default roles; Keycloak names it.
+        self._composite: list[str] = []
 
     def run(self) -> list[Change]:
         """Correct everything, what others build upon first."""
@@ -89,7 +91,9 @@ class Reconciler:
         self._roles = found
 
     def _default_roles(self, live: Representation) -> None:
-        parent = str((live.get("defaultRole") or {}).get("id", ""))
+        composite = live.get("defaultRole") or {}
+        parent = str(composite.get("id", ""))
+        self._composite = [composite["name"]] if "name" in composite else []
         composites = (self._get("roles-by-id", parent, "composites") or []) if parent else []
         current = [role["name"] for role in composites if not role.get("clientRole") and role["name"] in self.realm.roles]
         if self._note(membership("default roles", "roles", current, self.realm.default_roles)):
@@ -219,9 +223,10 @@ class Reconciler:
         if live is None:
             return
         path = (self.realm.name, "users", live["id"], "role-mappings", "realm")
-        current = [role["name"] for role in self.api.get(*path) or [] if role["name"] in self.realm.roles]
-        if self._note(membership(what, "roles", current, user.roles)):
-            self._exchange(path, current, user.roles)
+        managed, wanted = {*self.realm.roles, *self._composite}, [*user.roles, *self._composite]
+        current = [role["name"] for role in self.api.get(*path) or [] if role["name"] in managed]
+        if self._note(membership(what, "roles", current, wanted)):
+            self._exchange(path, current, wanted)
         self._password(what, live["id"], user.password)
 
     def _password(self, what: str, user: str, password: str) -> None:

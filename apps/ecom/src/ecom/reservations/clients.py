@@ -1,4 +1,4 @@
-"""The E-Commerce API as a caller of Inventory: I-04 and I-06 (SPEC 5.4)."""
+"""Inventory as checkout and cancelling call it: I-04 and I-06 (SPEC 5.4)."""
 
 import asyncio
 import uuid

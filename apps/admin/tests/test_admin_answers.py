@@ -1,0 +1,21 @@
+"""Every answer that any operation may give, provoked at each one whose document promises it."""
+
+from typing import Any
+
+import pytest
+from admin_testing import running, settings_of
+from conftest import documents
+
+from bookstore_common.testing.answers import Operation, promised, provoke
+from bookstore_common.testing.tokens import Issuer
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize(("operation", "code"), promised(documents()))
+async def test_promised_answer(environment: Any, issuer: Issuer, operation: Operation, code: str) -> None:
+    async with running(settings_of(environment)) as service:
+        response = await provoke(code, operation, getattr(service, operation.listener), issuer)
+    assert response.headers["content-type"] == "application/problem+json"
+    assert (response.status_code, response.json()["code"]) in operation.answers
+    assert response.json()["code"] == code
