@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +29,11 @@ _LISTENERS = {"public": "PUBLIC_PORT", "internal": "INTERNAL_PORT", "management"
 
 @dataclass(frozen=True)
 class Stack:
-    """Where the services listen: ``urls["ecom", "public"]``; and who signs tokens."""
+    """Where the services listen: ``urls["ecom", "public"]``; who signs tokens; and each one's process id."""
 
     urls: dict[tuple[str, str], str]
     issuer: Issuer
+    pids: dict[str, int]
 
     def headers(self, operation: dict[str, Any], sub: str, csrf: str) -> dict[str, str]:
         """What a caller with the role that an OpenAPI operation asks for sends."""
@@ -50,8 +51,10 @@ class Stack:
 
 
 @contextmanager
-def running(postgres: Postgres, redis: RedisServer, issuer: Issuer, logs: Path) -> Iterator[Stack]:
-    """All services, over new databases with the seed data."""
+def running(
+    postgres: Postgres, redis: RedisServer, issuer: Issuer, logs: Path, options: Mapping[str, Sequence[str]] | None = None
+) -> Iterator[Stack]:
+    """All services, over new databases with the seed data; ``options`` are a service's own for the interpreter."""
     issuer.answer_service_tokens()
     ports = {(service, name): free_port() for service in ("ecom", "inventory", "admin") for name in _LISTENERS}
     urls = {place: f"http://127.0.0.1:{port}" for place, port in ports.items()}
@@ -67,17 +70,19 @@ def running(postgres: Postgres, redis: RedisServer, issuer: Issuer, logs: Path) 
         "inventory": _database(postgres, "inventory"),
         "admin": {"ECOM_URL": urls["ecom", "internal"], "INVENTORY_URL": urls["inventory", "internal"]},
     }  # fmt: skip
+    pids: dict[str, int] = {}
     with ExitStack() as stack:
         for service, variables in own.items():
             listen = {variable: str(ports[service, name]) for name, variable in _LISTENERS.items()}
             log = stack.enter_context((logs / f"{service}.log").open("wb"))
-            command = [sys.executable, "-m", service]
+            command = [sys.executable, *(options or {}).get(service, ()), "-m", service]
             environment = _environment(service, {**common, **variables, **listen})
             process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
             stack.callback(_end, process)
+            pids[service] = process.pid
         for service in own:
             _wait(f"{urls[service, 'management']}/health/ready", logs / f"{service}.log")
-        yield Stack(urls, issuer)
+        yield Stack(urls, issuer, pids)
 
 
 def _environment(service: str, variables: dict[str, str]) -> dict[str, str]:

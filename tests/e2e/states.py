@@ -263,7 +263,7 @@ def session_ended(scene: Scene) -> None:
     scene.page.route(PLACES.endpoint("token"), lambda route: route.fulfill(status=400, headers=ANY_ORIGIN, json={"error": "invalid_grant"}))
     scene.fail("**/ecom/orders?*", 401, "unauthenticated")
     scene.page.get_by_label("Status").select_option("Shipped")
-    expect(scene.page.get_by_role("alert").filter(has_text="Your session has ended.").first).to_be_visible()
+    expect(scene.page.get_by_role("heading", name="Please sign in again")).to_be_visible()
     expect(scene.page.get_by_role("link", name="Sign in again")).to_be_visible()
 
 

@@ -31,7 +31,8 @@ BEFORE_RENEWAL, REST = "03:50", "00:15"
 
 
 def expect_prompt(page: Page) -> None:
-    expect(page.get_by_role("alert").filter(has_text=ENDED)).to_be_visible()
+    strip = page.get_by_role("alert").filter(has=page.get_by_role("link", name="Sign in again"))
+    expect(strip).to_contain_text(ENDED)
 
 
 def is_renewal(answer: Response) -> bool:

@@ -48,7 +48,9 @@ def budget(manifests: list[Manifest], instance: str, replicas: int, service_pool
         worker = spec["template"]["spec"]["containers"][0]["command"][-1].endswith(".worker")
         size = int(environment.get("DATABASE_POOL_SIZE") or (worker_pool if worker else service_pool))
         overflow = int(environment.get("DATABASE_POOL_MAX_OVERFLOW") or 0)
-        pods = (spec["replicas"] if worker else replicas) + spec["strategy"]["rollingUpdate"]["maxSurge"]
+        # With Recreate the old pods end first.
+        surplus = spec["strategy"].get("rollingUpdate", {"maxSurge": 0})["maxSurge"]
+        pods = (spec["replicas"] if worker else replicas) + surplus
         needed += POOLS * (size + overflow) * pods
     return needed
 

@@ -10,19 +10,29 @@ import { router } from './router';
 onEntered(claimDrafts);
 onEntered(mergeGuestCart);
 
-// What belonged to a customer must not be shown to the next one.
+const PUBLIC = ['books', 'book', 'genres', 'stock'];
+
+/** What belonged to a customer must not be shown to the next one. */
+const forget = (type: 'all' | 'inactive'): void => { queryClient.removeQueries({ type, predicate: ({ queryKey }) => !PUBLIC.includes(String(queryKey[0])) }); };
+
 let owner: string | undefined;
 session.subscribe(() => {
   const now = session.get();
   const sub = now.status === 'signed-in' ? now.sub : undefined;
   if (sub === owner) return;
   owner = sub;
-  queryClient.removeQueries({ predicate: (query) => !['books', 'book', 'genres', 'stock'].includes(String(query.queryKey[0])) });
+  // Whose session has ended still looks at the page, may have typed into it, and shall be told what the last request came to.
+  forget(now.status === 'guest' && now.ended !== undefined ? 'inactive' : 'all');
 });
+
+async function leave(): Promise<void> {
+  if (router.state.matches.some((match) => match.staticData.personal)) await router.navigate({ to: '/', replace: true });
+  forget('all');
+}
 
 onLeft((elsewhere) => {
   dropDrafts();
-  if (elsewhere && router.state.matches.some((match) => match.staticData.personal)) void router.navigate({ to: '/', replace: true });
+  if (elsewhere) void leave();
 });
 
 export function App(): ReactElement {

@@ -66,8 +66,8 @@ function Pattern({ art: { pattern, first, second, chance } }: { art: CoverArt })
     case 3: // Overlapping discs.
       return (
         <g>
-          <circle cx={70 + chance(1) * 20} cy="214" r={46 + chance(2) * 10} fill={first} />
-          <circle cx={130 + chance(3) * 16} cy={206 + chance(4) * 20} r={34 + chance(5) * 10} fill={second} opacity="0.85" />
+          <circle cx={70 + chance(1) * 20} cy="204" r={46 + chance(2) * 10} fill={first} />
+          <circle cx={130 + chance(3) * 16} cy={196 + chance(4) * 18} r={34 + chance(5) * 10} fill={second} opacity="0.85" />
         </g>
       );
     case 4: // A grid of quarter circles.
@@ -85,7 +85,7 @@ function Pattern({ art: { pattern, first, second, chance } }: { art: CoverArt })
       return (
         <g fill="none" strokeWidth="6" strokeLinecap="round">
           {[0, 1, 2, 3, 4].map((step) => (
-            <path key={step} d={`M-10 ${String(176 + step * 19)} q 22 ${String(-22 + chance(step) * 10)} 44 0 t 44 0 t 44 0 t 44 0 t 44 0`} stroke={step % 2 ? second : first} />
+            <path key={step} d={`M-10 ${String(170 + step * 19)} q 22 ${String(-22 + chance(step) * 10)} 44 0 t 44 0 t 44 0 t 44 0 t 44 0`} stroke={step % 2 ? second : first} />
           ))}
         </g>
       );

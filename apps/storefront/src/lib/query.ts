@@ -13,3 +13,7 @@ export const makeQueryClient = (): QueryClient =>
     },
   });
 export const queryClient = makeQueryClient();
+
+/** Whether a list is still to come. What was shown before is shown meanwhile; but that it was empty says nothing of this one. */
+export const awaited = (list: { data: { items: unknown[] } | undefined; error: unknown; isPlaceholderData: boolean }): boolean =>
+  !list.error && (!list.data || (list.isPlaceholderData && list.data.items.length === 0));

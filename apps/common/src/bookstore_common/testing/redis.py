@@ -114,8 +114,9 @@ def find_binary() -> str:
     return found
 
 
-@pytest.fixture(scope="session")
-def _redis_process() -> Iterator[RedisServer]:
+@contextmanager
+def running_redis() -> Iterator[RedisServer]:
+    """Start a server, yield it, stop it, remove its folder."""
     folder = Path(tempfile.mkdtemp(prefix="bookstore-redis-"))
     server = RedisServer(folder, free_port())
     try:
@@ -124,6 +125,12 @@ def _redis_process() -> Iterator[RedisServer]:
     finally:
         server.stop()
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def _redis_process() -> Iterator[RedisServer]:
+    with running_redis() as server:
+        yield server
 
 
 @pytest.fixture

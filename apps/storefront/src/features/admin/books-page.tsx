@@ -7,6 +7,7 @@ import { ErrorPanel, Loading, Panel } from '../../components/states';
 import { admin } from '../../lib/api/client';
 import { money, plural } from '../../lib/format';
 import { notify } from '../../lib/notices';
+import { awaited } from '../../lib/query';
 import { Frame, SearchForm, Table, Warnings } from './frame';
 import { booksQuery, changed, type AdminBook } from './queries';
 import { StockWord } from './stock-words';
@@ -20,7 +21,9 @@ async function withdraw(book: AdminBook): Promise<void> {
 export function BooksPage(): ReactElement {
   const asked = useSearch({ from: '/admin/books' });
   const navigate = useNavigate({ from: '/admin/books' });
-  const { data, error, refetch } = useQuery(booksQuery(asked));
+  const list = useQuery(booksQuery(asked));
+  const { data, error, isPlaceholderData, refetch } = list;
+  const waiting = awaited(list);
   return (
     <Frame title="Books" end={<Link className="button" to="/admin/books/new">Add a book</Link>}>
       <SearchForm key={asked.q ?? ''} label="Search books" value={asked.q} onSearch={(q) => void navigate({ search: { q, active: asked.active } })}>
@@ -32,12 +35,12 @@ export function BooksPage(): ReactElement {
             <option value="false">Inactive</option>
           </select>
         </label>
-        <p className="tools-count" role="status">{data ? plural(data.total, 'book') : ''}</p>
+        <p className="tools-count" role="status">{data && !isPlaceholderData ? plural(data.total, 'book') : ''}</p>
       </SearchForm>
       {error && !data ? <ErrorPanel error={error} onRetry={() => void refetch()} /> : null}
-      {!data && !error ? <Loading /> : null}
+      {waiting ? <Loading /> : null}
       <Warnings notes={data?.warnings} />
-      {data?.items.length === 0 ? <Panel title="No books match"><p>Try other words, or show all books.</p></Panel> : null}
+      {data?.items.length === 0 && !waiting ? <Panel title="No books match"><p>Try other words, or show all books.</p></Panel> : null}
       {data && data.items.length > 0 ? (
         <Table label="Books" heads={['Title', 'Author', 'ISBN', ['Price', 'number'], 'Stock', ['Available', 'number'], 'State', 'Actions']}>
           {data.items.map((book) => (

@@ -9,7 +9,7 @@ import { admin, body, type OrderStatus } from '../../lib/api/client';
 import { hasCode, isMissing, sentence } from '../../lib/api/errors';
 import { dateTime, money, orderNumber, plural } from '../../lib/format';
 import { notify } from '../../lib/notices';
-import { queryClient } from '../../lib/query';
+import { awaited, queryClient } from '../../lib/query';
 import { Frame, Table } from './frame';
 import { changed, orderQuery, ordersQuery, type AdminOrder, type OrdersAsk } from './queries';
 
@@ -24,7 +24,9 @@ export const NEXT: Record<OrderStatus, [OrderStatus, string][]> = {
 export function AdminOrdersPage(): ReactElement {
   const asked = useSearch({ from: '/admin/orders' });
   const navigate = useNavigate({ from: '/admin/orders' });
-  const { data, error, refetch } = useQuery(ordersQuery(asked));
+  const list = useQuery(ordersQuery(asked));
+  const { data, error, isPlaceholderData, refetch } = list;
+  const waiting = awaited(list);
   const set = (change: OrdersAsk) => void navigate({ search: { ...asked, page: undefined, ...change } });
   return (
     <Frame title="Orders">
@@ -39,11 +41,11 @@ export function AdminOrdersPage(): ReactElement {
         <label>From<input type="date" value={asked.from ?? ''} onChange={(event) => { set({ from: event.target.value || undefined }); }} /></label>
         <label>To<input type="date" value={asked.to ?? ''} onChange={(event) => { set({ to: event.target.value || undefined }); }} /></label>
         {asked.user_id ? <button type="button" className="button button-quiet" onClick={() => { set({ user_id: undefined }); }}>All customers</button> : null}
-        <p className="tools-count" role="status">{data ? plural(data.total, 'order') : ''}</p>
+        <p className="tools-count" role="status">{data && !isPlaceholderData ? plural(data.total, 'order') : ''}</p>
       </form>
       {error && !data ? <ErrorPanel error={error} onRetry={() => void refetch()} /> : null}
-      {!data && !error ? <Loading /> : null}
-      {data?.items.length === 0 ? <Panel title="No orders match"><p>Choose another status or other days.</p></Panel> : null}
+      {waiting ? <Loading /> : null}
+      {data?.items.length === 0 && !waiting ? <Panel title="No orders match"><p>Choose another status or other days.</p></Panel> : null}
       {data && data.items.length > 0 ? (
         <Table label="Orders" heads={['Order', 'Placed', 'Status', ['Copies', 'number'], ['Total', 'number'], 'Customer']}>
           {data.items.map((order) => (

@@ -5,6 +5,7 @@ import { Dialog } from '../../components/dialog';
 import { Pagination } from '../../components/pagination';
 import { ErrorPanel, Loading, Panel } from '../../components/states';
 import { plural } from '../../lib/format';
+import { awaited } from '../../lib/query';
 import { Frame, SearchForm, Table } from './frame';
 import { stockQuery, type StockRow } from './queries';
 import { StockEditor } from './stock-editor';
@@ -32,12 +33,13 @@ export function LowStockPage(): ReactElement {
 }
 
 function StockList({ asked, empty }: { asked: { page?: number | undefined; q?: string | undefined; low?: boolean }; empty: string }): ReactElement {
-  const { data, error, refetch } = useQuery(stockQuery(asked));
+  const list = useQuery(stockQuery(asked));
+  const { data, error, refetch } = list;
   const [edited, setEdited] = useState<StockRow | null>(null);
   // The row as the list has it now: it changes under the open window.
   const row = edited && (data?.items.find((one) => one.book_id === edited.book_id) ?? edited);
   if (error && !data) return <ErrorPanel error={error} onRetry={() => void refetch()} />;
-  if (!data) return <Loading />;
+  if (!data || awaited(list)) return <Loading />;
   if (data.items.length === 0) return <Panel title={empty} />;
   return (
     <>

@@ -4,6 +4,7 @@ import type { ReactElement } from 'react';
 import { Pagination } from '../../components/pagination';
 import { ErrorPanel, Panel, useTitle } from '../../components/states';
 import { plural } from '../../lib/format';
+import { awaited } from '../../lib/query';
 import { BookGrid, GridSkeleton } from './book-grid';
 import { booksQuery, genresQuery, type Sort } from './queries';
 
@@ -20,9 +21,9 @@ const SORTS: [Sort, string][] = [
 export function CataloguePage(): ReactElement {
   const { page = 1, sort, genre } = useSearch({ from: '/' });
   useTitle(genre ?? '');
-  const { data, error, isPending, isPlaceholderData, refetch } = useQuery(booksQuery({ page, sort, genre }));
-  // That the choice of before had no books says nothing of this one.
-  const waiting = isPending || (isPlaceholderData && data.items.length === 0);
+  const list = useQuery(booksQuery({ page, sort, genre }));
+  const { data, error, isPlaceholderData, refetch } = list;
+  const waiting = awaited(list);
   const plain = page === 1 && genre === undefined;
   return (
     <>

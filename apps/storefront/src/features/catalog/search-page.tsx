@@ -4,6 +4,7 @@ import type { ReactElement } from 'react';
 import { Pagination } from '../../components/pagination';
 import { ErrorPanel, Panel, useTitle } from '../../components/states';
 import { plural } from '../../lib/format';
+import { awaited } from '../../lib/query';
 import { BookGrid, GridSkeleton } from './book-grid';
 import { searchQuery } from './queries';
 
@@ -11,9 +12,9 @@ export function SearchPage(): ReactElement {
   const { q = '', page = 1 } = useSearch({ from: '/search' });
   const asked = q.trim().slice(0, 100);
   useTitle(asked === '' ? 'Search' : `Search: ${asked}`);
-  const { data, error, isLoading, isPlaceholderData, refetch } = useQuery(searchQuery(asked, page));
-  // That the search of before found nothing says nothing of this one.
-  const waiting = isLoading || (isPlaceholderData && data.items.length === 0);
+  const list = useQuery(searchQuery(asked, page));
+  const { data, error, isPlaceholderData, refetch } = list;
+  const waiting = awaited(list);
   if (asked === '') {
     return (
       <Panel title="What are you looking for?" level="h1" mark="?">

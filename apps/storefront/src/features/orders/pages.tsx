@@ -9,7 +9,7 @@ import { body, ecom, type Order, type OrderStatus } from '../../lib/api/client';
 import { hasCode, isMissing, sentence } from '../../lib/api/errors';
 import { date, dateTime, money, orderNumber, plural } from '../../lib/format';
 import { notify } from '../../lib/notices';
-import { queryClient } from '../../lib/query';
+import { awaited, queryClient } from '../../lib/query';
 import { orderQuery, ordersQuery } from './queries';
 
 function OrderMissing(): ReactElement {
@@ -80,7 +80,9 @@ export function OrdersPage(): ReactElement {
   const { page = 1, status } = useSearch({ from: '/orders' });
   const navigate = useNavigate({ from: '/orders' });
   useTitle('Your orders');
-  const { data, error, refetch } = useQuery(ordersQuery(page, status));
+  const list = useQuery(ordersQuery(page, status));
+  const { data, error, isPlaceholderData, refetch } = list;
+  const waiting = awaited(list);
   return (
     <>
       <h1>Your orders</h1>
@@ -92,11 +94,11 @@ export function OrdersPage(): ReactElement {
             {STATUSES.map((one) => <option key={one} value={one}>{STATUS_WORDS[one]}</option>)}
           </select>
         </label>
-        <p className="tools-count" role="status">{data ? plural(data.total, 'order') : ''}</p>
+        <p className="tools-count" role="status">{data && !isPlaceholderData ? plural(data.total, 'order') : ''}</p>
       </form>
       {error && !data ? <ErrorPanel error={error} onRetry={() => void refetch()} /> : null}
-      {!data && !error ? <Loading label="Loading your orders" /> : null}
-      {data?.items.length === 0 ? (
+      {waiting ? <Loading label="Loading your orders" /> : null}
+      {data?.items.length === 0 && !waiting ? (
         <Panel title={status ? `No ${STATUS_WORDS[status].toLowerCase()} orders` : 'No orders yet'}>
           <p><Link className="button" to="/">Browse the catalogue</Link></p>
         </Panel>

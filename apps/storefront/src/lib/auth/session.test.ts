@@ -66,11 +66,23 @@ test('a spent refresh token is made good by the cookie of the same person', asyn
 });
 
 test('a tab does not become somebody else who signed in beside it', async () => {
+  const left = vi.fn();
+  auth.onLeft(left);
   Object.assign(keycloak, { refused: true, cookie: 'ben' });
   expect(await auth.renew()).toBe(false);
   expect(auth.session.get()).toEqual({ status: 'guest', ended: 'ada' });
   expect(auth.accessToken()).toBeUndefined();
   expect(keycloak.stored).toBeNull();
+  expect(left.mock.calls).toEqual([[true]]);
+});
+
+test('a session that just ends leaves the page as it is', async () => {
+  const left = vi.fn();
+  auth.onLeft(left);
+  Object.assign(keycloak, { refused: true, cookie: null });
+  expect(await auth.renew()).toBe(false);
+  expect(auth.session.get()).toEqual({ status: 'guest', ended: 'ada' });
+  expect(left).not.toHaveBeenCalled();
 });
 
 test('signing out in another tab ends this one, whatever it was just doing', async () => {

@@ -68,14 +68,14 @@ function adopt(next: User | null, ended?: string): void {
 /** `task` runs after every sign-in, before the visitor is taken to where they wanted to be. */
 export const onEntered = (task: () => Promise<void> | void): void => void entered.push(task);
 
-/** `task` runs when the visitor signs out, here or in another tab (`elsewhere`). */
+/** `task` runs when the visitor signs out, here or in another tab (`elsewhere`), also if only to become somebody else there. */
 export const onLeft = (task: (elsewhere: boolean) => void): void => void left.push(task);
 
 tabs.addEventListener('message', ({ data: sub }: MessageEvent<unknown>) => {
   if (user === null || user.profile.sub !== sub) return;
   adopt(null);
   void userManager().then((oidc) => oidc.removeUser());
-  for (const task of left) task(true);
+  leave();
 });
 
 async function enter(next: User): Promise<void> {
@@ -141,6 +141,10 @@ async function tryRenew(): Promise<boolean> {
   return next !== null;
 }
 
+function leave(): void {
+  for (const task of left) task(true);
+}
+
 /**
  * The refresh token is spent, for instance by another tab; the cookie may still be good. It may also be somebody else's by now,
  * who must not take over this page: the library compares only while it has a user.
@@ -150,6 +154,8 @@ async function byCookie(oidc: UserManager, sub: string | undefined): Promise<Use
   const found = await silently().catch(() => null);
   if (found?.profile.sub === sub) return found;
   await oidc.removeUser();
+  // What is on the screen is not for whoever came instead.
+  if (found !== null) leave();
   return null;
 }
 
