@@ -70,6 +70,7 @@ def test_a_flag_outlives_a_refresh_that_does_not_come(rows: Any) -> None:
 
 
 def test_a_transaction_that_commits_after_the_snapshot_keeps_its_flag(rows: Any, connect: Any) -> None:
+    book(rows, "late")
     settle(rows)
     late = connect("analytics_app")
     with late.transaction():
@@ -85,6 +86,9 @@ def test_a_transaction_that_commits_after_the_snapshot_keeps_its_flag(rows: Any,
 
 
 def test_an_open_writer_holds_the_time_back_and_not_the_refresh(rows: Any, connect: Any) -> None:
+    book(rows, "early")
+    book(rows, "open")
+    book(rows, "after")
     stock(rows, "early", 1)
     open_one = connect("analytics_app")
     with open_one.transaction():
@@ -133,6 +137,7 @@ def test_a_savepoint_that_was_rolled_back_takes_its_mark_along(rows: Any, connec
 
 def test_the_snapshot_is_taken_after_the_time(rows: Any, connect: Any) -> None:
     """The calling statement's own snapshot is older than the refresh's."""
+    book(rows, "meanwhile")
     settle(rows)
     other = connect("analytics_app")
     caller = threading.Thread(target=lambda: rows.execute("SELECT pg_sleep(1), mv_refresh('mv_inventory_health')"))
@@ -182,6 +187,9 @@ def test_four_writers_and_a_refresher(roles: Postgres, rows: Any, connect: Any) 
     At every moment each row that a view's time covers is in the view; in the end nothing is dirty and nothing missing;
     nobody ever met a deadlock, or waited for another writer's flag.
     """
+    for number in range(WRITERS):
+        for serial in range(50):
+            book(rows, f"w{number}-{serial}")
     settle(rows)
     ends = time.monotonic() + SECONDS
     failures: list[BaseException] = []

@@ -106,6 +106,7 @@ def shown(rows: Any, quantity: int) -> bool:
 
 
 def test_a_change_is_in_its_views_within_a_second_and_nothing_else_is_refreshed(start: Start, rows: Any) -> None:
+    book(rows, "b1")
     process = start().ready()
     until(lambda: process.refreshes() == VIEWS, "the first refresh of every view")
     waits = []
@@ -144,6 +145,7 @@ def test_it_rests_as_long_as_it_worked(start: Start, rows: Any) -> None:
 
 
 def test_one_refreshes_and_the_other_takes_over(start: Start, rows: Any) -> None:
+    book(rows, "b1")
     first = start().ready()
     until(first.leads, "the first to lead")
     second = start().ready()
@@ -157,6 +159,7 @@ def test_one_refreshes_and_the_other_takes_over(start: Start, rows: Any) -> None
 
 
 def test_a_view_that_cannot_be_refreshed_does_not_hold_up_the_others(start: Start, connect: Any, rows: Any) -> None:
+    book(rows, "b1")
     process = start().ready()
     until(process.leads, "the process to lead")
     # As if a row had come twice.
@@ -174,6 +177,7 @@ def test_a_view_that_cannot_be_refreshed_does_not_hold_up_the_others(start: Star
 
 def test_it_waits_for_a_lost_database_and_then_refreshes_everything(start: Start, roles: Postgres, rows: Any) -> None:
     """A crash of the server empties mv_changes, so what was in it must not matter."""
+    book(rows, "b1")
     process = start().ready()
     until(lambda: process.refreshes() == VIEWS, "the first refresh of every view")
     stock(rows, "b1", 4)
