@@ -14,6 +14,8 @@ import orjson
 import structlog
 from prometheus_client import Counter
 
+from bookstore_common.trust import authorities
+
 FRESH_SECONDS = 600
 # Age, not time since fresh: the stricter reading of "stale keys usable 1 h".
 USABLE_SECONDS = 3600
@@ -49,7 +51,9 @@ class Jwks(Generic[KeyT]):
         self._stale_uses = stale_uses
         self._clock = clock
         # Addresses inside of the cluster only: no proxy of the environment.
-        self._client = httpx2.AsyncClient(timeout=_TIMEOUT, trust_env=False, follow_redirects=False)
+        self._client = httpx2.AsyncClient(
+            verify=authorities(), timeout=_TIMEOUT, trust_env=False, follow_redirects=False
+        )
         self._keys: dict[str, KeyT] = {}
         self._documents: dict[str, Any] = {}
         self._fetched = float("-inf")
