@@ -1,7 +1,7 @@
 # The only door to the platform. `make help` lists what it can do.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help up test check e2e molecule faults down recover status doctor venv venv-dev verify
+.PHONY: help up test check coverage e2e molecule faults down recover status doctor venv venv-dev verify
 
 comma := ,
 VENV := .venv
@@ -51,6 +51,9 @@ check: venv-dev ## Static and unit tests; needs no cluster
 
 test: venv-dev ## Everything: static, unit, component, live; brings the platform up if it is down
 	@tools/test
+
+coverage: venv-dev ## The services' component tests, with their coverage measured and compared with what is asked for
+	@tools/component-tests --coverage
 
 e2e: venv-dev ## The browser's tests alone, against the running platform
 	@tools/e2e $(ARGS)

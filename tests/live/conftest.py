@@ -17,6 +17,7 @@ from ansible_collections.bookstore.platform.plugins.module_utils.cluster import 
 from . import leftovers
 from .goods import Goods, Sql
 from .people import People
+from .rerun import Rerun, rerun
 from .signin import Hidden, Places, Shopper
 
 STATE = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "bookstore-platform"
@@ -38,6 +39,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def cluster() -> Cluster:
     """The cluster's API server."""
     return Cluster(str(STATE / "kubeconfig"), request_timeout=15)
+
+
+@pytest.fixture(scope="session")
+def second_bootstrap(cluster: Cluster) -> Rerun:
+    """What `make up` did on the platform that runs; it takes minutes, and each worker makes its own."""
+    return rerun(cluster)
 
 
 @pytest.fixture(scope="session")

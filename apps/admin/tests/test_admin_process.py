@@ -12,6 +12,7 @@ import httpx2
 import pytest
 from admin_testing import script
 
+from bookstore_common.testing import plain_http
 from bookstore_common.testing.http_stub import HttpStub
 from bookstore_common.testing.postgres import free_port
 from bookstore_common.testing.redis import RedisServer
@@ -49,7 +50,8 @@ class Process:
             )
 
     def get(self, port: str, path: str, **headers: str) -> httpx2.Response:
-        return httpx2.get(f"http://127.0.0.1:{self.ports[port]}{path}", headers=headers, timeout=PATIENCE_SECONDS)
+        url = f"http://127.0.0.1:{self.ports[port]}{path}"
+        return plain_http.request("GET", url, PATIENCE_SECONDS, headers=headers)
 
     def status(self, port: str, path: str) -> int:
         """0 if nothing listens."""

@@ -19,6 +19,7 @@ import pytest
 from fastapi import FastAPI
 
 from bookstore_common.settings import load_settings
+from bookstore_common.testing import plain_http
 from bookstore_common.testing.http_stub import Answer, HttpStub, RecordedRequest
 from bookstore_common.testing.postgres import free_port
 from bookstore_common.testing.tokens import Issuer
@@ -203,7 +204,7 @@ class Process:
             )
 
     def get(self, port: str, path: str) -> httpx2.Response:
-        return httpx2.get(f"http://127.0.0.1:{self.ports[port]}{path}", timeout=PATIENCE_SECONDS)
+        return plain_http.request("GET", f"http://127.0.0.1:{self.ports[port]}{path}", PATIENCE_SECONDS)
 
     def status(self, port: str, path: str) -> int:
         """0 if nothing listens."""

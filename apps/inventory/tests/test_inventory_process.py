@@ -14,6 +14,7 @@ import httpx2
 import pytest
 from inventory_testing import book, check_law, order
 
+from bookstore_common.testing import plain_http
 from bookstore_common.testing.postgres import Postgres, free_port
 
 PATIENCE_SECONDS = 40.0
@@ -52,7 +53,7 @@ class Process:
 
     def send(self, port: str, method: str, path: str, **options: Any) -> httpx2.Response:
         url = f"http://127.0.0.1:{self.ports[port]}{path}"
-        return httpx2.request(method, url, timeout=PATIENCE_SECONDS, **options)
+        return plain_http.request(method, url, PATIENCE_SECONDS, **options)
 
     def status(self, port: str, path: str) -> int:
         """0 if nothing listens."""

@@ -13,6 +13,7 @@ import httpx2
 import pytest
 from refresher_testing import PATIENCE_SECONDS, book, order, stock, until
 
+from bookstore_common.testing import plain_http
 from bookstore_common.testing.postgres import Postgres, free_port
 
 VIEWS = 10
@@ -42,7 +43,7 @@ class Process:
             )  # fmt: skip
 
     def get(self, path: str) -> httpx2.Response:
-        return httpx2.get(f"http://127.0.0.1:{self.port}{path}", timeout=PATIENCE_SECONDS)
+        return plain_http.request("GET", f"http://127.0.0.1:{self.port}{path}", PATIENCE_SECONDS)
 
     def status(self, path: str) -> int:
         """0 if nothing listens."""

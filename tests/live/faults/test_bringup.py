@@ -50,11 +50,17 @@ def kept(ecom_sql: Sql) -> Iterator[Callable[[], None]]:
 
 
 def uids(cluster: Cluster) -> dict[str, str]:
-    """Uids of the pods that run; probes of `verify` come and go."""
+    """Uids of the pods that run.
+
+    Probes of `verify` come and go. The control plane's own pods are files on its node: kind writes the node's new address into
+    two of them, and the kubelet then mirrors them anew.
+    """
     return {
         f"{pod['metadata']['namespace']}/{pod['metadata']['name']}": pod["metadata"]["uid"]
         for pod in cluster.objects("Pod")
-        if pod["status"].get("phase") == "Running" and PROBE_LABEL not in (pod["metadata"].get("labels") or {})
+        if pod["status"].get("phase") == "Running"
+        and PROBE_LABEL not in (pod["metadata"].get("labels") or {})
+        and "kubernetes.io/config.mirror" not in (pod["metadata"].get("annotations") or {})
     }
 
 

@@ -205,7 +205,9 @@ def test_headers_of_answers() -> None:
     assert routes.response_headers("api", HOSTS, 30000, True)["Strict-Transport-Security"] == "max-age=31536000"
     modifier = filters("H1")["ResponseHeaderModifier"]["responseHeaderModifier"]
     assert {entry["name"]: entry["value"] for entry in modifier["set"]} == shop
-    assert "Server" in modifier["remove"]
+    assert {"Server", "Strict-Transport-Security"} <= set(modifier["remove"])
+    wanted = routes.http_routes(ROUTES, HOSTS, 30000, "30s", hsts=True)[0]["spec"]["rules"][0]["filters"][1]["responseHeaderModifier"]
+    assert "Strict-Transport-Security" not in wanted["remove"]
 
 
 @pytest.mark.parametrize(

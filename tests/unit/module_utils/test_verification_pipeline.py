@@ -122,7 +122,7 @@ def test_jobs_run_once_and_make_checkpoints() -> None:
         ({"result": "divergent"}, None),
         ({"result": None, "persistent": None, "unsettled": None, "age_s": 60}, None),
         ({"result": None, "persistent": None, "unsettled": None, "age_s": 1801},
-         "table books was last audited never, expected within 1800 s of the start of analytics-db"),
+         "table books was never audited, expected within 1800 s of the start of analytics-db"),
     ],
 )  # fmt: skip
 def test_audits(change: dict[str, Any], fault: str | None) -> None:

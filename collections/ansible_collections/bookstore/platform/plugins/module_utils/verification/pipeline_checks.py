@@ -110,8 +110,8 @@ def audit(wanted: Object, seen: Object) -> Finding:
     faults, details = [], []
     for one in seen["audit"]:
         if one["age_s"] is None or one["age_s"] > oldest:
-            age = "never" if one["result"] is None else f"{one['age_s']} s ago"
-            faults.append(f"table {one['table']} was last audited {age}, expected within {oldest} s of the start of analytics-db")
+            last = "was never audited" if one["result"] is None else f"was last audited {one['age_s']} s ago"
+            faults.append(f"table {one['table']} {last}, expected within {oldest} s of the start of analytics-db")
         if one["persistent"]:
             faults.append(f"table {one['table']} differs from its source in {one['persistent']} of 64 shares, in two audits running")
         details.append(f"{one['table']} {one['result'] or 'not audited yet'}")

@@ -18,6 +18,7 @@ from ansible_collections.bookstore.platform.plugins.module_utils.verification.mo
     verdict,
 )
 
+HSTS = "Strict-Transport-Security"
 DAY_SECONDS = 86400
 
 
@@ -146,13 +147,15 @@ def headers(context: Context) -> Finding:
 
 
 def header_faults(found: dict[str, str], wanted: dict[str, str]) -> list[str]:
-    """Return how headers differ from the wanted values; Server must be absent."""
+    """Return how headers differ from the wanted values; Server must be absent, and HSTS unless it is wanted."""
     faults = []
     for name, value in wanted.items():
         if found.get(name.lower()) != value:
             faults.append(f"header {name} is {found.get(name.lower())!r}, expected {value!r}")
     if "server" in found:
         faults.append(f"header Server={found['server']!r} is sent")
+    if HSTS not in wanted and HSTS.lower() in found:
+        faults.append(f"header {HSTS}={found[HSTS.lower()]!r} is sent, while bookstore_hsts is off")
     return faults
 
 
