@@ -135,7 +135,7 @@ def test_audits_that_nobody_declared_are_not_asked_for() -> None:
 
 
 class Pods:
-    """Answers of commands in pods; the group catches up at the second look."""
+    """Answers of commands in pods: a busy shop, whose newest event is never consumed yet."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -148,7 +148,8 @@ class Pods:
             assert "'{books,orders}'::text[]" in command[-1]
             return json.dumps([AUDITED])
         self.asked += 1
-        return json.dumps({"topics": {}, "groups": {"ecom-service": {"order.created": int(self.asked < 2)}}})
+        topics = {"order.created": {"partitions": 3, "begin": 0, "end": 6 + self.asked}}
+        return json.dumps({"topics": topics, "groups": {"ecom-service": {"order.created": 1}}})
 
 
 class Flink(Web):
@@ -161,7 +162,7 @@ class Flink(Web):
         return Answer(200, {}, json.dumps(answers[path]).encode())
 
 
-def test_observing_waits_for_events_on_their_way() -> None:
+def test_observing_waits_for_events_on_their_way_and_not_for_those_that_follow() -> None:
     pods = Pods()
     seen = pipeline.observe(pods, Flink(), WANTED, float("inf"))  # type: ignore[arg-type]
     assert pods.asked == 2
@@ -169,6 +170,16 @@ def test_observing_waits_for_events_on_their_way() -> None:
     assert seen["jobs"] == [{"name": "cdc-dim-books", "state": "RUNNING", "checkpoints": {"completed": 5}}]
     assert seen["slots"] == healthy()["slots"]
     assert seen["audit"] == [AUDITED]
+
+
+@pytest.mark.parametrize(
+    ("end", "lag", "waiting"),
+    [(7, 7, 7), (9, 9, 7), (9, 3, 1), (9, 2, 0), (9, 0, 0), (3, 2, 2)],
+    ids=["nothing consumed", "nothing, and more came", "one left", "all of then", "all", "the topic was emptied"],
+)
+def test_only_records_that_were_there_at_first_are_waited_for(end: int, lag: int, waiting: int) -> None:
+    found = {"topics": {"order.created": {"end": end}}, "groups": {"ecom-service": {"order.created": lag}}}
+    assert pipeline.waiting(found, {"order.created": 7}) == {"ecom-service": {"order.created": waiting}}
 
 
 def test_observing_does_not_wait_for_ever() -> None:

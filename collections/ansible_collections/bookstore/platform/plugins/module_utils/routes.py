@@ -117,7 +117,8 @@ def http_routes(routes: list[Route], hosts: dict[str, str], https_port: int, tim
                 "set": [{"name": "X-Forwarded-Host", "value": f"{hosts[route['host']]}:{https_port}"}]}},
             {"type": "ResponseHeaderModifier", "responseHeaderModifier": {
                 # Keycloak's static files bring the last one along, whatever the realm says.
-                "remove": TELLING_HEADERS if hsts else [*TELLING_HEADERS, "Strict-Transport-Security"], "set": [{"name": name, "value": value} for name, value in headers.items()]}},
+                "remove": TELLING_HEADERS if hsts else [*TELLING_HEADERS, "Strict-Transport-Security"],
+                "set": [{"name": name, "value": value} for name, value in headers.items()]}},
         ]  # fmt: skip
         if "rewrite" in route:
             path = {"type": "ReplaceFullPath", "replaceFullPath": route["rewrite"]}

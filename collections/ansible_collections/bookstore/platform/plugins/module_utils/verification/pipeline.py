@@ -13,6 +13,8 @@ from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics im
 from ansible_collections.bookstore.platform.plugins.module_utils.verification.model import Object, Web
 
 CALL_TIMEOUT = 30.0
+# For events to be consumed. The mesh's probes take half of it anyway; right after all nodes were started, workers take their time.
+PATIENCE = 60.0
 SLOTS = """
 SELECT coalesce(json_agg(json_build_object('name', slot_name, 'active', active, 'wal_status', wal_status,
        'retained_mib', pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn) / 1048576)), '[]')
@@ -31,8 +33,9 @@ def observe(cluster: Cluster, web: Web, wanted: Object, patient_until: float) ->
     """Return {topics, groups, slots: {instance: [...]}, jobs: [{name, state, checkpoints}], audit: [{table, result, ...}]}.
 
     ``wanted``: {groups, slots: [{namespace, instance, database, slot}], flink_port, audit: {namespace, instance, database,
-    tables}}. Events that are on their way are waited for: the broker is asked again while a group lags, until ``patient_until``
-    (time.monotonic). ClusterError and OSError when something cannot be asked.
+    tables}}. Events that are on their way are waited for: the broker is asked again until a group has consumed what was there at
+    first, or until ``patient_until`` (time.monotonic); of a busy shop some event is always on its way. ClusterError and OSError
+    when something cannot be asked.
     """
     with ThreadPoolExecutor(max_workers=4) as pool:
         broker = pool.submit(_broker, cluster, wanted["groups"], patient_until)
@@ -42,17 +45,29 @@ def observe(cluster: Cluster, web: Web, wanted: Object, patient_until: float) ->
         return {**broker.result(), "slots": slots.result(), "jobs": jobs.result(), "audit": audit.result()}
 
 
-def lags(groups: Object, names: list[str]) -> dict[str, int]:
-    """Return how many records the named groups have not consumed; a group that never committed is missing."""
-    return {name: sum(int(lag) for lag in groups[name].values()) for name in names if name in groups}
+def waiting(found: Object, ends: dict[str, int]) -> dict[str, dict[str, int]]:
+    """Return, by group and topic, how many records before ``ends`` (of topics, all partitions together) are not consumed.
+
+    ``found``: as Broker.describe. A group that never committed is missing.
+    """
+    consumed = {
+        group: {topic: found["topics"][topic]["end"] - int(lag) for topic, lag in lags.items()} for group, lags in found["groups"].items()
+    }
+    return {
+        group: {topic: max(0, min(int(found["groups"][group][topic]), ends.get(topic, 0) - end)) for topic, end in positions.items()}
+        for group, positions in consumed.items()
+    }
 
 
 def _broker(cluster: Cluster, names: list[str], patient_until: float) -> Object:
     broker = Broker(cluster, CALL_TIMEOUT)
+    found = broker.describe()
+    ends = {name: topic["end"] for name, topic in found["topics"].items()}
     while True:
+        groups = waiting(found, ends)
+        if not any(any(groups[name].values()) for name in names if name in groups) or time.monotonic() >= patient_until:
+            return {**found, "groups": groups}
         found = broker.describe()
-        if not any(lags(found["groups"], names).values()) or time.monotonic() >= patient_until:
-            return found
 
 
 def _slots(cluster: Cluster, one: Object) -> list[Object]:

@@ -45,7 +45,7 @@ def topics(wanted: Object, seen: Object) -> Finding:
 
 @_observed
 def consumers(wanted: Object, seen: Object) -> Finding:
-    """The workers have consumed every event."""
+    """The workers have consumed every event that was there when verify began to look."""
     groups = {name: seen["groups"].get(name) for name in wanted["groups"]}
     faults = [
         f"group {name} has {lag} events of {topic} to read"

@@ -181,7 +181,7 @@ def verify(cluster: Cluster, params: Object, check_mode: bool) -> Object:
         patient_until = time.monotonic() + params["patience"]
         seen: Future[Object] | None = None
         if not check_mode and any(params["pipeline"].values()):
-            seen = pool.submit(pipeline.observe, cluster, live, params["pipeline"], patient_until)
+            seen = pool.submit(pipeline.observe, cluster, live, params["pipeline"], time.monotonic() + pipeline.PATIENCE)
         context = Context(params, objects, live, mesh, memory, patient_until, clients, seen)
         return report(run_checks(checks_for(params), context), started)
 
