@@ -1,4 +1,4 @@
-"""What the guard decides from offset, slot and log (roles/debezium/images/debezium/Verdict.java)."""
+"""What the guard decides: at the start from offset, slot and log, later from what Kafka still has (roles/debezium/images/debezium)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parents[3] / "roles/debezium/images/debezium/Verdict.java"
+SOURCES = Path(__file__).parents[3] / "roles/debezium/images/debezium"
 # Offset, whether it names the end of a transaction, whether in a snapshot, confirmed, lost, end of the log.
 CASES = {
     "500 true false 500 false 900": "RESUME false",
@@ -27,9 +27,33 @@ CASES = {
 }
 
 
-@pytest.mark.skipif(not shutil.which("javac"), reason="javac is not installed, so the guard's source cannot be run")
+# Offset and moment of a record that was there, the partition's end, offset and moment of what is read from that offset on.
+RECORDS = {
+    "7 100 8 7 100": "false",
+    "7 100 20 7 100": "false",
+    "7 100 7 -": "true",
+    "7 100 3 -": "true",
+    "7 100 20 7 250": "true",
+    "7 100 20 9 250": "false",
+    "7 100 20 -": "false",
+}
+
+
+def printed(program: str, lines: list[str], folder: Path) -> list[str]:
+    """What a class without dependencies prints for the lines."""
+    subprocess.run(["javac", "-d", str(folder), str(SOURCES / f"{program}.java")], check=True, timeout=120)
+    run = ["java", "-cp", str(folder), program]
+    return subprocess.run(run, input="\n".join(lines), capture_output=True, text=True, check=True, timeout=120).stdout.splitlines()
+
+
+needs_java = pytest.mark.skipif(not shutil.which("javac"), reason="javac is not installed, so the guard's source cannot be run")
+
+
+@needs_java
 def test_verdicts(tmp_path: Path) -> None:
-    subprocess.run(["javac", "-d", str(tmp_path), str(SOURCE)], check=True, timeout=120)
-    run = ["java", "-cp", str(tmp_path), "Verdict"]
-    answer = subprocess.run(run, input="\n".join(CASES), capture_output=True, text=True, check=True, timeout=120)
-    assert dict(zip(CASES, answer.stdout.splitlines(), strict=True)) == CASES
+    assert dict(zip(CASES, printed("Verdict", list(CASES), tmp_path), strict=True)) == CASES
+
+
+@needs_java
+def test_records_that_kafka_lost(tmp_path: Path) -> None:
+    assert dict(zip(RECORDS, printed("Mark", list(RECORDS), tmp_path), strict=True)) == RECORDS

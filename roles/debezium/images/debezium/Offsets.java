@@ -96,7 +96,7 @@ final class Offsets {
     load();
   }
 
-  /** The guard's note: {cause, since, done, removed}; null if nothing was ever wrong. */
+  /** The guard's note: {cause, since, done, removed, lost}; null if nothing was ever wrong. */
   JsonNode note() throws Exception {
     String text = latest.get(noteKey);
     return text == null ? null : JSON.readTree(text);
@@ -120,12 +120,20 @@ final class Offsets {
         "key.serializer", StringSerializer.class, "value.serializer", StringSerializer.class));
   }
 
-  /** Shows each record that a topic of one partition holds now, oldest first; false if there is no such topic. */
-  boolean read(String name, Consumer<ConsumerRecord<String, String>> reader) {
-    try (KafkaConsumer<String, String> consumer = new KafkaConsumer<>(Map.of(
+  KafkaConsumer<String, String> consumer() {
+    return new KafkaConsumer<>(Map.of(
         "bootstrap.servers", servers, "enable.auto.commit", false, "auto.offset.reset", "earliest", "allow.auto.create.topics", false,
         "default.api.timeout.ms", TIMEOUT_MS, "request.timeout.ms", TIMEOUT_MS / 2, "max.partition.fetch.bytes", 1 << 20,
-        "key.deserializer", StringDeserializer.class, "value.deserializer", StringDeserializer.class))) {
+        "key.deserializer", StringDeserializer.class, "value.deserializer", StringDeserializer.class));
+  }
+
+  String topic() {
+    return topic;
+  }
+
+  /** Shows each record that a topic of one partition holds now, oldest first; false if there is no such topic. */
+  boolean read(String name, Consumer<ConsumerRecord<String, String>> reader) {
+    try (KafkaConsumer<String, String> consumer = consumer()) {
       if (!consumer.listTopics().containsKey(name)) {
         return false;
       }

@@ -15,6 +15,7 @@ public enum Verdict {
   SNAPSHOT_UNFINISHED(true, "the last snapshot was not finished"),
   OFFSET_BEHIND(true, "the offset is before the slot's confirmed position"),
   OFFSET_BEYOND_LOG(true, "the offset is after the end of the log: the database went back"),
+  BROKER_BACK(true, "Kafka came back without records that it had acknowledged"),
   SLOT_ABSENT(true, "the slot does not exist"),
   SLOT_LOST(true, "the slot lost log that it needs: max_slot_wal_keep_size"),
   SLOT_BEYOND_LOG(true, "the slot is after the end of the log: the database went back");
@@ -29,6 +30,8 @@ public enum Verdict {
   }
 
   /**
+   * What offset and slot say; BROKER_BACK is none of these: a server that went on meanwhile has stored an offset after the gap.
+   *
    * @param offset position up to which whole transactions were published, or null without a stored offset
    * @param plain whether the offset names that position and nothing after it
    * @param unfinished whether the offset was stored in the middle of a snapshot

@@ -74,6 +74,9 @@ class Seen:
         return ""
 
     def _unfinished(self) -> str:
+        if self.note is not None and self.note.get("lost"):
+            # The guard ends the server, and begins anew.
+            return "broker_lost_records"
         if _in_snapshot(self.offset):
             return "in_snapshot"
         if self.slot is not None and not self.slot["active"]:
