@@ -13,6 +13,7 @@ import pytest
 
 from ansible_collections.bookstore.platform.plugins.module_utils.cdc_tables import TABLES
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.debezium_servers import offsets_topic, stored
 from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
 
 from ..goods import Sql
@@ -71,6 +72,15 @@ def positions(cluster: Cluster) -> Positions:
     return Positions(cluster)
 
 
+def snapshots(cluster: Cluster) -> dict[str, str]:
+    """Each source to when its guard began anew last, empty as long as rows that are gone are still looked for."""
+    broker, begun = Broker(cluster, 60), {}
+    for source in sorted({table.place for table in TABLES.values()}):
+        _, note = stored(broker.latest(offsets_topic(source)))
+        begun[source] = str(note["since"]) if note and note.get("done") and not note.get("lost") else ""
+    return begun
+
+
 def change(ecom_sql: Sql, book: str) -> None:
     """A change after the copy, and none of the same row afterwards: only the new snapshot brings it."""
     ecom_sql(f"UPDATE books SET title = title || ', second edition' WHERE id = '{book}'")
@@ -79,12 +89,21 @@ def change(ecom_sql: Sql, book: str) -> None:
 def test_kafka_loses_its_last_seconds(
     cluster: Cluster, stream: Stream, copy: Path, converges: Callable[[float], None]
 ) -> None:
-    """What was acknowledged to Debezium and to the workers is gone; the sources know better."""
+    """What was acknowledged to Debezium and to the workers is gone; the sources know better.
+
+    The servers outlive so short an absence, so it is their guards who have to notice.
+    """
+    before = snapshots(cluster)
     stream.wait(10)
     with Workloads(cluster).without("StatefulSet", "infra", "kafka"):
         restore(copy)
         broken_at = time.monotonic()
         stream.wait(3)
+
+    def anew() -> bool:
+        return all(since and since != before[source] for source, since in snapshots(cluster).items())
+
+    until(anew, "both guards to have begun anew", 240, pause=1)
     stream.wait(5)
     converges(broken_at)
 
