@@ -63,7 +63,7 @@ class Postgres:
     def create_database(self, owner: str, template: str = "template1") -> str:
         """New database, a copy of ``template``; returns its name.
 
-        Files are copied as they are: without fsync that takes a quarter of the time that logging each block does.
+        Files are copied as they are: without fsync that takes less time than logging each block does.
         """
         self._serial += 1
         name = f"test_{self._serial}"

@@ -29,6 +29,7 @@ IDENTITY_HEADERS = [
     "X-Jwt-Payload",
 ]  # fmt: skip
 TELLING_HEADERS = ["Server", "X-Powered-By", "X-Envoy-Upstream-Service-Time"]
+HSTS = "Strict-Transport-Security"
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "strict-origin-when-cross-origin",
@@ -97,7 +98,7 @@ def response_headers(host: str, hosts: dict[str, str], https_port: int, hsts: bo
     return {
         **SECURITY_HEADERS,
         **(shop if host == "shop" else {}),
-        **({"Strict-Transport-Security": "max-age=31536000"} if hsts else {}),
+        **({HSTS: "max-age=31536000"} if hsts else {}),
     }
 
 
@@ -117,7 +118,7 @@ def http_routes(routes: list[Route], hosts: dict[str, str], https_port: int, tim
                 "set": [{"name": "X-Forwarded-Host", "value": f"{hosts[route['host']]}:{https_port}"}]}},
             {"type": "ResponseHeaderModifier", "responseHeaderModifier": {
                 # Keycloak's static files bring the last one along, whatever the realm says.
-                "remove": TELLING_HEADERS if hsts else [*TELLING_HEADERS, "Strict-Transport-Security"],
+                "remove": TELLING_HEADERS if hsts else [*TELLING_HEADERS, HSTS],
                 "set": [{"name": name, "value": value} for name, value in headers.items()]}},
         ]  # fmt: skip
         if "rewrite" in route:

@@ -50,12 +50,10 @@ def waiting(found: Object, ends: dict[str, int]) -> dict[str, dict[str, int]]:
 
     ``found``: as Broker.describe. A group that never committed is missing.
     """
-    consumed = {
-        group: {topic: found["topics"][topic]["end"] - int(lag) for topic, lag in lags.items()} for group, lags in found["groups"].items()
-    }
+    topics = found["topics"]
     return {
-        group: {topic: max(0, min(int(found["groups"][group][topic]), ends.get(topic, 0) - end)) for topic, end in positions.items()}
-        for group, positions in consumed.items()
+        group: {topic: max(0, int(lag) - max(0, topics[topic]["end"] - ends.get(topic, 0))) for topic, lag in lags.items()}
+        for group, lags in found["groups"].items()
     }
 
 

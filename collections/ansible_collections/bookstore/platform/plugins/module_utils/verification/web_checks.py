@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from ansible_collections.bookstore.platform.plugins.module_utils import waiter
+from ansible_collections.bookstore.platform.plugins.module_utils.routes import HSTS
 from ansible_collections.bookstore.platform.plugins.module_utils.verification.model import (
     Answer,
     Context,
@@ -18,7 +19,6 @@ from ansible_collections.bookstore.platform.plugins.module_utils.verification.mo
     verdict,
 )
 
-HSTS = "Strict-Transport-Security"
 DAY_SECONDS = 86400
 
 
