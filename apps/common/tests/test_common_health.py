@@ -71,6 +71,15 @@ async def test_draining_is_not_ready(client: httpx2.AsyncClient, readiness: Read
     assert (response.status_code, response.json()["code"]) == (503, "shutting_down")
 
 
+async def test_an_end_that_begins_during_a_look_counts(client: httpx2.AsyncClient, readiness: Readiness) -> None:
+    async def meanwhile() -> None:
+        readiness.draining = True
+
+    readiness._checks = {"database": meanwhile}
+    response = await client.get("/health/ready")
+    assert (response.status_code, response.json()["code"]) == (503, "shutting_down")
+
+
 async def test_metrics_are_exposed(client: httpx2.AsyncClient) -> None:
     response = await client.get("/metrics")
     assert response.headers["content-type"].startswith("text/plain")

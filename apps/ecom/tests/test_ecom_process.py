@@ -43,6 +43,7 @@ def test_ports_serve_only_their_own(process: Process) -> None:
 
 
 def test_graceful_end_with_a_request_in_flight(process: Process, roles: Postgres, fresh: str) -> None:
+    until(lambda: process.status("MANAGEMENT_PORT", "/health/ready") == 200, "readiness")
     answers: list[httpx2.Response] = []
     request = threading.Thread(target=lambda: answers.append(process.get("PUBLIC_PORT", "/ecom/books")))
     with roles.connect(fresh) as blocker:

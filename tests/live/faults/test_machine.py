@@ -74,9 +74,10 @@ def positions(cluster: Cluster) -> Positions:
 
 def snapshots(cluster: Cluster) -> dict[str, str]:
     """Each source to when its guard began anew last, empty as long as rows that are gone are still looked for."""
-    broker, begun = Broker(cluster, 60), {}
-    for source in sorted({table.place for table in TABLES.values()}):
-        _, note = stored(broker.latest(offsets_topic(source)))
+    sources, begun = sorted({table.place for table in TABLES.values()}), {}
+    found = Broker(cluster, 60).newest([offsets_topic(source) for source in sources])
+    for source in sources:
+        _, note = stored(found[offsets_topic(source)])
         begun[source] = str(note["since"]) if note and note.get("done") and not note.get("lost") else ""
     return begun
 

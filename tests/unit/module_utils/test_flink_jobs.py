@@ -73,8 +73,8 @@ class Offsets:
     def __init__(self, ecom: list[dict[str, Any]], inventory: list[dict[str, Any]]) -> None:
         self._records = {"debezium.ecom.offsets": ecom, "debezium.inventory.offsets": inventory}
 
-    def latest(self, topic: str) -> list[dict[str, Any]]:
-        return self._records[topic]
+    def newest(self, topics: list[str]) -> dict[str, list[dict[str, Any]]]:
+        return {topic: self._records[topic] for topic in topics}
 
 
 def test_the_last_snapshot_of_a_source_belongs_to_its_jobs() -> None:

@@ -73,9 +73,9 @@ class Readiness:
 
     async def answer(self) -> Response:
         """200 with the checks; raises a 503 problem that carries them."""
-        if self.draining:
-            raise problem.ShuttingDownError("The process is shutting down.", checks={})
+        self._refuse_if_draining()
         checks = await self.examine()
+        self._refuse_if_draining()  # the end may have begun meanwhile
         failed = [name for name, result in checks.items() if result["status"] == "failed"]
         if self._was_ready is not (not failed):  # log the change, not each of the probes
             self._was_ready = not failed
@@ -83,6 +83,10 @@ class Readiness:
         if failed:
             raise NotReadyError(f"Not usable: {', '.join(failed)}.", checks=checks)
         return JSONBytes(dumps({"status": "ready", "checks": checks}), headers={"cache-control": "no-store"})
+
+    def _refuse_if_draining(self) -> None:
+        if self.draining:
+            raise problem.ShuttingDownError("The process is shutting down.", checks={})
 
 
 def create_management_app(readiness: Readiness, metrics: Metrics) -> FastAPI:

@@ -48,6 +48,10 @@ final class Custody implements Runnable {
       }
     } catch (InterruptedException error) {
       Thread.currentThread().interrupt();
+    } catch (RuntimeException | Error error) {
+      // Better a restart than records that nobody watches.
+      Guard.log("ERROR", "the watch over Kafka failed: " + error);
+      System.exit(3);
     }
   }
 

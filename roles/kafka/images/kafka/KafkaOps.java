@@ -39,6 +39,7 @@ import org.apache.kafka.common.serialization.StringSerializer;
  * apply PLAN               {create: [{name, partitions, configs}], alter: [{name, configs}], grow: [{name, partitions}]}
  * records TOPIC            [{partition, offset, key, value}] of the whole topic; for small ones only
  * latest TOPIC [KEY]       [{partition, offset, key, value}] of each key, or of one: its newest record, deletions included
+ * newest TOPIC...          {topic: what latest says of it}
  * tombstone TOPIC RECORD   {key, partition}; writes a record without value
  * put TOPIC RECORD         {key, partition, value}; writes a record
  * purge TOPIC              removes all records that the topic holds now, such as dead letters that were dealt with
@@ -60,9 +61,10 @@ public final class KafkaOps {
             case "apply" -> apply(JSON.readTree(arguments[1]));
             case "records" -> records(arguments[1]);
             case "latest" -> latest(arguments[1], arguments.length > 2 ? arguments[2] : null);
+            case "newest" -> newest(List.of(arguments).subList(1, arguments.length));
             case "tombstone", "put" -> put(arguments[1], JSON.readTree(arguments[2]), mode.equals("put"));
             case "purge" -> purge(arguments[1]);
-            default -> throw new IllegalArgumentException("mode " + mode + ": use describe, apply, records, latest, tombstone, put or purge");
+            default -> throw new IllegalArgumentException("mode " + mode + ": use describe, apply, records, latest, newest, tombstone, put or purge");
           };
       System.out.println(JSON.writeValueAsString(answer));
     } catch (ExecutionException error) {
@@ -178,6 +180,12 @@ public final class KafkaOps {
     });
     ArrayNode answer = JSON.createArrayNode();
     newest.values().forEach(one -> answer.add(described(one)));
+    return answer;
+  }
+
+  private static JsonNode newest(List<String> topics) {
+    ObjectNode answer = JSON.createObjectNode();
+    topics.forEach(topic -> answer.set(topic, latest(topic, null)));
     return answer;
   }
 

@@ -103,8 +103,8 @@ class Outcome:
 class Eyes(Protocol):
     """Looks at servers and restarts them."""
 
-    def look(self, server: Object) -> Seen:
-        """Return the state of a server: {source, database: {name, namespace, database}}."""
+    def look(self, servers: list[Object]) -> list[Seen]:
+        """Return the state of each server: {source, database: {name, namespace, database}}."""
 
     def restart(self, seen: Seen) -> None:
         """End the server's pod."""
@@ -121,13 +121,21 @@ class Live:
         self._timeout = call_timeout
         self._broker = Broker(cluster, call_timeout)
 
-    def look(self, server: Object) -> Seen:
-        """Return the state of a server."""
+    def look(self, servers: list[Object]) -> list[Seen]:
+        """Return the state of each server."""
+        # The slot is looked at before the offset, which is stored first.
+        slots = [self._slot(server) for server in servers]
+        records = self._broker.newest([offsets_topic(server["source"]) for server in servers])
+        return [
+            self._seen(server, found, records[offsets_topic(server["source"])])
+            for server, found in zip(servers, slots, strict=True)
+        ]
+
+    def _seen(self, server: Object, found: Object, records: list[Object]) -> Seen:
         source = server["source"]
-        found = self._slot(server)
-        offset, note = stored(self._broker.latest(offsets_topic(source)))
-        # The slot is looked at before the offset, which is stored first; the end of the log after it, or a change in between
-        # would put the offset of a server that is well beyond the log.
+        offset, note = stored(records)
+        # The end of the log is looked at after the offset, or a change in between would put the offset of a server that is
+        # well beyond the log.
         end = found["end"] if (_position(offset) or 0) <= found["end"] else self._slot(server)["end"]
         pods = self._cluster.objects("Pod", NAMESPACE, labelSelector=f"app.kubernetes.io/name=debezium-{source}")
         pod, ready, restarts = newest(pods)
@@ -184,7 +192,7 @@ def restore(eyes: Eyes, servers: list[Object], timeout: float, *, apply: bool) -
     A server with a fault in its stored state that runs nevertheless is restarted, once; one that is on its way is waited
     for. Without ``apply`` nothing is restarted or waited for, and ``restarted`` tells what would be.
     """
-    before = [eyes.look(server) for server in servers]
+    before = eyes.look(servers)
     doomed = [seen for seen in before if seen.repairable and seen.ready]
     outcome = Outcome(before, before, [seen.source for seen in doomed])
     if not apply:
@@ -192,7 +200,7 @@ def restore(eyes: Eyes, servers: list[Object], timeout: float, *, apply: bool) -
     for seen in doomed:
         eyes.restart(seen)
     if any(seen.fault for seen in before):
-        end = wait_for(lambda: [eyes.look(server) for server in servers], _all_well, timeout=timeout, interval=2)
+        end = wait_for(lambda: eyes.look(servers), _all_well, timeout=timeout, interval=2)
         outcome.after = end.value
         if not end.done:
             raise ServerError(_complaint(eyes, end.value, timeout))

@@ -82,9 +82,11 @@ def snapshots(broker: Broker) -> dict[str, str]:
     job that still has such an offset in its state skips what the snapshot wrote below it, and nobody tells it. It has to begin
     anew; a compacted topic has the latest record of each key.
     """
+    sources = sorted({table.place for table in TABLES.values()})
+    found = broker.newest([offsets_topic(source) for source in sources])
     since = {}
-    for source in {table.place for table in TABLES.values()}:
-        _, note = stored(broker.latest(offsets_topic(source)))
+    for source in sources:
+        _, note = stored(found[offsets_topic(source)])
         since[source] = str((note or {}).get("since") or "")
     return {table.job: since[table.place] for table in TABLES.values() if since[table.place]}
 
