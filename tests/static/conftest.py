@@ -6,7 +6,8 @@ import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -51,24 +52,48 @@ def allowances() -> allowed.Allowed:
     return allowed.load()
 
 
-@pytest.fixture(scope="session")
-def rendered_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the manifests of all roles, rendered by the real playbook without a cluster; once for all workers."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the tests that need the manifests come last: they are rendered beside the others."""
+    items.sort(key=_needs_manifests)
+
+
+def _needs_manifests(item: pytest.Item) -> bool:
+    return "rendered_folder" in getattr(item, "fixturenames", ())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def rendering(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Future[Path] | None]:
+    """Begin to render when a test of this session will need it."""
+    if not any(map(_needs_manifests, request.session.items)):
+        yield None
+        return
     base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    folder = shared / "rendered"
+    with ThreadPoolExecutor(1) as beside:
+        yield beside.submit(_render_once, base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
+
+
+@pytest.fixture(scope="session")
+def rendered_folder(rendering: Future[Path]) -> Path:
+    """Folder of the manifests of all roles, rendered by the real playbook without a cluster; once for all workers."""
+    try:
+        return rendering.result()
+    except AssertionError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+def _render_once(shared: Path) -> Path:
+    """The folder; whichever worker comes first fills it. AssertionError, in every worker, if that failed."""
+    folder, failure = shared / "rendered", shared / "rendering.failed"
     with (shared / "rendered.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        failure = shared / "rendering.failed"
         if not folder.exists() and not failure.exists():
             try:
                 _render(shared / "rendering", shared)
                 (shared / "rendering").rename(folder)
             except AssertionError as error:
-                # Told to every test that needs the manifests, without trying again for each.
                 failure.write_text(str(error), encoding="utf-8")
         if failure.exists():
-            pytest.fail(failure.read_text(encoding="utf-8"), pytrace=False)
+            raise AssertionError(failure.read_text(encoding="utf-8"))
     return folder
 
 

@@ -79,6 +79,7 @@ def environment(redis_server: RedisServer, issuer: Issuer, ecom: HttpStub, inven
         "INVENTORY_URL": inventory.url,
         # Longer than a busy host needs.
         "REDIS_TIMEOUT_SECONDS": "5",
+        "READINESS_TIMEOUT_SECONDS": "20",
     }
 
 

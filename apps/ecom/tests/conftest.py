@@ -144,6 +144,8 @@ def environment(roles: Postgres, redis_server: RedisServer, issuer: Issuer, inve
             "RATE_LIMIT_FACTOR": "1000",
             # And a busy machine is no outage.
             "REDIS_TIMEOUT_SECONDS": "5",
+            "READINESS_TIMEOUT_SECONDS": "20",
+            "DATABASE_CONNECT_TIMEOUT_SECONDS": "30",
             "DATABASE_POOL_TIMEOUT_SECONDS": "20",
             "DATABASE_COMMAND_TIMEOUT_SECONDS": "30",
             "CHECKOUT_SLOT_TIMEOUT_SECONDS": "60",

@@ -42,7 +42,11 @@ def test_ports_serve_only_their_own(process: Process) -> None:
     assert process.end() == 0
 
 
-def test_graceful_end_with_a_request_in_flight(process: Process, roles: Postgres, fresh: str) -> None:
+def test_graceful_end_with_a_request_in_flight(
+    environment: Environment, spawn: Spawn, roles: Postgres, fresh: str
+) -> None:
+    # Lame long enough to be seen so on a busy machine.
+    process = spawn({**environment(fresh), "SHUTDOWN_LAME_DUCK_SECONDS": "5"})
     until(lambda: process.status("MANAGEMENT_PORT", "/health/ready") == 200, "readiness")
     answers: list[httpx2.Response] = []
     request = threading.Thread(target=lambda: answers.append(process.get("PUBLIC_PORT", "/ecom/books")))

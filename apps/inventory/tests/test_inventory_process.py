@@ -128,7 +128,8 @@ def test_graceful_end_with_a_hold_in_flight(
     processes: Start, environment: Any, roles: Postgres, fresh: str, ecom: dict[str, str], rows: Any
 ) -> None:
     """A hold that waits for a row when SIGTERM comes is completed and answered."""
-    process = processes(environment(fresh)).ready()
+    # Lame long enough to be seen so on a busy machine.
+    process = processes({**environment(fresh), "SHUTDOWN_LAME_DUCK_SECONDS": "5"}).ready()
     answers: list[httpx2.Response] = []
     request = threading.Thread(
         target=lambda: answers.append(

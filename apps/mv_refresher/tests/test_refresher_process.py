@@ -106,17 +106,13 @@ def shown(rows: Any, quantity: int) -> bool:
     )
 
 
-def test_a_change_is_in_its_views_within_a_second_and_nothing_else_is_refreshed(start: Start, rows: Any) -> None:
+def test_a_change_is_in_its_views_and_nothing_else_is_refreshed(start: Start, rows: Any) -> None:
     book(rows, "b1")
     process = start().ready()
     until(lambda: process.refreshes() == VIEWS, "the first refresh of every view")
-    waits = []
     for quantity in range(1, 21):
-        began = time.monotonic()
         stock(rows, "b1", quantity)
         until(lambda quantity=quantity: shown(rows, quantity), "the change to be in the view")  # type: ignore[misc]
-        waits.append(time.monotonic() - began)
-    assert sorted(waits)[18] < 1.0, waits  # p95; seen: 0.14
     until(lambda: process.refreshes() == VIEWS + 20 * 2, "both views of each change to be refreshed")
     assert process.metric("mv_last_success_timestamp") / VIEWS == pytest.approx(time.time(), abs=60)
     assert process.end() == 0

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.bookstore.platform.plugins.module_utils.image_factory import builders, cache, recipes
+from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.errors import FactoryError
 
 
 @pytest.fixture
@@ -40,6 +41,30 @@ def test_named_packages_come_from_source(context: builders.Context) -> None:
     called = arguments(context, from_source=["wtforms-json", "other"])
     assert "--only-binary :all: --no-binary wtforms-json --no-binary other" in called
     assert "--require-hashes" in called
+
+
+def test_folders_that_are_left_out_are_neither_there_nor_decide(context: builders.Context) -> None:
+    package = context.project / "src" / "library"
+    (package / "testing").mkdir(parents=True)
+    (package / "core.py").write_text("1\n", encoding="utf-8")
+    helper = package / "testing" / "helper.py"
+    helper.write_text("1\n", encoding="utf-8")
+    spec = {"python": "3.11", "requirements": "requirements.txt", "sources": {"src": "."}, "without": ["library/testing"]}
+    artifact = recipes.Artifact("packages", "python_target", context.project, spec)
+    arguments(context, sources=spec["sources"], without=spec["without"])
+    assert sorted(str(path.relative_to(context.project / "target")) for path in (context.project / "target").rglob("*")) == [
+        "library", "library/core.py",
+    ]  # fmt: skip
+    before = cache.digest(builders.inputs(artifact, context))
+    helper.write_text("2\n", encoding="utf-8")
+    assert cache.digest(builders.inputs(artifact, context)) == before
+    (package / "core.py").write_text("2\n", encoding="utf-8")
+    assert cache.digest(builders.inputs(artifact, context)) != before
+
+
+def test_a_folder_to_leave_out_that_is_not_there_is_named(context: builders.Context) -> None:
+    with pytest.raises(FactoryError, match="packages: without: the sources hold no folder library/tests"):
+        arguments(context, without=["library/tests"])
 
 
 def test_what_comes_from_source_decides_about_the_artifact(context: builders.Context) -> None:

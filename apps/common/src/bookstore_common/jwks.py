@@ -23,7 +23,6 @@ UNKNOWN_KID_SECONDS = 30
 # After a failed fetch: with keys to go on with, and without.
 RETRY_SECONDS = 30
 FIRST_RETRY_SECONDS = 1
-_TIMEOUT = httpx2.Timeout(2, connect=1)
 _MAX_BYTES = 256 * 1024
 
 _log = structlog.get_logger(__name__)
@@ -43,16 +42,23 @@ class Jwks(Generic[KeyT]):
         build: Callable[[Mapping[str, Any]], KeyT | None],
         stale_uses: Counter,
         *,
+        timeout_seconds: float = 2,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``stale_uses`` counts uses of keys that could not be renewed in time; ``clock`` gives seconds."""
+        """``stale_uses`` counts uses of keys that could not be renewed in time.
+
+        ``timeout_seconds`` bounds the wait for each part of an answer, half of it to connect. ``clock`` gives seconds.
+        """
         self._url = url
         self._build = build
         self._stale_uses = stale_uses
         self._clock = clock
         # Addresses inside of the cluster only: no proxy of the environment.
         self._client = httpx2.AsyncClient(
-            verify=authorities(), timeout=_TIMEOUT, trust_env=False, follow_redirects=False
+            verify=authorities(),
+            timeout=httpx2.Timeout(timeout_seconds, connect=timeout_seconds / 2),
+            trust_env=False,
+            follow_redirects=False,
         )
         self._keys: dict[str, KeyT] = {}
         self._documents: dict[str, Any] = {}

@@ -48,6 +48,9 @@ class OidcSettings(BaseServiceSettings):
         description="where the realm's keys are inside of the cluster, for example "
         "http://keycloak.identity.svc.cluster.local:8080/realms/bookstore/protocol/openid-connect/certs",
     )
+    oidc_jwks_timeout_seconds: float = Field(
+        default=2, gt=0, le=60, description="seconds to wait for the realm's keys, for example 2"
+    )
     oidc_audience: str = Field(
         min_length=1, description="the audience that tokens must name, for example bookstore-api"
     )
@@ -136,7 +139,13 @@ class TokenVerifier:
         # From its issue until the last moment at which it is accepted.
         self.token_life_seconds = settings.oidc_access_lifetime_seconds + LEEWAY_SECONDS
         self._now = now
-        self._jwks = Jwks(settings.oidc_jwks_url, _rsa_key, metrics.jwks_stale_uses, clock=clock)
+        self._jwks = Jwks(
+            settings.oidc_jwks_url,
+            _rsa_key,
+            metrics.jwks_stale_uses,
+            timeout_seconds=settings.oidc_jwks_timeout_seconds,
+            clock=clock,
+        )
         self._clients = frozenset(settings.oidc_allowed_clients)
         self._verified: OrderedDict[str, Principal] = OrderedDict()
         self._generation = 0

@@ -74,6 +74,8 @@ class Issuer:
         return {
             "OIDC_ISSUER": ISSUER,
             "OIDC_JWKS_URL": f"{self.server.url}{JWKS_PATH}",
+            # A busy machine is no outage.
+            "OIDC_JWKS_TIMEOUT_SECONDS": "30",
             "OIDC_AUDIENCE": AUDIENCE,
             "OIDC_ALLOWED_CLIENTS": ",".join(CLIENTS),
             "OIDC_LOGOUT_AUDIENCE": LOGOUT_AUDIENCE,

@@ -277,12 +277,19 @@ def build_python_target(artifact: Artifact, target: Path, context: Context) -> N
 
 
 def build_sources(artifact: Artifact, target: Path, context: Context) -> None:
-    """Copy ``sources`` ({folder of the checkout: place}) without what tools leave in them."""
+    """Copy ``sources`` ({folder of the checkout: place}) without what tools leave in them.
+
+    ``without`` names folders of the result that are left out, such as helpers of tests.
+    """
     for source, place in artifact.spec["sources"].items():
         shutil.copytree(
             context.project / source, target / place, dirs_exist_ok=True,
             ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "*.pyc"),
         )
+    for name in artifact.spec.get("without", []):
+        if not (target / name).is_dir():
+            raise FactoryError(f"{artifact.name}: without: the sources hold no folder {name}; write one of theirs, or remove it")
+        shutil.rmtree(target / name)
 
 
 def build_python_wheel_files(artifact: Artifact, target: Path, context: Context) -> None:
@@ -324,9 +331,14 @@ def inputs(artifact: Artifact, context: Context) -> dict[str, Any]:
         found["pages"] = node.sources_digest(context.project / artifact.spec["pages"])
     if "requirements" in artifact.spec:
         found["requirements"] = cache.files_digest(context.project / artifact.spec["requirements"])
-    for source in artifact.spec.get("sources", []):
-        found[source] = cache.files_digest(context.project / source)
+    for source, place in artifact.spec.get("sources", {}).items():
+        digests = cache.files_digest(context.project / source)
+        found[source] = {file: value for file, value in digests.items() if not _left_out(artifact, Path(place) / file)}
     return found
+
+
+def _left_out(artifact: Artifact, file: Path) -> bool:
+    return any(file.is_relative_to(folder) for folder in artifact.spec.get("without", []))
 
 
 BUILDERS: dict[str, Callable[[Artifact, Path, Context], None]] = {
