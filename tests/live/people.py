@@ -40,10 +40,17 @@ class People:
 
     def _bearer(self) -> dict[str, str]:
         """Of the provisioner; anew each time, for tests are longer than tokens live."""
-        form = {"grant_type": "client_credentials", "client_id": "e2e-provisioner", "client_secret": self._secret}
-        answer = self._admin.post(self._places.endpoint("token"), data=form)
+        answer = self._sign_in()
         assert answer.status_code == 200, f"e2e-provisioner cannot sign in: {answer.status_code}"
         return bearer(answer.json()["access_token"])
+
+    def _sign_in(self) -> httpx2.Response:
+        form = {"grant_type": "client_credentials", "client_id": "e2e-provisioner", "client_secret": self._secret}
+        return self._admin.post(self._places.endpoint("token"), data=form)
+
+    def keycloak_answers(self) -> bool:
+        """Whether somebody can sign in now."""
+        return self._sign_in().is_success
 
     def customers(self, count: int) -> list[Shopper]:
         """``count`` new customers, signed in."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from ..people import People
 from ..waiting import until
 from ..workloads import SERVICES
 from .breakage import Breakage
@@ -26,10 +27,14 @@ KEPT = [
 
 
 @pytest.mark.parametrize(("namespace", "name", "container"), KEPT, ids=[row[1] for row in KEPT])
-def test_killed(breakage: Breakage, stream: Stream, converges: Callable[[float], None], namespace: str, name: str, container: str) -> None:
+def test_killed(
+    breakage: Breakage, stream: Stream, people: People, converges: Callable[[float], None], namespace: str, name: str, container: str
+) -> None:
     broken_at = time.monotonic()
     breakage.kill(namespace, name, container)
     until(lambda: breakage.is_ready(namespace, name), f"{namespace}/{name} to be ready", 240, pause=0.5)
     # Customers can order again, without anybody's help.
     stream.wait(9, seconds=180)
+    # Who has a token does not notice that Keycloak lost its database; others do.
+    until(people.keycloak_answers, "people to sign in", 240, pause=0.5)
     converges(broken_at)
