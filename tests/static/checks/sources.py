@@ -31,7 +31,8 @@ class TextRule:
 
 
 def _rule(name: str, pattern: str, instead: str, only: tuple[str, ...] = ()) -> TextRule:
-    return TextRule(name, re.compile(pattern), instead, only)
+    # Multiline: a whole text is searched first, and line by line only when something is there.
+    return TextRule(name, re.compile(pattern, re.MULTILINE), instead, only)
 
 
 YAML = (".yml", ".yaml", ".j2")
@@ -57,10 +58,9 @@ RULES = (
 def faults_of_text(path: str, text: str, allowed: Callable[[str, str, str], bool]) -> list[str]:
     """Return the faults of one file. ``allowed(rule, path, line)`` tells named exceptions."""
     faults = []
-    for number, line in enumerate(text.splitlines(), 1):
-        for rule in RULES:
-            if rule.only and not path.endswith(rule.only):
-                continue
+    rules = [rule for rule in RULES if (not rule.only or path.endswith(rule.only)) and rule.pattern.search(text)]
+    for number, line in enumerate(text.splitlines() if rules else [], 1):
+        for rule in rules:
             found = rule.pattern.search(line)
             if found and not allowed(rule.name, path, line):
                 faults.append(f"{path}:{number}: {rule.name}: {found.group(0).strip()!r}; {rule.instead}")
@@ -69,6 +69,8 @@ def faults_of_text(path: str, text: str, allowed: Callable[[str, str, str], bool
 
 def sleep_faults(path: str, text: str, allowed: Callable[[str, str, str], bool]) -> list[str]:
     """Return sleeps of Python code that are not a pause of a bounded poll: a loop that reads a clock and can end early."""
+    if "sleep" not in text:
+        return []
     tree = ast.parse(text)
     bounded: set[int] = set()
     for loop in ast.walk(tree):
