@@ -37,7 +37,7 @@ import org.apache.kafka.common.serialization.StringSerializer;
  * <pre>
  * describe                 {topics: {name: {partitions, configs, begin, end}}, groups: {group: {topic: lag}}}
  * apply PLAN               {create: [{name, partitions, configs}], alter: [{name, configs}], grow: [{name, partitions}]}
- * records TOPIC            [{partition, offset, key, value}] of the whole topic; for small ones only
+ * records TOPIC [KEY]      [{partition, offset, key, value}] of the whole topic, for small ones only; or of one key
  * latest TOPIC [KEY]       [{partition, offset, key, value}] of each key, or of one: its newest record, deletions included
  * newest TOPIC...          {topic: what latest says of it}
  * tombstone TOPIC RECORD   {key, partition}; writes a record without value
@@ -59,7 +59,7 @@ public final class KafkaOps {
           switch (mode) {
             case "describe" -> describe();
             case "apply" -> apply(JSON.readTree(arguments[1]));
-            case "records" -> records(arguments[1]);
+            case "records" -> records(arguments[1], arguments.length > 2 ? arguments[2] : null);
             case "latest" -> latest(arguments[1], arguments.length > 2 ? arguments[2] : null);
             case "newest" -> newest(List.of(arguments).subList(1, arguments.length));
             case "tombstone", "put" -> put(arguments[1], JSON.readTree(arguments[2]), mode.equals("put"));
@@ -164,9 +164,13 @@ public final class KafkaOps {
     }
   }
 
-  private static JsonNode records(String topic) {
+  private static JsonNode records(String topic, String key) {
     ArrayNode answer = JSON.createArrayNode();
-    read(topic, one -> answer.add(described(one)));
+    read(topic, one -> {
+      if (key == null || key.equals(one.key())) {
+        answer.add(described(one));
+      }
+    });
     return answer;
   }
 
