@@ -234,6 +234,7 @@ def checkout_unavailable(scene: Scene) -> None:
     scene.fail("**/ecom/checkout")
     place(scene.page).click()
     expect(scene.page.get_by_role("alert")).to_be_visible()
+    expect(place(scene.page)).to_be_enabled()
 
 
 def checkout_at_another_price(scene: Scene) -> None:
@@ -241,6 +242,8 @@ def checkout_at_another_price(scene: Scene) -> None:
     scene.fail("**/ecom/checkout", 409, "price_changed", total="11.50")
     place(scene.page).click()
     expect(scene.page.get_by_role("alert")).to_contain_text("The price has changed.")
+    # The cart is asked for its new total before one may order again.
+    expect(place(scene.page)).to_be_enabled()
 
 
 def confirmation(scene: Scene) -> None:
