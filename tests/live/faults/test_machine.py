@@ -13,7 +13,7 @@ import pytest
 
 from ansible_collections.bookstore.platform.plugins.module_utils.cdc_tables import TABLES
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
-from ansible_collections.bookstore.platform.plugins.module_utils.debezium_servers import offsets_topic, stored
+from ansible_collections.bookstore.platform.plugins.module_utils.debezium_servers import stored_by_source
 from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
 
 from ..goods import Sql
@@ -74,12 +74,10 @@ def positions(cluster: Cluster) -> Positions:
 
 def snapshots(cluster: Cluster) -> dict[str, str]:
     """Each source to when its guard began anew last, empty as long as rows that are gone are still looked for."""
-    sources, begun = sorted({table.place for table in TABLES.values()}), {}
-    found = Broker(cluster, 60).newest([offsets_topic(source) for source in sources])
-    for source in sources:
-        _, note = stored(found[offsets_topic(source)])
-        begun[source] = str(note["since"]) if note and note.get("done") and not note.get("lost") else ""
-    return begun
+    kept = stored_by_source(Broker(cluster, 60), sorted({table.place for table in TABLES.values()}))
+    return {
+        source: str(note["since"]) if note and note.get("done") and not note.get("lost") else "" for source, (_, note) in kept.items()
+    }
 
 
 def change(ecom_sql: Sql, book: str) -> None:

@@ -42,7 +42,7 @@ class Jwks(Generic[KeyT]):
         build: Callable[[Mapping[str, Any]], KeyT | None],
         stale_uses: Counter,
         *,
-        timeout_seconds: float = 2,
+        timeout_seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``stale_uses`` counts uses of keys that could not be renewed in time.

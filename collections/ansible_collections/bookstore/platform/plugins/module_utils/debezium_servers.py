@@ -125,15 +125,11 @@ class Live:
         """Return the state of each server."""
         # The slot is looked at before the offset, which is stored first.
         slots = [self._slot(server) for server in servers]
-        records = self._broker.newest([offsets_topic(server["source"]) for server in servers])
-        return [
-            self._seen(server, found, records[offsets_topic(server["source"])])
-            for server, found in zip(servers, slots, strict=True)
-        ]
+        kept = stored_by_source(self._broker, [server["source"] for server in servers])
+        return [self._seen(server, found, *kept[server["source"]]) for server, found in zip(servers, slots, strict=True)]
 
-    def _seen(self, server: Object, found: Object, records: list[Object]) -> Seen:
+    def _seen(self, server: Object, found: Object, offset: Object | None, note: Object | None) -> Seen:
         source = server["source"]
-        offset, note = stored(records)
         # The end of the log is looked at after the offset, or a change in between would put the offset of a server that is
         # well beyond the log.
         end = found["end"] if (_position(offset) or 0) <= found["end"] else self._slot(server)["end"]
@@ -174,6 +170,12 @@ def stored(records: list[Object]) -> tuple[Object | None, Object | None]:
     for record in records:
         latest["note" if json.loads(record["key"])[0] == "guard" else "offset"] = record["value"] and json.loads(record["value"])
     return latest.get("offset"), latest.get("note")
+
+
+def stored_by_source(broker: Broker, sources: list[str]) -> dict[str, tuple[Object | None, Object | None]]:
+    """Return what stored() says of each source; one start of the broker's tool for all."""
+    found = broker.newest([offsets_topic(source) for source in sources])
+    return {source: stored(found[offsets_topic(source)]) for source in sources}
 
 
 def newest(pods: list[Object]) -> tuple[str | None, bool, int]:

@@ -15,7 +15,7 @@ from typing import Any
 from ansible_collections.bookstore.platform.plugins.module_utils import waiter
 from ansible_collections.bookstore.platform.plugins.module_utils.cdc_tables import TABLES
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
-from ansible_collections.bookstore.platform.plugins.module_utils.debezium_servers import offsets_topic, stored
+from ansible_collections.bookstore.platform.plugins.module_utils.debezium_servers import stored_by_source
 from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
 
 Object = dict[str, Any]
@@ -82,12 +82,8 @@ def snapshots(broker: Broker) -> dict[str, str]:
     job that still has such an offset in its state skips what the snapshot wrote below it, and nobody tells it. It has to begin
     anew; a compacted topic has the latest record of each key.
     """
-    sources = sorted({table.place for table in TABLES.values()})
-    found = broker.newest([offsets_topic(source) for source in sources])
-    since = {}
-    for source in sources:
-        _, note = stored(found[offsets_topic(source)])
-        since[source] = str((note or {}).get("since") or "")
+    kept = stored_by_source(broker, sorted({table.place for table in TABLES.values()}))
+    since = {source: str((note or {}).get("since") or "") for source, (_, note) in kept.items()}
     return {table.job: since[table.place] for table in TABLES.values() if since[table.place]}
 
 
