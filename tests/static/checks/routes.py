@@ -68,7 +68,7 @@ def tokens_are_needed(manifests: list[Manifest], rows: list[Row]) -> list[str]:
     faults = []
     routes = {m["metadata"].get("annotations", {}).get(ROUTE_ANNOTATION): m for m in of_kind(manifests, "HTTPRoute")}
     denied = [p for p in of_kind(manifests, "AuthorizationPolicy") if (p.get("spec") or {}).get("action") == "DENY"]
-    paths = {path for p in denied for rule in p["spec"]["rules"] for to in rule["to"] for path in to["operation"]["paths"]}
+    paths = {path for p in denied for rule in p["spec"]["rules"] for to in rule["to"] for path in to["operation"].get("paths", [])}
     tokenless = {
         match["path"]["value"]
         for row in rows

@@ -189,7 +189,8 @@ def test_identity_headers_of_clients_are_removed_everywhere() -> None:
 
 def test_backends_are_told_the_public_address_whatever_a_client_says() -> None:
     assert filters("H7")["RequestHeaderModifier"]["requestHeaderModifier"]["set"] == [
-        {"name": "X-Forwarded-Host", "value": "id.bookstore.test:30000"}
+        {"name": "X-Forwarded-Host", "value": "id.bookstore.test:30000"},
+        {"name": "X-Forwarded-Port", "value": "30000"},
     ]
 
 
@@ -202,6 +203,8 @@ def test_headers_of_answers() -> None:
     )
     api = routes.response_headers("api", HOSTS, 30000, False)
     assert api == routes.SECURITY_HEADERS
+    # Keycloak's own policy is stricter, and stays.
+    assert "Referrer-Policy" not in routes.response_headers("id", HOSTS, 30000, False)
     assert routes.response_headers("api", HOSTS, 30000, True)["Strict-Transport-Security"] == "max-age=31536000"
     modifier = filters("H1")["ResponseHeaderModifier"]["responseHeaderModifier"]
     assert {entry["name"]: entry["value"] for entry in modifier["set"]} == shop

@@ -30,9 +30,10 @@ IDENTITY_HEADERS = [
 ]  # fmt: skip
 TELLING_HEADERS = ["Server", "X-Powered-By", "X-Envoy-Upstream-Service-Time"]
 HSTS = "Strict-Transport-Security"
+REFERRER_POLICY = "Referrer-Policy"
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "strict-origin-when-cross-origin",
+    REFERRER_POLICY: "strict-origin-when-cross-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
 
@@ -95,8 +96,10 @@ def content_security_policy(hosts: dict[str, str], https_port: int) -> str:
 def response_headers(host: str, hosts: dict[str, str], https_port: int, hsts: bool) -> dict[str, str]:
     """Return the response headers that every answer on ``host`` (a key of ``hosts``) carries (SPEC 4.1)."""
     shop = {"X-Frame-Options": "SAMEORIGIN", "Content-Security-Policy": content_security_policy(hosts, https_port)}
+    # Keycloak's pages say "no-referrer", which is stricter: their addresses hold codes.
+    general = {name: value for name, value in SECURITY_HEADERS.items() if host != "id" or name != REFERRER_POLICY}
     return {
-        **SECURITY_HEADERS,
+        **general,
         **(shop if host == "shop" else {}),
         **({HSTS: "max-age=31536000"} if hsts else {}),
     }
@@ -115,7 +118,8 @@ def http_routes(routes: list[Route], hosts: dict[str, str], https_port: int, tim
             {"type": "RequestHeaderModifier", "requestHeaderModifier": {
                 "remove": IDENTITY_HEADERS,
                 # With its port, which Envoy does not tell: Keycloak's own addresses are made of it. Clients have no say.
-                "set": [{"name": "X-Forwarded-Host", "value": f"{hosts[route['host']]}:{https_port}"}]}},
+                "set": [{"name": "X-Forwarded-Host", "value": f"{hosts[route['host']]}:{https_port}"},
+                        {"name": "X-Forwarded-Port", "value": str(https_port)}]}},
             {"type": "ResponseHeaderModifier", "responseHeaderModifier": {
                 # Keycloak's static files bring the last one along, whatever the realm says.
                 "remove": TELLING_HEADERS if hsts else [*TELLING_HEADERS, HSTS],
