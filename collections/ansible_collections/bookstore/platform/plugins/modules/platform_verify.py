@@ -33,6 +33,14 @@ options:
     type: list
     elements: str
     required: true
+  accounts:
+    description:
+      - Service accounts that have rights at the API server, each with C(account) (C(<namespace>/<name>)), its C(rules) as in a Role, and
+        optionally C(own), the C(resource) and the regular expression of C(names) that it may write.
+      - Every other account of O(namespaces) must have none.
+    type: list
+    elements: dict
+    default: []
   workloads:
     description: Workloads that must exist, each with C(kind), C(namespace) and C(name).
     type: list

@@ -18,6 +18,7 @@ from ansible_collections.bookstore.platform.plugins.module_utils import mesh_pla
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, ClusterError
 from ansible_collections.bookstore.platform.plugins.module_utils.verification import (
     access_checks,
+    account_checks,
     cluster_checks,
     pipeline,
     pipeline_checks,
@@ -38,7 +39,7 @@ from ansible_collections.bookstore.platform.plugins.module_utils.verification.mo
 
 KINDS = (
     "Node", "Namespace", "Pod", "Service", "PersistentVolumeClaim", "Ingress", "PeerAuthentication",
-    *cluster_checks.WORKLOAD_KINDS,
+    *cluster_checks.WORKLOAD_KINDS, *account_checks.ROLES, *account_checks.BINDINGS, *account_checks.POLICIES,
 )  # fmt: skip
 MARKS = {PASSED: "ok", FAILED: "FAILED", SKIPPED: "skipped"}
 STATS_ATTEMPTS = 5
@@ -95,6 +96,8 @@ CHECKS = (
     Check("V-FLINK", "BK-329", "Streaming jobs run", pipeline_checks.jobs, "make up submits what is missing"),
     Check("V-AUDIT", "BK-330", "Audits find no difference", pipeline_checks.audit,
           "look for cdc_divergence in the log of analytics/mv-refresher; make up starts jobs anew where a snapshot asks for it"),
+    Check("V-ACCOUNTS", "BK-340", "Accounts have their rights and no others", account_checks.accounts,
+          "compare the Roles, bindings and admission policies with bookstore_accounts; make up applies what is declared"),
     Check("V-MEMORY", "BK-320", "Memory in use", cluster_checks.memory, "make status shows memory by workload"),
 )  # fmt: skip
 
