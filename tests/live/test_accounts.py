@@ -41,10 +41,10 @@ def test_flink_writes_its_own_configmaps(flink: httpx2.Client) -> None:
 
 
 Attack = Callable[[httpx2.Client, str], httpx2.Response]
-PATCH = {"headers": {"Content-Type": "application/merge-patch+json"}, "json": {"data": {"test": "x"}}}
+MERGE = {"Content-Type": "application/merge-patch+json"}
 ATTACKS: dict[str, Attack] = {
     "replace": lambda client, name: client.put(f"{CONFIGMAPS}/{name}", json=configmap(name)),
-    "patch": lambda client, name: client.patch(f"{CONFIGMAPS}/{name}", **PATCH),
+    "patch": lambda client, name: client.patch(f"{CONFIGMAPS}/{name}", headers=MERGE, json={"data": {"test": "x"}}),
     "delete": lambda client, name: client.delete(f"{CONFIGMAPS}/{name}", params={"dryRun": "All"}),
 }
 
