@@ -29,7 +29,7 @@ def done(value: Any) -> Future[Any]:
 
 def context(params: Object | None = None, mesh: Any = None, memory: Any = None, **objects: list[Object]) -> Context:
     every = ("Node", "Namespace", "Pod", "Service", "PersistentVolumeClaim", "Ingress", "PeerAuthentication",
-             "Deployment", "StatefulSet", "DaemonSet", "Job")  # fmt: skip
+             "BootstrapToken", "Deployment", "StatefulSet", "DaemonSet", "Job")  # fmt: skip
     defaults: Object = {
         "namespaces": ["ecom"], "workloads": [], "control_planes": 1, "workers": 1,
         "images": {"bookstore.local/ecom:1": "packages"},
@@ -69,6 +69,23 @@ def test_nodes() -> None:
     assert cluster_checks.nodes(context(Node=good)).status == "passed"
     failed(cluster_checks.nodes(context(Node=good[:1])), "1 control-plane and 0 worker nodes, expected 1 and 1")
     failed(cluster_checks.nodes(context(Node=[good[0], node("w", ready="Unknown")])), "node w: Ready is Unknown")
+
+
+@pytest.mark.parametrize("taint", [[], [{"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}]])
+def test_a_cordoned_node_is_named_with_the_command_that_ends_it(taint: list[Object]) -> None:
+    drained = {**node("w"), "spec": {"unschedulable": True, "taints": taint}}
+    found = cluster_checks.nodes(context(Node=[node("c", control=True), drained]))
+    failed(found, "node w: it is cordoned", "kubectl uncordon w`")
+    both = {**node("w", ready="False"), "spec": {"unschedulable": True}}
+    failed(cluster_checks.nodes(context(Node=[node("c", control=True), both])), "Ready is False", "kubectl uncordon w`")
+    ended = {**node("w"), "spec": {"unschedulable": False}}
+    assert cluster_checks.nodes(context(Node=[node("c", control=True), ended])).status == "passed"
+
+
+def test_any_bootstrap_token_fails_and_its_value_is_not_shown() -> None:
+    assert security_checks.bootstrap_tokens(context()).status == "passed"
+    token = named("bootstrap-token-x1y2z3", "kube-system")
+    failed(security_checks.bootstrap_tokens(context(BootstrapToken=[token])), "Secret kube-system/bootstrap-token-x1y2z3")
 
 
 def test_workloads() -> None:

@@ -4,6 +4,7 @@ A cluster counts as created only when its control-plane container carries a mark
 written after `kind create` ended well; what an interrupted creation left behind is removed.
 A worker counts as joined only when a Node of its name exists: its Node is deleted before its new container is made, and
 comes back with the new kubelet. A container without one is what an interrupted replacement left; it is replaced again.
+Bootstrap tokens are deleted as soon as nodes have joined (bootstrap_tokens.py).
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import os
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from . import bootstrap_tokens
 from .docker import DockerError, containers, docker, ensure_network
 from .waiter import wait_for
 
@@ -27,8 +30,6 @@ SOURCE = "/kind/bookstore-image-source"
 CERTS = "/etc/containerd/certs.d"
 LABEL = "io.x-k8s.kind.cluster"
 ROLE_LABEL = "io.x-k8s.kind.role"
-# The token that kind itself configures; it is made valid for a few minutes when a worker joins.
-JOIN_TOKEN = "abcdef.0123456789abcdef"
 
 
 class ClusterError(Exception):
@@ -44,12 +45,14 @@ class Outcome:
     started: list[str] = field(default_factory=list)
     joined: list[str] = field(default_factory=list)
     configured: list[str] = field(default_factory=list)
+    tokens_ended: list[str] = field(default_factory=list)
+    cordoned: list[str] = field(default_factory=list)
     settings_differ: bool = False
 
     @property
     def changed(self) -> bool:
         """Whether anything was done."""
-        return self.created or self.removed or bool(self.started or self.joined or self.configured)
+        return self.created or self.removed or bool(self.started or self.joined or self.configured or self.tokens_ended)
 
 
 @dataclass
@@ -90,7 +93,9 @@ class Cluster:
         outcome.settings_differ = marker != self.fingerprint()
         stopped = [name for name, node in sorted(nodes.items()) if not node["State"]["Running"]]
         if check:
-            lost = self.lost_workers(nodes, None if self.control_plane() in stopped else self.node_names())
+            asked = self.control_plane() not in stopped
+            lost = self.lost_workers(nodes, self.node_names() if asked else None)
+            outcome.tokens_ended = self.bootstrap_tokens() if asked else []
         else:
             failures = self._start(stopped)
             self.write_kubeconfig()
@@ -104,10 +109,33 @@ class Cluster:
             return outcome
         alive = {name: node for name, node in nodes.items() if name not in lost}
         self.wait_for_kubelets(alive, timeout)
+        # Before a worker is replaced, too: a run that was killed while one joined left a token that still works.
+        outcome.tokens_ended = self.end_bootstrap_tokens()
         for name in lost:
             self.join_worker(name, alive, timeout)
+        outcome.cordoned = self.cordoned_nodes()
         outcome.configured = self.configure(self.node_containers())
         return outcome
+
+    def bootstrap_tokens(self) -> list[str]:
+        """Return the names of the Secrets of all bootstrap tokens, expired ones included."""
+        return sorted(self.kubectl("get", "secrets", "--namespace=kube-system", f"--field-selector=type={bootstrap_tokens.TYPE}",
+                                   "--output=jsonpath={.items[*].metadata.name}").split())
+
+    def end_bootstrap_tokens(self) -> list[str]:
+        """Delete all bootstrap tokens and return their Secrets' names; the API server refuses them from then on.
+
+        What the controller manager signed with them in ConfigMap kube-public/cluster-info goes with them.
+        """
+        names = self.bootstrap_tokens()
+        if names:
+            self.kubectl("delete", "secret", "--namespace=kube-system", "--ignore-not-found", *names)
+        return names
+
+    def cordoned_nodes(self) -> list[str]:
+        """Return the nodes that take no new pods because somebody said so (kubectl cordon, kubectl drain)."""
+        return sorted(self.kubectl("get", "nodes", "--field-selector=spec.unschedulable=true",
+                                   "--output=jsonpath={.items[*].metadata.name}").split())
 
     def _start(self, names: list[str]) -> dict[str, DockerError]:
         """Start stopped nodes; return what went wrong with workers, which matters only for those that had joined."""
@@ -171,7 +199,8 @@ class Cluster:
         self.kubeconfig.parent.mkdir(parents=True, exist_ok=True)
         command = [self.kind, "create", "cluster", "--name", self.name, "--image", self.image, "--config", "-",
                    "--kubeconfig", str(self.kubeconfig), "--wait", "0s"]
-        self._kind(command, timeout, self.config)
+        self._kind(command, timeout, bootstrap_tokens.in_kind_config(self.config, bootstrap_tokens.random_token()))
+        self.end_bootstrap_tokens()
         # Static PVs need no provisioner, which kind's own node image brings; a default class without one would leave claims waiting.
         self.kubectl("delete", "storageclass", "standard", "--ignore-not-found")
         self.kubectl("delete", "namespace", "local-path-storage", "--ignore-not-found", "--wait=false")
@@ -262,13 +291,14 @@ class Cluster:
         old_address = next(iter(siblings[0]["NetworkSettings"]["Networks"].values()))["IPAddress"]
         config = docker("exec", sibling, "cat", "/kind/kubeadm.conf")
         self._wait_for_systemd(name, timeout)
+        token = bootstrap_tokens.random_token()
         docker("exec", "--interactive", name, "sh", "-c", "umask 077; cat > /kind/kubeadm.conf",
-               stdin=join_config(config, sibling, name, old_address, address))
-        # The token's own Secret: kubeadm refuses to delete a token that has expired already.
-        self.kubectl("delete", "secret", "--namespace=kube-system", f"bootstrap-token-{JOIN_TOKEN[:6]}", "--ignore-not-found")
-        docker("exec", self.control_plane(), "kubeadm", "--kubeconfig=/etc/kubernetes/admin.conf",
-               "token", "create", JOIN_TOKEN, "--ttl", "15m")
-        docker("exec", name, "kubeadm", "join", "--config", "/kind/kubeadm.conf", "--skip-phases=preflight", "--v=1", timeout=timeout)
+               stdin=bootstrap_tokens.in_kubeadm_config(join_config(config, sibling, name, old_address, address), token))
+        try:
+            self.kubectl("create", "-f", "-", stdin=json.dumps(bootstrap_tokens.secret(token, datetime.now(UTC))))
+            docker("exec", name, "kubeadm", "join", "--config", "/kind/kubeadm.conf", "--skip-phases=preflight", "--v=1", timeout=timeout)
+        finally:
+            self.end_bootstrap_tokens()
 
     def _force_delete_pods(self, node: str) -> None:
         """Delete the pods of a node whose container is proven gone, so that stateful ones may start elsewhere."""

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
-from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, mesh_run
+from ansible_collections.bookstore.platform.plugins.module_utils import bootstrap_tokens, mesh_plan, mesh_run
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, ClusterError
 from ansible_collections.bookstore.platform.plugins.module_utils.verification import (
     access_checks,
@@ -50,7 +50,8 @@ def _mesh(*kinds: str) -> Callable[[Context], Finding]:
 
 
 CHECKS = (
-    Check("V-NODES", "BK-301", "Nodes ready", cluster_checks.nodes, "make recover starts stopped node containers"),
+    Check("V-NODES", "BK-301", "Nodes ready", cluster_checks.nodes,
+          "make recover starts stopped node containers; it leaves cordoned nodes so: kubectl uncordon NODE"),
     Check("V-WORKLOADS", "BK-302", "Workloads ready", cluster_checks.workloads,
           "make status shows restarts and memory; make up applies what is missing"),
     Check("V-VOLUMES", "BK-303", "Claims bound", cluster_checks.volumes, "compare the claim with bookstore_volumes"),
@@ -62,6 +63,7 @@ CHECKS = (
     Check("V-CERTIFICATE", "BK-308", "Certificate", web_checks.certificate,
           "make up renews the certificate within 30 days of its end"),
     Check("V-TLS", "BK-309", "TLS below 1.2 refused", web_checks.old_tls, "look at the TLS options of the listener"),
+    Check("V-BOOTSTRAP", "BK-300", "No bootstrap token", security_checks.bootstrap_tokens, "make up deletes them"),
     Check("V-STRICT-POLICY", "BK-310", "STRICT declared", security_checks.strict_policy, "run the role istio"),
     Check("V-MESH-EDGES", "BK-311", "Allowed edges work", _mesh("allowed"),
           "make recover probes again and restarts only what is broken"),
@@ -162,6 +164,12 @@ def authority(cluster: Cluster, namespace: str, secret: str) -> str:
     return base64.b64decode(found["data"]["ca.crt"]).decode("ascii")
 
 
+def tokens_to_join(cluster: Cluster) -> list[Object]:
+    """Return the metadata of the Secrets of all bootstrap tokens; no token gets any further than here."""
+    found = cluster.objects("Secret", "kube-system", fieldSelector=f"type={bootstrap_tokens.TYPE}")
+    return [{"metadata": secret["metadata"]} for secret in found if secret.get("type") == bootstrap_tokens.TYPE]
+
+
 def verify(cluster: Cluster, params: Object, check_mode: bool) -> Object:
     """Run all checks; return the report (see report())."""
     started = time.time()
@@ -174,6 +182,7 @@ def verify(cluster: Cluster, params: Object, check_mode: bool) -> Object:
             if image:
                 mesh = pool.submit(mesh_run.probe_mesh, cluster, params["matrix"], probe_settings(params, image))
         objects = {kind: cluster.objects(kind) for kind in KINDS}
+        objects["BootstrapToken"] = tokens_to_join(cluster)
         pem = authority(cluster, params["tls_namespace"], params["tls_secret"])
         live = web.LiveWeb(pem, params["https_port"], params["http_port"])
         source = params["test_tokens"]

@@ -84,6 +84,13 @@ def _container_faults(container: Object, pod: Object) -> list[str]:
     return [fault for good, fault in rules if not good]
 
 
+def bootstrap_tokens(context: Context) -> Finding:
+    """No bootstrap token exists: its holder could join as a node, and a node reads Secrets."""
+    names = [label(secret) for secret in context.objects["BootstrapToken"]]
+    faults = [f"Secret {name} is a bootstrap token; who knows it can become a node of this cluster" for name in names]
+    return verdict(faults, "none: nobody can join as a node")
+
+
 def strict_policy(context: Context) -> Finding:
     """PeerAuthentication STRICT for the whole mesh; exceptions only for ports of declared NodePort targets."""
     policies = context.objects["PeerAuthentication"]
