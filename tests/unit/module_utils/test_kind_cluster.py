@@ -24,6 +24,7 @@ class Recorder(kind_cluster.Cluster):
         self.alive: set[str] = set()
         self.tokens: list[str] = []
         self.unschedulable: list[str] = []
+        self.ending: list[str] = []
 
     def marker(self, nodes: dict[str, dict[str, Any]]) -> str | None:
         return self.stored if self.control_plane() in nodes else None
@@ -48,6 +49,11 @@ class Recorder(kind_cluster.Cluster):
 
     def bootstrap_tokens(self) -> list[str]:
         return self.tokens
+
+    def renew_certificates(self, nodes: Iterable[str], check: bool = False) -> list[str]:
+        if self.ending and not check:
+            self.done.append(f"renew {' '.join(nodes)}")
+        return self.ending
 
     def cordoned_nodes(self) -> list[str]:
         return self.unschedulable
@@ -168,6 +174,28 @@ def test_what_a_killed_replacement_left_is_ended_before_the_next_one(cluster: Re
     cluster.ensure(rebuild=False, timeout=1)
     ended = next(at for at, line in enumerate(cluster.done) if "delete secret" in line)
     assert ended < cluster.done.index("join shop-worker2")
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_certificates_are_renewed_before_the_api_server_is_asked(cluster: Recorder, nodes: dict[str, Any], check: bool) -> None:
+    cluster.ending = ["shop-control-plane: /etc/kubernetes/pki/apiserver.crt"]
+    nodes["shop-worker"]["State"]["Running"] = False
+    outcome = cluster.ensure(rebuild=False, timeout=1, check=check)
+    assert outcome.renewed == cluster.ending
+    assert outcome.changed
+    if not check:
+        assert cluster.done[:4] == ["container start shop-worker", f"renew {' '.join(NODES)}", "kubeconfig", "api"]
+
+
+def test_a_node_that_cannot_be_started_has_no_certificates_to_renew(
+    cluster: Recorder, nodes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes["shop-worker2"]["State"]["Running"] = False
+    cluster.joined.remove("shop-worker2")
+    cluster.ending = ["x"]
+    monkeypatch.setattr(cluster, "_start", lambda names: {"shop-worker2": kind_cluster.DockerError("no")})
+    cluster.ensure(rebuild=False, timeout=1)
+    assert "renew shop-control-plane shop-worker" in cluster.done
 
 
 def test_cordoned_nodes_are_reported_and_left_so(cluster: Recorder, nodes: dict[str, Any]) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 from concurrent.futures import Future
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, mesh_run
+from ansible_collections.bookstore.platform.plugins.module_utils import certificates, mesh_plan, mesh_run
+from ansible_collections.bookstore.platform.plugins.module_utils.certificates import Certificate
+from ansible_collections.bookstore.platform.plugins.module_utils.docker import DockerError
 from ansible_collections.bookstore.platform.plugins.module_utils.verification import cluster_checks, security_checks
 from ansible_collections.bookstore.platform.plugins.module_utils.verification.model import Context, Finding, Object, Web
 
@@ -80,6 +83,20 @@ def test_a_cordoned_node_is_named_with_the_command_that_ends_it(taint: list[Obje
     failed(cluster_checks.nodes(context(Node=[node("c", control=True), both])), "Ready is False", "kubectl uncordon w`")
     ended = {**node("w"), "spec": {"unschedulable": False}}
     assert cluster_checks.nodes(context(Node=[node("c", control=True), ended])).status == "passed"
+
+
+def test_certificates_that_end_soon_are_named() -> None:
+    now = certificates.now()
+    good = Certificate("good", now - timedelta(days=1), now + timedelta(days=364))
+    asked = {**context({"certificate_days": 30}).__dict__}
+    assert security_checks.certificates_last(Context(**asked)).status == "skipped"
+    assert "good ends in 36" in security_checks.certificates_last(Context(**{**asked, "certificates": done([good])})).detail
+    ending = Certificate("ending", now - timedelta(days=350), now + timedelta(days=15))
+    slept = Certificate("slept", now - timedelta(hours=30), now - timedelta(hours=6))
+    found = security_checks.certificates_last(Context(**{**asked, "certificates": done([good, ending, slept])}))
+    failed(found, "ending ends in 1", "slept has ended on")
+    assert len(found.faults) == 2
+    failed(security_checks.certificates_last(Context(**{**asked, "certificates": done(DockerError("BK-234: no node"))})), "no node")
 
 
 def test_any_bootstrap_token_fails_and_its_value_is_not_shown() -> None:

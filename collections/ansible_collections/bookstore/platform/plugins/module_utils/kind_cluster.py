@@ -20,15 +20,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from . import bootstrap_tokens
+from . import bootstrap_tokens, certificates, node_certificates
 from .docker import DockerError, containers, docker, ensure_network
+from .node_certificates import LABEL
 from .waiter import wait_for
 
 MARKER = "/kind/bookstore-cluster"
 # Where the images of this cluster come from: for as long as the cluster lives, whatever `auto` would say later.
 SOURCE = "/kind/bookstore-image-source"
 CERTS = "/etc/containerd/certs.d"
-LABEL = "io.x-k8s.kind.cluster"
 ROLE_LABEL = "io.x-k8s.kind.role"
 
 
@@ -47,12 +47,13 @@ class Outcome:
     configured: list[str] = field(default_factory=list)
     tokens_ended: list[str] = field(default_factory=list)
     cordoned: list[str] = field(default_factory=list)
+    renewed: list[str] = field(default_factory=list)
     settings_differ: bool = False
 
     @property
     def changed(self) -> bool:
         """Whether anything was done."""
-        return self.created or self.removed or bool(self.started or self.joined or self.configured or self.tokens_ended)
+        return self.created or self.removed or bool(self.started or self.joined or self.configured or self.tokens_ended or self.renewed)
 
 
 @dataclass
@@ -96,8 +97,11 @@ class Cluster:
             asked = self.control_plane() not in stopped
             lost = self.lost_workers(nodes, self.node_names() if asked else None)
             outcome.tokens_ended = self.bootstrap_tokens() if asked else []
+            outcome.renewed = self.renew_certificates([name for name in nodes if name not in stopped], check=True) if asked else []
         else:
             failures = self._start(stopped)
+            # Before the API server is asked for anything: what has ended keeps it, or a kubelet, from working at all.
+            outcome.renewed = self.renew_certificates([name for name in nodes if name not in failures])
             self.write_kubeconfig()
             self.wait_for_api(timeout)
             lost = self.lost_workers(nodes, self.node_names())
@@ -231,9 +235,23 @@ class Cluster:
             tail = "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
             raise ClusterError(f"BK-252: `{' '.join(command[:4])}` ended with exit code {code} (log: {self.log}):\n{tail}")
 
-    def write_kubeconfig(self) -> None:
-        """Write the kubeconfig when it is missing; the fixed port keeps it true across restarts."""
+    def renew_certificates(self, nodes: Iterable[str], check: bool = False) -> list[str]:
+        """Renew the certificates of running nodes that end soon, and return which these were."""
+        return node_certificates.renew(self.control_plane(), nodes, certificates.now(), check)
+
+    def kubeconfig_is_good(self) -> bool:
+        """Whether the kubeconfig is there and its certificate does not end soon."""
         if not self.kubeconfig.is_file():
+            return False
+        try:
+            held = certificates.of_kubeconfig(self.kubeconfig.read_text(encoding="utf-8"), str(self.kubeconfig))
+        except certificates.CertificateError:
+            return False
+        return not held.due(certificates.now())
+
+    def write_kubeconfig(self) -> None:
+        """Write the kubeconfig when it is missing or its certificate ends soon; the fixed port keeps it true across restarts."""
+        if not self.kubeconfig_is_good():
             self.kubeconfig.parent.mkdir(parents=True, exist_ok=True)
             self._kind([self.kind, "export", "kubeconfig", "--name", self.name, "--kubeconfig", str(self.kubeconfig)], 60, "")
 

@@ -14,6 +14,7 @@ description:
   - A cluster whose creation was interrupted is removed and made again. Stopped nodes are started.
     A worker without a container or without a Node is replaced. A healthy cluster is left alone.
   - Nodes join with a random bootstrap token that is deleted afterwards. All bootstrap tokens that are found are deleted.
+  - Certificates of the nodes and of the kubeconfig that end within a month are renewed.
   - Nodes that are cordoned are named in a warning and stay so.
 options:
   name:
@@ -106,6 +107,10 @@ tokens_ended:
   description: Secrets of bootstrap tokens that were found and deleted.
   type: list
   returned: success
+renewed:
+  description: Certificates that were renewed, each as C(<node>: <path>).
+  type: list
+  returned: success
 cordoned:
   description: Nodes that take no new pods, because an operator cordoned or drained them.
   type: list
@@ -125,8 +130,10 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.bookstore.platform.plugins.module_utils import failures
+from ansible_collections.bookstore.platform.plugins.module_utils.certificates import CertificateError
 from ansible_collections.bookstore.platform.plugins.module_utils.docker import DockerError, containers
-from ansible_collections.bookstore.platform.plugins.module_utils.kind_cluster import LABEL, Cluster, ClusterError
+from ansible_collections.bookstore.platform.plugins.module_utils.kind_cluster import Cluster, ClusterError
+from ansible_collections.bookstore.platform.plugins.module_utils.node_certificates import LABEL
 
 
 def main() -> None:
@@ -161,7 +168,7 @@ def main() -> None:
                 cluster.delete()
             module.exit_json(changed=changed)
         outcome = cluster.ensure(p["rebuild"], p["timeout"], check=module.check_mode)
-    except (ClusterError, DockerError, OSError) as error:
+    except (ClusterError, DockerError, CertificateError, OSError) as error:
         module.fail_json(msg=failures.message(error))
     if outcome.settings_differ:
         module.warn(f"cluster {p['name']} was made with other settings; bootstrap.yml -e rebuild=true applies them and keeps the data")
@@ -169,7 +176,7 @@ def main() -> None:
         module.warn(f"node {name} is cordoned: it takes no new pods, and this run does not change that; `kubectl uncordon {name}` ends it")
     module.exit_json(changed=outcome.changed, created=outcome.created, started=outcome.started, joined=outcome.joined,
                      configured=outcome.configured, settings_differ=outcome.settings_differ, tokens_ended=outcome.tokens_ended,
-                     cordoned=outcome.cordoned,
+                     cordoned=outcome.cordoned, renewed=outcome.renewed,
                      nodes=[{"kind": "Node", "name": name} for name in (cluster.control_plane(), *cluster.worker_names())])
 
 
