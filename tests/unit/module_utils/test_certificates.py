@@ -50,6 +50,7 @@ def test_the_window_can_be_chosen_for_long_lived_ones_only() -> None:
 
 def test_it_says_where_and_when_in_words() -> None:
     assert held(YEAR).describe(START + timedelta(days=345)) == "somewhere ends in 20 days, on 2027-03-01 12:00 UTC"
+    assert held(DAY).describe(START + HOUR) == "somewhere ends in 23.0 hours, on 2026-03-02 12:00 UTC"
     assert held(DAY).describe(START + 20 * HOUR) == (
         "somewhere ends in 4.0 hours, on 2026-03-02 12:00 UTC, though its owner renews it at half of its life"
     )
@@ -142,6 +143,8 @@ def envoy(begins: datetime, life: timedelta, uri: str = "spiffe://cluster.local/
     return json.dumps({"certificates": [
         {"ca_cert": [], "cert_chain": [chain([{"dns": "shop.bookstore.test"}], begins + HOUR)]},
         {"ca_cert": [chain([], begins + 9 * YEAR)], "cert_chain": [chain([{"uri": uri}], begins + life)]},
+        # What connections of before the last renewal still use.
+        {"ca_cert": [], "cert_chain": [chain([{"uri": uri}], begins + life - 12 * HOUR)]},
     ]})  # fmt: skip
 
 

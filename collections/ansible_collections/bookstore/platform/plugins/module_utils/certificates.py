@@ -93,7 +93,7 @@ class Certificate:
         if left <= timedelta():
             return f"{self.place} has ended on {end}"
         rest = f"{left.days} days" if left >= timedelta(days=2) else f"{left.total_seconds() / 3600:.1f} hours"
-        late = ", though its owner renews it at half of its life" if self.short_lived else ""
+        late = ", though its owner renews it at half of its life" if self.short_lived and self.due(now) else ""
         return f"{self.place} ends in {rest}, on {end}{late}"
 
 
@@ -136,9 +136,12 @@ def of_proxies(output: str, node: str) -> list[Certificate]:
     found = []
     for line in output.splitlines():
         process, pod, data = line.split(" ", 2)
+        own = []
         for chain, identity in _chains(_decoded(data, f"proxy of pod {pod}")):
             place = f"{node}: mesh certificate of pod {_namespace(identity)}/{pod}"
-            found.append(Certificate(place, _time(chain["valid_from"]), _time(chain["expiration_time"]), node, int(process)))
+            own.append(Certificate(place, _time(chain["valid_from"]), _time(chain["expiration_time"]), node, int(process)))
+        # One for each of its listeners and clusters; older ones are listed for as long as a connection made with them lasts.
+        found += [max(own, key=lambda one: one.ends)] if own else []
     return found
 
 

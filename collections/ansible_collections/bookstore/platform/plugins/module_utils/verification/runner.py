@@ -173,9 +173,12 @@ def authority(cluster: Cluster, namespace: str, secret: str) -> str:
 
 
 def tokens_to_join(cluster: Cluster) -> list[Object]:
-    """Return the metadata of the Secrets of all bootstrap tokens; no token gets any further than here."""
+    """Return the names of the Secrets of all bootstrap tokens; no token gets any further than here."""
     found = cluster.objects("Secret", "kube-system", fieldSelector=f"type={bootstrap_tokens.TYPE}")
-    return [{"metadata": secret["metadata"]} for secret in found if secret.get("type") == bootstrap_tokens.TYPE]
+    return [
+        {"metadata": {key: secret["metadata"][key] for key in ("name", "namespace")}}
+        for secret in found if secret.get("type") == bootstrap_tokens.TYPE
+    ]  # fmt: skip
 
 
 # Secrets with certificates, and their keys. Of istiod's own authority one of the last two exists.
