@@ -98,11 +98,11 @@ def restart_proxies(nodes: list[str], overdue: list[Certificate], timeout: float
         processes = sorted({str(one.process) for one in overdue if one.node == node})
         # One that has ended meanwhile has nothing left to renew.
         docker("exec", node, "sh", "-c", 'for process; do [ ! -d "/proc/$process" ] || kill -TERM "$process"; done', "sh", *processes)
-    wanted = {one.place for one in overdue}
+    old = {one.place: one.ends for one in overdue}
 
     def late() -> list[str]:
-        fresh = {one.place for one in read_proxies(nodes) if not one.due(certificates.now())}
-        return sorted(wanted - fresh)
+        fresh = {one.place for one in read_proxies(nodes) if one.place in old and one.ends > old[one.place]}
+        return sorted(set(old) - fresh)
 
     last = wait_for(late, lambda places: not places, timeout=timeout, interval=2, clock=clock)
     if not last.done:
