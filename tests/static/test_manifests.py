@@ -41,6 +41,27 @@ def test_manifests_match_the_schema_of_our_kubernetes(rendered: dict[str, Docume
     assert checked
 
 
+def test_pods_reach_istiod_by_its_port_with_tls_only(manifests: Documents, root: Path) -> None:
+    (policy,) = [m for m in policies.of_kind(manifests, "NetworkPolicy") if policies.name_of(m).endswith("istio-system/istiod")]
+    assert policy["spec"]["podSelector"] == {"matchLabels": {"app": "istiod"}}
+    admitted = {
+        (next(iter(peer)), port["port"]) for rule in policy["spec"]["ingress"] for peer in rule["from"] for port in rule["ports"]
+    }
+    assert admitted == {("namespaceSelector", 15012), ("ipBlock", 15017)}
+    # istioctl makes the Deployment of it. An empty address would serve the same in plaintext on port 8080.
+    operator = (root / "roles/istio/templates/operator.yml.j2").read_text(encoding="utf-8")
+    assert "--grpcAddr=127.0.0.1:15010" in operator
+
+
+def test_the_network_agent_closes_what_the_inventory_declares(manifests: Documents, data: inventory.Data) -> None:
+    (agent,) = [m for m in policies.of_kind(manifests, "DaemonSet") if policies.name_of(m).endswith("kube-system/node-network")]
+    (container,) = agent["spec"]["template"]["spec"]["containers"]
+    arguments = dict(argument.split("=", 1) for argument in container["command"] if "=" in argument)
+    assert arguments["--service-cidr"] == data["bookstore_service_cidr"]
+    closed = {int(port) for port in arguments["--closed-node-ports"].split(",")}
+    assert closed == {port["node_port"] for port in data["bookstore_nodeports"]}
+
+
 def test_no_object_is_declared_twice(manifests: Documents) -> None:
     names = [(m["apiVersion"], policies.name_of(m)) for m in manifests if m["kind"] != "Namespace"]
     assert sorted({str(name) for name in names if names.count(name) > 1}) == []

@@ -22,6 +22,9 @@ class Recorder(kind_cluster.Cluster):
         self.stored: str | None = self.fingerprint()
         self.joined = set(NODES)
         self.alive: set[str] = set()
+        self.tokens: list[str] = []
+        self.unschedulable: list[str] = []
+        self.ending: list[str] = []
 
     def marker(self, nodes: dict[str, dict[str, Any]]) -> str | None:
         return self.stored if self.control_plane() in nodes else None
@@ -43,6 +46,17 @@ class Recorder(kind_cluster.Cluster):
 
     def node_names(self) -> set[str]:
         return self.joined
+
+    def bootstrap_tokens(self) -> list[str]:
+        return self.tokens
+
+    def renew_certificates(self, nodes: Iterable[str], check: bool = False) -> list[str]:
+        if self.ending and not check:
+            self.done.append(f"renew {' '.join(nodes)}")
+        return self.ending
+
+    def cordoned_nodes(self) -> list[str]:
+        return self.unschedulable
 
     def join_worker(self, name: str, nodes: dict[str, dict[str, Any]], timeout: float) -> None:
         self.done.append(f"join {name}")
@@ -141,22 +155,55 @@ def test_a_worker_that_cannot_be_started_stops_the_run_only_if_it_had_joined(
         assert cluster.ensure(rebuild=False, timeout=1).joined == ["shop-worker2"]
 
 
-def test_join_works_when_the_token_of_before_has_expired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done: list[str] = []
+@pytest.mark.parametrize("check", [True, False])
+def test_tokens_of_a_running_cluster_are_ended_once(cluster: Recorder, nodes: dict[str, Any], check: bool) -> None:
+    cluster.tokens = ["bootstrap-token-abcdef", "bootstrap-token-zzzzzz"]
+    outcome = cluster.ensure(rebuild=False, timeout=1, check=check)
+    assert outcome.tokens_ended == ["bootstrap-token-abcdef", "bootstrap-token-zzzzzz"]
+    assert outcome.changed
+    deleted = [line for line in cluster.done if "delete secret" in line]
+    assert bool(deleted) is not check
+    assert all("bootstrap-token-abcdef" in line and "bootstrap-token-zzzzzz" in line for line in deleted)
+    cluster.tokens = []
+    assert not cluster.ensure(rebuild=False, timeout=1).changed
 
-    def answer(*args: str, **kwargs: object) -> str:
-        done.append(" ".join(args))
-        if "token delete" in done[-1]:
-            raise kind_cluster.DockerError("failed to delete bootstrap token: not found")
-        return CONFIG if args[-1] == "/kind/kubeadm.conf" else ""
 
-    monkeypatch.setattr(kind_cluster, "docker", answer)
-    cluster = kind_cluster.Cluster("shop", "kind", "image:1", "config", 2, "172.30.0.0/16", tmp_path / "kubeconfig", tmp_path / "log")
-    labels = {"Labels": {kind_cluster.ROLE_LABEL: "worker"}, "Image": "image:1"}
-    networks = {"NetworkSettings": {"Networks": {"shop": {"IPAddress": "172.30.0.4"}}}}
-    cluster.join_worker("shop-worker2", {"shop-worker": {**SIBLING, "Config": labels, **networks}}, timeout=1)
-    assert [line for line in done if "bootstrap-token-abcdef" in line and "--ignore-not-found" in line]
-    assert "kubeadm join" in done[-1]
+def test_what_a_killed_replacement_left_is_ended_before_the_next_one(cluster: Recorder, nodes: dict[str, Any]) -> None:
+    del nodes["shop-worker2"]
+    cluster.tokens = ["bootstrap-token-a1b2c3"]
+    cluster.ensure(rebuild=False, timeout=1)
+    ended = next(at for at, line in enumerate(cluster.done) if "delete secret" in line)
+    assert ended < cluster.done.index("join shop-worker2")
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_certificates_are_renewed_before_the_api_server_is_asked(cluster: Recorder, nodes: dict[str, Any], check: bool) -> None:
+    cluster.ending = ["shop-control-plane: /etc/kubernetes/pki/apiserver.crt"]
+    nodes["shop-worker"]["State"]["Running"] = False
+    outcome = cluster.ensure(rebuild=False, timeout=1, check=check)
+    assert outcome.renewed == cluster.ending
+    assert outcome.changed
+    if not check:
+        assert cluster.done[:4] == ["container start shop-worker", f"renew {' '.join(NODES)}", "kubeconfig", "api"]
+
+
+def test_a_node_that_cannot_be_started_has_no_certificates_to_renew(
+    cluster: Recorder, nodes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes["shop-worker2"]["State"]["Running"] = False
+    cluster.joined.remove("shop-worker2")
+    cluster.ending = ["x"]
+    monkeypatch.setattr(cluster, "_start", lambda names: {"shop-worker2": kind_cluster.DockerError("no")})
+    cluster.ensure(rebuild=False, timeout=1)
+    assert "renew shop-control-plane shop-worker" in cluster.done
+
+
+def test_cordoned_nodes_are_reported_and_left_so(cluster: Recorder, nodes: dict[str, Any]) -> None:
+    cluster.unschedulable = ["shop-worker"]
+    outcome = cluster.ensure(rebuild=False, timeout=1)
+    assert outcome.cordoned == ["shop-worker"]
+    assert not outcome.changed
+    assert not [line for line in cluster.done if "uncordon" in line]
 
 
 def test_other_settings_are_reported_not_applied(cluster: Recorder, nodes: dict[str, Any]) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 from concurrent.futures import Future
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, mesh_run
+from ansible_collections.bookstore.platform.plugins.module_utils import certificates, mesh_plan, mesh_run
+from ansible_collections.bookstore.platform.plugins.module_utils.certificates import Certificate
+from ansible_collections.bookstore.platform.plugins.module_utils.docker import DockerError
 from ansible_collections.bookstore.platform.plugins.module_utils.verification import cluster_checks, security_checks
 from ansible_collections.bookstore.platform.plugins.module_utils.verification.model import Context, Finding, Object, Web
 
@@ -29,7 +32,7 @@ def done(value: Any) -> Future[Any]:
 
 def context(params: Object | None = None, mesh: Any = None, memory: Any = None, **objects: list[Object]) -> Context:
     every = ("Node", "Namespace", "Pod", "Service", "PersistentVolumeClaim", "Ingress", "PeerAuthentication",
-             "Deployment", "StatefulSet", "DaemonSet", "Job")  # fmt: skip
+             "BootstrapToken", "Deployment", "StatefulSet", "DaemonSet", "Job")  # fmt: skip
     defaults: Object = {
         "namespaces": ["ecom"], "workloads": [], "control_planes": 1, "workers": 1,
         "images": {"bookstore.local/ecom:1": "packages"},
@@ -69,6 +72,37 @@ def test_nodes() -> None:
     assert cluster_checks.nodes(context(Node=good)).status == "passed"
     failed(cluster_checks.nodes(context(Node=good[:1])), "1 control-plane and 0 worker nodes, expected 1 and 1")
     failed(cluster_checks.nodes(context(Node=[good[0], node("w", ready="Unknown")])), "node w: Ready is Unknown")
+
+
+@pytest.mark.parametrize("taint", [[], [{"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}]])
+def test_a_cordoned_node_is_named_with_the_command_that_ends_it(taint: list[Object]) -> None:
+    drained = {**node("w"), "spec": {"unschedulable": True, "taints": taint}}
+    found = cluster_checks.nodes(context(Node=[node("c", control=True), drained]))
+    failed(found, "node w: it is cordoned", "kubectl uncordon w`")
+    both = {**node("w", ready="False"), "spec": {"unschedulable": True}}
+    failed(cluster_checks.nodes(context(Node=[node("c", control=True), both])), "Ready is False", "kubectl uncordon w`")
+    ended = {**node("w"), "spec": {"unschedulable": False}}
+    assert cluster_checks.nodes(context(Node=[node("c", control=True), ended])).status == "passed"
+
+
+def test_certificates_that_end_soon_are_named() -> None:
+    now = certificates.now()
+    good = Certificate("good", now - timedelta(days=1), now + timedelta(days=364))
+    asked = {**context({"certificate_days": 30}).__dict__}
+    assert security_checks.certificates_last(Context(**asked)).status == "skipped"
+    assert "good ends in 36" in security_checks.certificates_last(Context(**{**asked, "certificates": done([good])})).detail
+    ending = Certificate("ending", now - timedelta(days=350), now + timedelta(days=15))
+    slept = Certificate("slept", now - timedelta(hours=30), now - timedelta(hours=6))
+    found = security_checks.certificates_last(Context(**{**asked, "certificates": done([good, ending, slept])}))
+    failed(found, "ending ends in 1", "slept has ended on")
+    assert len(found.faults) == 2
+    failed(security_checks.certificates_last(Context(**{**asked, "certificates": done(DockerError("BK-234: no node"))})), "no node")
+
+
+def test_any_bootstrap_token_fails_and_its_value_is_not_shown() -> None:
+    assert security_checks.bootstrap_tokens(context()).status == "passed"
+    token = named("bootstrap-token-x1y2z3", "kube-system")
+    failed(security_checks.bootstrap_tokens(context(BootstrapToken=[token])), "Secret kube-system/bootstrap-token-x1y2z3")
 
 
 def test_workloads() -> None:

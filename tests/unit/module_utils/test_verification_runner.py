@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from fakes import FakeCluster
 
+from ansible_collections.bookstore.platform.plugins.module_utils import bootstrap_tokens
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import ClusterError
 from ansible_collections.bookstore.platform.plugins.module_utils.verification import runner
 from ansible_collections.bookstore.platform.plugins.module_utils.verification.model import (
@@ -154,3 +155,10 @@ def test_probe_image_comes_from_a_running_workload() -> None:
     assert runner.workload_image(cluster, "ecom/ecom-api") == "bookstore.local/ecom:1"
     assert runner.workload_image(cluster, "ecom/other") == ""
     assert runner.workload_image(cluster, "") == ""
+
+
+def test_of_bootstrap_tokens_only_the_metadata_is_kept() -> None:
+    metadata = {"name": "bootstrap-token-abcdef", "namespace": "kube-system"}
+    token = {"metadata": metadata, "type": bootstrap_tokens.TYPE, "data": {"token-secret": "s"}}
+    other = {"metadata": {"name": "bootstrap-token-note", "namespace": "kube-system"}, "type": "Opaque", "data": {}}
+    assert runner.tokens_to_join(FakeCluster({"Secret": [token, other]})) == [{"metadata": metadata}]

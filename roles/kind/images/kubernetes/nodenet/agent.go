@@ -35,6 +35,8 @@ const (
 type Config struct {
 	NodeName    string
 	ClusterCIDR netip.Prefix // of all pods, IPv4
+	ServiceCIDR netip.Prefix // of Services, IPv4; not valid: what is not translated is not refused
+	ClosedPorts []uint16     // node ports that pods may not reach
 	CNIDir      string       // CNI configurations of the node
 	RunDir      string       // on tmpfs, the same path on the node and in the agent's container
 	Client      kubernetes.Interface
@@ -221,6 +223,7 @@ func (a *Agent) applyRules(ctx context.Context, k *kernel) (map[netip.Prefix]net
 		return nil, err
 	}
 	snapshot := TakeSnapshot(a.config.NodeName, local, a.config.ClusterCIDR, objects, a.registry.List())
+	snapshot.ServiceCIDR, snapshot.ClosedPorts, snapshot.NodeAddresses = a.config.ServiceCIDR, a.config.ClosedPorts, nodeAddresses(nodes)
 	ruleset, err := Evaluate(snapshot)
 	if err != nil {
 		klog.ErrorS(err, "Some selectors do not parse and are treated strictly")

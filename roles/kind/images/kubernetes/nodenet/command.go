@@ -23,9 +23,10 @@ import (
 const AgentName = "node-network"
 
 type agentFlags struct {
-	nodeName, podCIDR, cniDir, runDir, kubeconfig, apiServer string
-	healthPort                                               int
-	addTimeout, resync                                       time.Duration
+	nodeName, podCIDR, serviceCIDR, cniDir, runDir, kubeconfig, apiServer string
+	closedPorts                                                           []string
+	healthPort                                                            int
+	addTimeout, resync                                                    time.Duration
 }
 
 // NewAgentCommand returns the agent as a command that runs until ctx ends.
@@ -40,6 +41,8 @@ func NewAgentCommand(ctx context.Context) *cobra.Command {
 	set := command.Flags()
 	set.StringVar(&flags.nodeName, "node-name", os.Getenv("NODE_NAME"), "this node's name (default: environment variable NODE_NAME)")
 	set.StringVar(&flags.podCIDR, "pod-cidr", "10.244.0.0/16", "addresses of all pods of the cluster")
+	set.StringVar(&flags.serviceCIDR, "service-cidr", "", "addresses of all Services; what goes there and was not translated is refused (default: is not)")
+	set.StringSliceVar(&flags.closedPorts, "closed-node-ports", nil, "node ports that pods may not reach, with commas between")
 	set.StringVar(&flags.cniDir, "cni-dir", "/etc/cni/net.d", "folder of the node's CNI configurations")
 	set.StringVar(&flags.runDir, "run-dir", "/run/bookstore-node-network", "folder on tmpfs, at the same path on the node")
 	set.StringVar(&flags.kubeconfig, "kubeconfig", "", "kubeconfig file (default: the pod's service account)")
@@ -70,12 +73,20 @@ func (f *agentFlags) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	services, err := servicePrefix(f.serviceCIDR)
+	if err != nil {
+		return err
+	}
+	closed, err := portNumbers(f.closedPorts)
+	if err != nil {
+		return err
+	}
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return err
 	}
 	agent, err := New(Config{
-		NodeName: f.nodeName, ClusterCIDR: cluster.Masked(), CNIDir: f.cniDir, RunDir: f.runDir,
+		NodeName: f.nodeName, ClusterCIDR: cluster.Masked(), ServiceCIDR: services, ClosedPorts: closed, CNIDir: f.cniDir, RunDir: f.runDir,
 		Client: client, AddTimeout: f.addTimeout, Resync: f.resync,
 	})
 	if err != nil {
@@ -92,6 +103,31 @@ func (f *agentFlags) run(ctx context.Context) error {
 	err = <-ended
 	cancel()
 	return errors.Join(err, <-ended)
+}
+
+// servicePrefix reads --service-cidr; empty gives no valid prefix.
+func servicePrefix(text string) (netip.Prefix, error) {
+	if text == "" {
+		return netip.Prefix{}, nil
+	}
+	prefix, err := netip.ParsePrefix(text)
+	if err != nil || !prefix.Addr().Is4() || prefix.Bits() == 0 {
+		return netip.Prefix{}, fmt.Errorf("--service-cidr is %q: want an IPv4 range such as 10.96.0.0/16, or nothing", text)
+	}
+	return prefix.Masked(), nil
+}
+
+// portNumbers reads --closed-node-ports.
+func portNumbers(texts []string) ([]uint16, error) {
+	var ports []uint16
+	for _, text := range texts {
+		port, err := strconv.ParseUint(text, 10, 16)
+		if err != nil || port == 0 {
+			return nil, fmt.Errorf("--closed-node-ports holds %q: want numbers from 1 to 65535 with commas between", text)
+		}
+		ports = append(ports, uint16(port))
+	}
+	return ports, nil
 }
 
 func (f *agentFlags) restConfig() (*rest.Config, error) {

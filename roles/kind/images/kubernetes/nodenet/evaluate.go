@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	networkingv1 "k8s.io/api/networking/v1"
@@ -15,11 +16,16 @@ import (
 
 // Names of the sets that the base chains use.
 const (
-	knownSet   = "known"
-	ingressMap = "ingress"
-	egressMap  = "egress"
+	knownSet   = "known-addresses"
+	ingressMap = "ingress-chains"
+	egressMap  = "egress-chains"
+	nodesSet   = "nodes"
+	closedSet  = "closed-ports"
 	// Sets with this prefix are named by their content.
 	blocksPrefix = "blocks-"
+	// setsAs is part of every set's name that has a hash, and changes with how
+	// sets are declared: then an agent makes new ones beside those it takes over.
+	setsAs = "typeof"
 )
 
 // direction is the side of a connection that a rule speaks about.
@@ -127,7 +133,7 @@ func (e *evaluation) policyRules(policy *networkingv1.NetworkPolicy, pod *Pod, d
 // meets the old rules with new members.
 type ruleNames struct{ id, content string }
 
-func (n ruleNames) set(prefix string) string { return objectName(prefix, n.id, n.content) }
+func (n ruleNames) set(prefix string) string { return objectName(prefix, n.id, n.content, setsAs) }
 
 // peerMatches returns the nft matches of a rule's peers, any of which may
 // hold; a rule without peers matches everything ("").
@@ -147,7 +153,7 @@ func (e *evaluation) peerMatches(policy *networkingv1.NetworkPolicy, names ruleN
 					}
 				}
 			}
-			e.rules.Sets[name] = Set{Type: "ipv4_addr", Elements: elements}
+			e.rules.Sets[name] = Set{TypeOf: "ip saddr", Elements: elements}
 		}
 		found = append(found, d.peer+" @"+name)
 	}
@@ -158,8 +164,8 @@ func (e *evaluation) peerMatches(policy *networkingv1.NetworkPolicy, names ruleN
 		}
 		// Named by content: such a set never changes, which spares the kernel
 		// updates of interval sets.
-		name := objectName(strings.TrimSuffix(blocksPrefix, "-"), fmt.Sprint(ranges))
-		e.rules.Sets[name] = Set{Type: "ipv4_addr", Interval: true, Elements: elements}
+		name := objectName(strings.TrimSuffix(blocksPrefix, "-"), fmt.Sprint(ranges), setsAs)
+		e.rules.Sets[name] = Set{TypeOf: "ip saddr", Interval: true, Elements: elements}
 		found = append(found, d.peer+" @"+name)
 	}
 	return found
@@ -289,7 +295,7 @@ func join(parts ...string) string {
 //
 // Egress is decided before ingress on the same hook: an accept ends only its
 // own base chain, so a connection between two local pods meets both. Addresses
-// of this node's range that are not in the set `known` were never evaluated,
+// of this node's range that are not in the set `known-addresses` were never evaluated,
 // and are dropped before connection tracking could let them pass.
 func baseRuleset(s Snapshot) Ruleset {
 	unknown := func(field string) string {
@@ -302,19 +308,20 @@ func baseRuleset(s Snapshot) Ruleset {
 		// A pod may use only the address that is routed to its own interface.
 		`iifname "veth*" fib saddr . iif oif missing counter drop`,
 	}
-	forward := append(append([]string{}, fromPods...),
-		unknown("saddr"), unknown("daddr"), established, "ip saddr vmap @"+egressMap)
+	untranslated := serviceRules(s)
+	forward := append(append([]string{}, fromPods...), unknown("saddr"), unknown("daddr"))
+	forward = append(append(forward, untranslated...), established, "ip saddr vmap @"+egressMap)
 	input := append(append([]string{}, fromPods...),
 		`iifname != "lo" `+unknown("saddr"), established, "ip saddr vmap @"+egressMap)
 	filter := func(hook knftables.BaseChainHook, priority string) *Hook {
 		return &Hook{knftables.FilterType, hook, knftables.BaseChainPriority(priority)}
 	}
 	verdicts := func() Set {
-		return Set{Type: "ipv4_addr : verdict", Map: true, Elements: map[string]string{}}
+		return Set{TypeOf: "ip saddr : verdict", Map: true, Elements: map[string]string{}}
 	}
-	return Ruleset{
+	rules := Ruleset{
 		Sets: map[string]Set{
-			knownSet:   {Type: "ipv4_addr", Elements: map[string]string{}},
+			knownSet:   {TypeOf: "ip saddr", Elements: map[string]string{}},
 			ingressMap: verdicts(), egressMap: verdicts(),
 		},
 		Chains: map[string]Chain{
@@ -327,6 +334,60 @@ func baseRuleset(s Snapshot) Ruleset {
 				Rules: []string{fmt.Sprintf("ip saddr %s ip daddr != %s masquerade fully-random",
 					s.LocalCIDR, s.ClusterCIDR)},
 			},
+		},
+	}
+	if len(untranslated) > 0 {
+		rules.Chains["output-services"] = Chain{Hook: filter(knftables.OutputHook, "-10"), Rules: untranslated}
+	}
+	closeNodePorts(s, rules)
+	return rules
+}
+
+// serviceRules refuse what belongs to the range of Services and was not
+// translated (kube-proxy translates declared ports only): it would leave the
+// node by its default route, and where an outer network answers there, the
+// client would talk to a stranger. They stand behind every translation of the
+// destination, and before what lets established connections pass.
+func serviceRules(s Snapshot) []string {
+	if !s.ServiceCIDR.IsValid() {
+		return nil
+	}
+	to := fmt.Sprintf("ip daddr %s ", s.ServiceCIDR)
+	return []string{
+		to + "meta l4proto tcp counter reject with tcp reset",
+		to + "counter reject with icmp type port-unreachable",
+	}
+}
+
+// closeNodePorts keeps pods from the given node ports, at any address of any
+// node: kube-proxy gives such a connection a node's address as its source, and
+// so it would pass the policies of its destination. The chain stands before
+// kube-proxy's translation of the destination and after connection tracking,
+// which tells answers from requests: an answer may go to any port.
+func closeNodePorts(s Snapshot, rules Ruleset) {
+	if len(s.ClosedPorts) == 0 {
+		return
+	}
+	ports, nodes := map[string]string{}, map[string]string{}
+	for _, port := range s.ClosedPorts {
+		ports[strconv.Itoa(int(port))] = ""
+	}
+	for _, address := range s.NodeAddresses {
+		nodes[address.String()] = ""
+	}
+	rules.Sets[closedSet] = Set{TypeOf: "tcp dport", Elements: ports}
+	rules.Sets[nodesSet] = Set{TypeOf: "ip saddr", Elements: nodes}
+	const refused = "meta l4proto { tcp, udp, sctp } th dport @" + closedSet + " counter drop"
+	rules.Chains["prerouting-node-ports"] = Chain{
+		Hook: &Hook{knftables.FilterType, knftables.PreroutingHook, "-110"},
+		Rules: []string{
+			"ct direction != original accept",
+			// Any address of this node, the pods' gateway and 127.0.0.1 included.
+			`iifname "veth*" fib daddr type local ` + refused,
+			// Another node's: on its way the source is translated, so it must be refused here.
+			`iifname "veth*" ip daddr @` + nodesSet + " " + refused,
+			// From another node's pod to an address of the pods' range, which keeps its source.
+			fmt.Sprintf("ip saddr %s fib daddr type local ", s.ClusterCIDR) + refused,
 		},
 	}
 }

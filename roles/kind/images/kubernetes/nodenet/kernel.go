@@ -11,8 +11,8 @@ import (
 )
 
 // layout is the name of an empty chain that says how the table is built. It
-// changes whenever base chains' hooks or the types of sets do: such a table
-// cannot be taken over.
+// changes whenever base chains' hooks do: such a table cannot be taken over. A
+// set that is declared otherwise gets another name instead.
 const layout = "layout-1"
 
 // kernel brings rulesets into the kernel. It remembers the last one applied
@@ -72,11 +72,7 @@ func (k *kernel) inherit(ctx context.Context, desired Ruleset) (Ruleset, error) 
 			found.Sets[name] = set
 		}
 	}
-	for name, chain := range desired.Chains {
-		if _, exists := found.Chains[name]; chain.Hook != nil && !exists {
-			return found, fmt.Errorf("the table has no chain %s", name)
-		}
-	}
+	// A base chain that is new with this agent is added to those that are there.
 	return found, nil
 }
 

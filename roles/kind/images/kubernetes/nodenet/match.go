@@ -211,7 +211,7 @@ func (e *evaluation) namedPortSet(policy *networkingv1.NetworkPolicy, names rule
 			}
 		}
 	}
-	e.rules.Sets[name] = Set{Type: "ipv4_addr . inet_proto . inet_service", Elements: elements}
+	e.rules.Sets[name] = Set{TypeOf: "ip daddr . meta l4proto . th dport", Elements: elements}
 	return name
 }
 

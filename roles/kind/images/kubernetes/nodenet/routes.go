@@ -38,6 +38,19 @@ func internalIP(node *corev1.Node) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
+// nodeAddresses lists all IPv4 addresses of all nodes.
+func nodeAddresses(nodes []*corev1.Node) []netip.Addr {
+	var found []netip.Addr
+	for _, node := range nodes {
+		for _, address := range node.Status.Addresses {
+			if parsed, err := netip.ParseAddr(address.Address); err == nil && parsed.Is4() {
+				found = append(found, parsed)
+			}
+		}
+	}
+	return found
+}
+
 // DesiredRoutes maps the pod range of every other node to its address. A node
 // that has no range or address yet is left out.
 func DesiredRoutes(self string, nodes []*corev1.Node) map[netip.Prefix]netip.Addr {

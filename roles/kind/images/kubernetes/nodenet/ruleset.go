@@ -19,8 +19,11 @@ type Ruleset struct {
 
 // Set is an nftables set, or a map when Map is true. Elements maps a key in
 // nft syntax ("10.0.0.1 . tcp . 80") to its value, which is empty for sets.
+// TypeOf is an expression and no type's name: what nft 1.1 notes about a set
+// that was declared by a type's name makes nft 1.0, the node's, crash whenever
+// it lists anything.
 type Set struct {
-	Type     string
+	TypeOf   string
 	Interval bool
 	Map      bool
 	Elements map[string]string
@@ -133,10 +136,10 @@ func addSet(tx *knftables.Transaction, name string, set Set) {
 		flags = append(flags, knftables.IntervalFlag)
 	}
 	if set.Map {
-		tx.Add(&knftables.Map{Name: name, Type: set.Type, Flags: flags})
+		tx.Add(&knftables.Map{Name: name, TypeOf: set.TypeOf, Flags: flags})
 		return
 	}
-	tx.Add(&knftables.Set{Name: name, Type: set.Type, Flags: flags})
+	tx.Add(&knftables.Set{Name: name, TypeOf: set.TypeOf, Flags: flags})
 }
 
 func addChain(tx *knftables.Transaction, name string, chain Chain) {

@@ -87,7 +87,7 @@ func contents(t *testing.T, k *kernel) map[string]string {
 		}
 	}
 	for name, set := range table.Sets {
-		found["set "+name] = set.Type
+		found["set "+name] = set.TypeOf
 		for _, e := range set.Elements {
 			found[fmt.Sprint("set ", name, e.Key)] = ""
 		}

@@ -42,9 +42,14 @@ type Namespace struct {
 type Snapshot struct {
 	// LocalCIDR is this node's pod range, ClusterCIDR that of all nodes. IPv4.
 	LocalCIDR, ClusterCIDR netip.Prefix
-	Namespaces             map[string]Namespace
-	Pods                   []Pod
-	Policies               []*networkingv1.NetworkPolicy
+	// ServiceCIDR is the range of Services' addresses; not valid: nothing is done about it.
+	ServiceCIDR netip.Prefix
+	// ClosedPorts are node ports that pods may not reach, NodeAddresses the addresses of all nodes.
+	ClosedPorts   []uint16
+	NodeAddresses []netip.Addr
+	Namespaces    map[string]Namespace
+	Pods          []Pod
+	Policies      []*networkingv1.NetworkPolicy
 	// Sandboxes are the container ids whose pod is part of this snapshot.
 	Sandboxes map[string]bool
 }

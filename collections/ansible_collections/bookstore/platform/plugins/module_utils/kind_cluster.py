@@ -4,6 +4,7 @@ A cluster counts as created only when its control-plane container carries a mark
 written after `kind create` ended well; what an interrupted creation left behind is removed.
 A worker counts as joined only when a Node of its name exists: its Node is deleted before its new container is made, and
 comes back with the new kubelet. A container without one is what an interrupted replacement left; it is replaced again.
+Bootstrap tokens are deleted as soon as nodes have joined (bootstrap_tokens.py).
 """
 
 from __future__ import annotations
@@ -15,20 +16,20 @@ import os
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from . import bootstrap_tokens, certificates, node_certificates
 from .docker import DockerError, containers, docker, ensure_network
+from .node_certificates import LABEL
 from .waiter import wait_for
 
 MARKER = "/kind/bookstore-cluster"
 # Where the images of this cluster come from: for as long as the cluster lives, whatever `auto` would say later.
 SOURCE = "/kind/bookstore-image-source"
 CERTS = "/etc/containerd/certs.d"
-LABEL = "io.x-k8s.kind.cluster"
 ROLE_LABEL = "io.x-k8s.kind.role"
-# The token that kind itself configures; it is made valid for a few minutes when a worker joins.
-JOIN_TOKEN = "abcdef.0123456789abcdef"
 
 
 class ClusterError(Exception):
@@ -44,12 +45,15 @@ class Outcome:
     started: list[str] = field(default_factory=list)
     joined: list[str] = field(default_factory=list)
     configured: list[str] = field(default_factory=list)
+    tokens_ended: list[str] = field(default_factory=list)
+    cordoned: list[str] = field(default_factory=list)
+    renewed: list[str] = field(default_factory=list)
     settings_differ: bool = False
 
     @property
     def changed(self) -> bool:
         """Whether anything was done."""
-        return self.created or self.removed or bool(self.started or self.joined or self.configured)
+        return self.created or self.removed or bool(self.started or self.joined or self.configured or self.tokens_ended or self.renewed)
 
 
 @dataclass
@@ -90,9 +94,14 @@ class Cluster:
         outcome.settings_differ = marker != self.fingerprint()
         stopped = [name for name, node in sorted(nodes.items()) if not node["State"]["Running"]]
         if check:
-            lost = self.lost_workers(nodes, None if self.control_plane() in stopped else self.node_names())
+            asked = self.control_plane() not in stopped
+            lost = self.lost_workers(nodes, self.node_names() if asked else None)
+            outcome.tokens_ended = self.bootstrap_tokens() if asked else []
+            outcome.renewed = self.renew_certificates([name for name in nodes if name not in stopped], check=True) if asked else []
         else:
             failures = self._start(stopped)
+            # Before the API server is asked for anything: what has ended keeps it, or a kubelet, from working at all.
+            outcome.renewed = self.renew_certificates([name for name in nodes if name not in failures])
             self.write_kubeconfig()
             self.wait_for_api(timeout)
             lost = self.lost_workers(nodes, self.node_names())
@@ -104,10 +113,33 @@ class Cluster:
             return outcome
         alive = {name: node for name, node in nodes.items() if name not in lost}
         self.wait_for_kubelets(alive, timeout)
+        # Before a worker is replaced, too: a run that was killed while one joined left a token that still works.
+        outcome.tokens_ended = self.end_bootstrap_tokens()
         for name in lost:
             self.join_worker(name, alive, timeout)
+        outcome.cordoned = self.cordoned_nodes()
         outcome.configured = self.configure(self.node_containers())
         return outcome
+
+    def bootstrap_tokens(self) -> list[str]:
+        """Return the names of the Secrets of all bootstrap tokens, expired ones included."""
+        return sorted(self.kubectl("get", "secrets", "--namespace=kube-system", f"--field-selector=type={bootstrap_tokens.TYPE}",
+                                   "--output=jsonpath={.items[*].metadata.name}").split())
+
+    def end_bootstrap_tokens(self) -> list[str]:
+        """Delete all bootstrap tokens and return their Secrets' names; the API server refuses them from then on.
+
+        What the controller manager signed with them in ConfigMap kube-public/cluster-info goes with them.
+        """
+        names = self.bootstrap_tokens()
+        if names:
+            self.kubectl("delete", "secret", "--namespace=kube-system", "--ignore-not-found", *names)
+        return names
+
+    def cordoned_nodes(self) -> list[str]:
+        """Return the nodes that take no new pods because somebody said so (kubectl cordon, kubectl drain)."""
+        return sorted(self.kubectl("get", "nodes", "--field-selector=spec.unschedulable=true",
+                                   "--output=jsonpath={.items[*].metadata.name}").split())
 
     def _start(self, names: list[str]) -> dict[str, DockerError]:
         """Start stopped nodes; return what went wrong with workers, which matters only for those that had joined."""
@@ -171,7 +203,8 @@ class Cluster:
         self.kubeconfig.parent.mkdir(parents=True, exist_ok=True)
         command = [self.kind, "create", "cluster", "--name", self.name, "--image", self.image, "--config", "-",
                    "--kubeconfig", str(self.kubeconfig), "--wait", "0s"]
-        self._kind(command, timeout, self.config)
+        self._kind(command, timeout, bootstrap_tokens.in_kind_config(self.config, bootstrap_tokens.random_token()))
+        self.end_bootstrap_tokens()
         # Static PVs need no provisioner, which kind's own node image brings; a default class without one would leave claims waiting.
         self.kubectl("delete", "storageclass", "standard", "--ignore-not-found")
         self.kubectl("delete", "namespace", "local-path-storage", "--ignore-not-found", "--wait=false")
@@ -202,9 +235,23 @@ class Cluster:
             tail = "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
             raise ClusterError(f"BK-252: `{' '.join(command[:4])}` ended with exit code {code} (log: {self.log}):\n{tail}")
 
-    def write_kubeconfig(self) -> None:
-        """Write the kubeconfig when it is missing; the fixed port keeps it true across restarts."""
+    def renew_certificates(self, nodes: Iterable[str], check: bool = False) -> list[str]:
+        """Renew the certificates of running nodes that end soon, and return which these were."""
+        return node_certificates.renew(self.control_plane(), nodes, certificates.now(), check)
+
+    def kubeconfig_is_good(self) -> bool:
+        """Whether the kubeconfig is there and its certificate does not end soon."""
         if not self.kubeconfig.is_file():
+            return False
+        try:
+            held = certificates.of_kubeconfig(self.kubeconfig.read_text(encoding="utf-8"), str(self.kubeconfig))
+        except certificates.CertificateError:
+            return False
+        return not held.due(certificates.now())
+
+    def write_kubeconfig(self) -> None:
+        """Write the kubeconfig when it is missing or its certificate ends soon; the fixed port keeps it true across restarts."""
+        if not self.kubeconfig_is_good():
             self.kubeconfig.parent.mkdir(parents=True, exist_ok=True)
             self._kind([self.kind, "export", "kubeconfig", "--name", self.name, "--kubeconfig", str(self.kubeconfig)], 60, "")
 
@@ -262,13 +309,14 @@ class Cluster:
         old_address = next(iter(siblings[0]["NetworkSettings"]["Networks"].values()))["IPAddress"]
         config = docker("exec", sibling, "cat", "/kind/kubeadm.conf")
         self._wait_for_systemd(name, timeout)
+        token = bootstrap_tokens.random_token()
         docker("exec", "--interactive", name, "sh", "-c", "umask 077; cat > /kind/kubeadm.conf",
-               stdin=join_config(config, sibling, name, old_address, address))
-        # The token's own Secret: kubeadm refuses to delete a token that has expired already.
-        self.kubectl("delete", "secret", "--namespace=kube-system", f"bootstrap-token-{JOIN_TOKEN[:6]}", "--ignore-not-found")
-        docker("exec", self.control_plane(), "kubeadm", "--kubeconfig=/etc/kubernetes/admin.conf",
-               "token", "create", JOIN_TOKEN, "--ttl", "15m")
-        docker("exec", name, "kubeadm", "join", "--config", "/kind/kubeadm.conf", "--skip-phases=preflight", "--v=1", timeout=timeout)
+               stdin=bootstrap_tokens.in_kubeadm_config(join_config(config, sibling, name, old_address, address), token))
+        try:
+            self.kubectl("create", "-f", "-", stdin=json.dumps(bootstrap_tokens.secret(token, datetime.now(UTC))))
+            docker("exec", name, "kubeadm", "join", "--config", "/kind/kubeadm.conf", "--skip-phases=preflight", "--v=1", timeout=timeout)
+        finally:
+            self.end_bootstrap_tokens()
 
     def _force_delete_pods(self, node: str) -> None:
         """Delete the pods of a node whose container is proven gone, so that stateful ones may start elsewhere."""

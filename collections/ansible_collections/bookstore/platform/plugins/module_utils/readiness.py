@@ -219,6 +219,17 @@ def node(obj: Object) -> Verdict:
     return READY
 
 
+def cordoned(obj: Object) -> str:
+    """Return what to say of a node that takes no new pods because an operator said so; empty for others.
+
+    No verdict, so that no wait ends by it: its pods run, and no run of ours may end what an operator began.
+    """
+    if not obj.get("spec", {}).get("unschedulable"):
+        return ""
+    name = obj["metadata"]["name"]
+    return f"it is cordoned and takes no new pods; `kubectl uncordon {name}` ends it"
+
+
 def claim(obj: Object) -> Verdict:
     """Phase Bound; Lost is terminal."""
     phase = obj.get("status", {}).get("phase", "Pending")

@@ -13,6 +13,9 @@ version_added: 0.1.0
 description:
   - A cluster whose creation was interrupted is removed and made again. Stopped nodes are started.
     A worker without a container or without a Node is replaced. A healthy cluster is left alone.
+  - Nodes join with a random bootstrap token that is deleted afterwards. All bootstrap tokens that are found are deleted.
+  - Certificates of the nodes and of the kubeconfig that end within a month are renewed.
+  - Nodes that are cordoned are named in a warning and stay so.
 options:
   name:
     description: Name of the cluster and of its network.
@@ -100,6 +103,18 @@ configured:
   description: Nodes into which O(registry_hosts) was written.
   type: list
   returned: success
+tokens_ended:
+  description: Secrets of bootstrap tokens that were found and deleted.
+  type: list
+  returned: success
+renewed:
+  description: Certificates that were renewed, each as C(<node>: <path>).
+  type: list
+  returned: success
+cordoned:
+  description: Nodes that take no new pods, because an operator cordoned or drained them.
+  type: list
+  returned: success
 nodes:
   description: All nodes that the cluster has, as objects to wait for.
   type: list
@@ -115,8 +130,10 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.bookstore.platform.plugins.module_utils import failures
+from ansible_collections.bookstore.platform.plugins.module_utils.certificates import CertificateError
 from ansible_collections.bookstore.platform.plugins.module_utils.docker import DockerError, containers
-from ansible_collections.bookstore.platform.plugins.module_utils.kind_cluster import LABEL, Cluster, ClusterError
+from ansible_collections.bookstore.platform.plugins.module_utils.kind_cluster import Cluster, ClusterError
+from ansible_collections.bookstore.platform.plugins.module_utils.node_certificates import LABEL
 
 
 def main() -> None:
@@ -151,12 +168,15 @@ def main() -> None:
                 cluster.delete()
             module.exit_json(changed=changed)
         outcome = cluster.ensure(p["rebuild"], p["timeout"], check=module.check_mode)
-    except (ClusterError, DockerError, OSError) as error:
+    except (ClusterError, DockerError, CertificateError, OSError) as error:
         module.fail_json(msg=failures.message(error))
     if outcome.settings_differ:
         module.warn(f"cluster {p['name']} was made with other settings; bootstrap.yml -e rebuild=true applies them and keeps the data")
+    for name in outcome.cordoned:
+        module.warn(f"node {name} is cordoned: it takes no new pods, and this run does not change that; `kubectl uncordon {name}` ends it")
     module.exit_json(changed=outcome.changed, created=outcome.created, started=outcome.started, joined=outcome.joined,
-                     configured=outcome.configured, settings_differ=outcome.settings_differ,
+                     configured=outcome.configured, settings_differ=outcome.settings_differ, tokens_ended=outcome.tokens_ended,
+                     cordoned=outcome.cordoned, renewed=outcome.renewed,
                      nodes=[{"kind": "Node", "name": name} for name in (cluster.control_plane(), *cluster.worker_names())])
 
 

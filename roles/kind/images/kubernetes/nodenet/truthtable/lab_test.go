@@ -42,6 +42,8 @@ type lab struct {
 	nodes  map[string]*machine
 	veths  int
 	oracle oracle
+	// settings, if set, changes an agent's configuration before its start.
+	settings func(*nodenet.Config)
 	// While it is locked, the agents hear of no policy.
 	policyNews sync.RWMutex
 }
@@ -175,11 +177,15 @@ func (l *lab) start(t *testing.T, node string) {
 		return true, w, err
 	})
 	var err error
-	m.agent, err = nodenet.New(nodenet.Config{
+	config := nodenet.Config{
 		NodeName: node, ClusterCIDR: netip.MustParsePrefix("10.244.0.0/16"), CNIDir: m.dir, RunDir: m.dir,
 		Client: l.client, AddTimeout: time.Second, Resync: time.Second,
 		EnterNetwork: func() error { return netns.Set(l.spaces[node].handle) },
-	})
+	}
+	if l.settings != nil {
+		l.settings(&config)
+	}
+	m.agent, err = nodenet.New(config)
 	if err != nil {
 		t.Fatal(err)
 	}

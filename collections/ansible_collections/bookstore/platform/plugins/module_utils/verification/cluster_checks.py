@@ -47,7 +47,7 @@ def containers(pod: Object) -> list[Object]:
 
 
 def nodes(context: Context) -> Finding:
-    """As many nodes as declared, each Ready."""
+    """As many nodes as declared, each Ready and none cordoned."""
     faults, found = [], context.objects["Node"]
     control = [n for n in found if CONTROL_PLANE in (n["metadata"].get("labels") or {})]
     want_control, want_workers = context.params["control_planes"], context.params["workers"]
@@ -60,7 +60,9 @@ def nodes(context: Context) -> Finding:
         state = readiness.node(node)
         if state.state is not State.READY:
             faults.append(f"node {label(node)}: {state.reason}")
-    return verdict(faults, f"{len(control)} control-plane, {len(found) - len(control)} workers, all Ready")
+        if readiness.cordoned(node):
+            faults.append(f"node {label(node)}: {readiness.cordoned(node)}")
+    return verdict(faults, f"{len(control)} control-plane, {len(found) - len(control)} workers, all Ready, none cordoned")
 
 
 def workloads(context: Context) -> Finding:

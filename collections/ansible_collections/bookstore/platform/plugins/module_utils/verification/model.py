@@ -9,6 +9,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.bookstore.platform.plugins.module_utils.certificates import Certificate
+
 Object = dict[str, Any]
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
@@ -81,6 +83,7 @@ class Context:
     """What checks may look at. ``objects``: kind to objects, fetched once. ``params``: the module's.
 
     ``patient_until``: until when (time.monotonic) a wrong answer of the gateway may still become right.
+    ``certificates``: all of the platform; None in check mode.
     ``tokens``: None on a platform without clients for tests. ``pipeline``: what pipeline.observe() saw; None in check mode.
     """
 
@@ -92,6 +95,7 @@ class Context:
     patient_until: float = 0.0
     tokens: Tokens | None = None
     pipeline: Future[Object] | None = None
+    certificates: Future[list[Certificate]] | None = None
 
 
 @dataclass(frozen=True)

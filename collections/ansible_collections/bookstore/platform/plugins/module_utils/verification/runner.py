@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -14,7 +15,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
-from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, mesh_run
+from ansible_collections.bookstore.platform.plugins.module_utils import (
+    bootstrap_tokens,
+    certificates,
+    mesh_plan,
+    mesh_run,
+    node_certificates,
+)
+from ansible_collections.bookstore.platform.plugins.module_utils.certificates import Certificate
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, ClusterError
 from ansible_collections.bookstore.platform.plugins.module_utils.verification import (
     access_checks,
@@ -51,7 +59,8 @@ def _mesh(*kinds: str) -> Callable[[Context], Finding]:
 
 
 CHECKS = (
-    Check("V-NODES", "BK-301", "Nodes ready", cluster_checks.nodes, "make recover starts stopped node containers"),
+    Check("V-NODES", "BK-301", "Nodes ready", cluster_checks.nodes,
+          "make recover starts stopped node containers; it leaves cordoned nodes so: kubectl uncordon NODE"),
     Check("V-WORKLOADS", "BK-302", "Workloads ready", cluster_checks.workloads,
           "make status shows restarts and memory; make up applies what is missing"),
     Check("V-VOLUMES", "BK-303", "Claims bound", cluster_checks.volumes, "compare the claim with bookstore_volumes"),
@@ -62,7 +71,10 @@ CHECKS = (
     Check("V-HEADERS", "BK-307", "Security headers", web_checks.headers, "look at the filters of the HTTPRoute"),
     Check("V-CERTIFICATE", "BK-308", "Certificate", web_checks.certificate,
           "make up renews the certificate within 30 days of its end"),
+    Check("V-CERTIFICATES", "BK-389", "All certificates", security_checks.certificates_last,
+          "make up renews it; a new authority of Kubernetes comes with a new cluster: bootstrap.yml -e rebuild=true, which keeps the data"),
     Check("V-TLS", "BK-309", "TLS below 1.2 refused", web_checks.old_tls, "look at the TLS options of the listener"),
+    Check("V-BOOTSTRAP", "BK-300", "No bootstrap token", security_checks.bootstrap_tokens, "make up deletes them"),
     Check("V-STRICT-POLICY", "BK-310", "STRICT declared", security_checks.strict_policy, "run the role istio"),
     Check("V-MESH-EDGES", "BK-311", "Allowed edges work", _mesh("allowed"),
           "make recover probes again and restarts only what is broken"),
@@ -157,12 +169,40 @@ def to_mib(text: str) -> int:
 
 def authority(cluster: Cluster, namespace: str, secret: str) -> str:
     """Return the PEM of the platform's certificate authority; ClusterError when it is not there."""
-    import base64
-
     found = cluster.get("Secret", namespace, secret)
     if found is None or "ca.crt" not in (found.get("data") or {}):
         raise ClusterError(f"BK-308: Secret {namespace}/{secret} with key ca.crt does not exist; `make up` makes it")
     return base64.b64decode(found["data"]["ca.crt"]).decode("ascii")
+
+
+def tokens_to_join(cluster: Cluster) -> list[Object]:
+    """Return the names of the Secrets of all bootstrap tokens; no token gets any further than here."""
+    found = cluster.objects("Secret", "kube-system", fieldSelector=f"type={bootstrap_tokens.TYPE}")
+    return [
+        {"metadata": {key: secret["metadata"][key] for key in ("name", "namespace")}}
+        for secret in found if secret.get("type") == bootstrap_tokens.TYPE
+    ]  # fmt: skip
+
+
+# Secrets with certificates, and their keys. Of istiod's own authority one of the last two exists.
+CERTIFICATE_SECRETS = (
+    ("gateway", "bookstore-ca", "tls.crt"), ("gateway", "bookstore-gateway-tls", "tls.crt"),
+    ("istio-system", "istio-ca-secret", "ca-cert.pem"), ("istio-system", "cacerts", "ca-cert.pem"),
+)  # fmt: skip
+
+
+def all_certificates(cluster: Cluster, cluster_name: str, kubeconfig: str) -> list[Certificate]:
+    """Return the certificates of nodes, proxies, Secrets and the kubeconfig; no key gets any further than here."""
+    nodes = node_certificates.running_nodes(cluster_name)
+    found = [one for held in node_certificates.read(nodes).values() for one in held.values()]
+    found += node_certificates.read_proxies(nodes)
+    found.append(certificates.of_kubeconfig(Path(kubeconfig).read_text(encoding="utf-8"), kubeconfig))
+    for namespace, name, key in CERTIFICATE_SECRETS:
+        secret = cluster.get("Secret", namespace, name)
+        data = ((secret or {}).get("data") or {}).get(key)
+        if data:
+            found.append(certificates.parse(base64.b64decode(data).decode("ascii"), f"Secret {namespace}/{name}"))
+    return found
 
 
 def verify(cluster: Cluster, params: Object, check_mode: bool) -> Object:
@@ -171,12 +211,15 @@ def verify(cluster: Cluster, params: Object, check_mode: bool) -> Object:
     with ThreadPoolExecutor(max_workers=5) as pool:
         mesh: Future[Object] | None = None
         memory: Future[dict[str, int]] | None = None
+        held: Future[list[Certificate]] | None = None
         if not check_mode:
             memory = pool.submit(node_memory, params["cluster_name"])
+            held = pool.submit(all_certificates, cluster, params["cluster_name"], params["kubeconfig"])
             image = params["probe_image"] or workload_image(cluster, params["probe_from"])
             if image:
                 mesh = pool.submit(mesh_run.probe_mesh, cluster, params["matrix"], probe_settings(params, image))
         objects = {kind: cluster.objects(kind) for kind in KINDS}
+        objects["BootstrapToken"] = tokens_to_join(cluster)
         pem = authority(cluster, params["tls_namespace"], params["tls_secret"])
         live = web.LiveWeb(pem, params["https_port"], params["http_port"])
         source = params["test_tokens"]
@@ -185,7 +228,7 @@ def verify(cluster: Cluster, params: Object, check_mode: bool) -> Object:
         seen: Future[Object] | None = None
         if not check_mode and any(params["pipeline"].values()):
             seen = pool.submit(pipeline.observe, cluster, live, params["pipeline"], time.monotonic() + pipeline.PATIENCE)
-        context = Context(params, objects, live, mesh, memory, patient_until, clients, seen)
+        context = Context(params, objects, live, mesh, memory, patient_until, clients, seen, held)
         return report(run_checks(checks_for(params), context), started)
 
 

@@ -5,9 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
-from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, mesh_run
+from ansible_collections.bookstore.platform.plugins.module_utils import certificates, mesh_plan, mesh_run
+from ansible_collections.bookstore.platform.plugins.module_utils.certificates import CertificateError
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import ClusterError
+from ansible_collections.bookstore.platform.plugins.module_utils.docker import DockerError
 from ansible_collections.bookstore.platform.plugins.module_utils.verification.cluster_checks import (
     containers,
     label,
@@ -82,6 +85,27 @@ def _container_faults(container: Object, pod: Object) -> list[str]:
         ("memory" in limits, "resources.limits lacks memory"),
     ]
     return [fault for good, fault in rules if not good]
+
+
+def bootstrap_tokens(context: Context) -> Finding:
+    """No bootstrap token exists: its holder could join as a node, and a node reads Secrets."""
+    names = [label(secret) for secret in context.objects["BootstrapToken"]]
+    faults = [f"Secret {name} is a bootstrap token; who knows it can become a node of this cluster" for name in names]
+    return verdict(faults, "none: nobody can join as a node")
+
+
+def certificates_last(context: Context) -> Finding:
+    """No certificate of nodes, kubeconfig, gateway or mesh ends within the renewal window, or was forgotten by its owner."""
+    if context.certificates is None:
+        return skipped("not read in check mode")
+    try:
+        found = context.certificates.result()
+    except (CertificateError, ClusterError, DockerError) as error:
+        return Finding(FAILED, str(error).splitlines()[0], [str(error)])
+    now = certificates.now()
+    faults = [one.describe(now) for one in certificates.due(found, now, timedelta(days=context.params["certificate_days"]))]
+    first = min(found, key=lambda one: one.ends, default=None)
+    return verdict(faults, f"{len(found)} read; the first to end: {first.describe(now) if first else 'none'}")
 
 
 def strict_policy(context: Context) -> Finding:
