@@ -62,4 +62,4 @@ molecule: venv-dev ## Prove each role against the running platform (SCENARIO=kaf
 	@tools/molecule $(SCENARIO)
 
 faults: venv-dev ## Break the running platform in every way that docs/reliability.md lists, and prove that it heals
-	@$(BIN)/pytest -v -p no:randomly -m faults tests/live/faults
+	@tools/locked $(BIN)/pytest -v -p no:randomly -m faults tests/live/faults

@@ -190,12 +190,13 @@ class Cluster:
         self.kubeconfig.unlink(missing_ok=True)
 
     def _kind(self, command: list[str], timeout: float, stdin: str) -> None:
+        """Run kind, which inherits the cluster's lock: it may outlive this process."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         env = {**os.environ, "KIND_EXPERIMENTAL_DOCKER_NETWORK": self.name}
         with open(self.log, "a", encoding="utf-8") as output:
             try:
                 code = subprocess.run(command, input=stdin, text=True, stdout=output, stderr=subprocess.STDOUT,
-                                      env=env, timeout=timeout, check=False).returncode
+                                      env=env, timeout=timeout, check=False, close_fds=False).returncode
             except subprocess.TimeoutExpired:
                 code = -1
         if code != 0:

@@ -110,11 +110,12 @@ settings_differ:
   returned: success
 """
 
+import contextlib
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bookstore.platform.plugins.module_utils import failures
+from ansible_collections.bookstore.platform.plugins.module_utils import failures, run_lock
 from ansible_collections.bookstore.platform.plugins.module_utils.docker import DockerError, containers
 from ansible_collections.bookstore.platform.plugins.module_utils.kind_cluster import LABEL, Cluster, ClusterError
 
@@ -148,10 +149,13 @@ def main() -> None:
         if p["state"] == "absent":
             changed = bool(containers(f"{LABEL}={p['name']}")) or cluster.kubeconfig.exists()
             if changed and not module.check_mode:
-                cluster.delete()
+                with run_lock.alone(f"cluster {p['name']}", p["timeout"]):
+                    cluster.delete()
             module.exit_json(changed=changed)
-        outcome = cluster.ensure(p["rebuild"], p["timeout"], check=module.check_mode)
-    except (ClusterError, DockerError, OSError) as error:
+        # What a killed run started may still be making it.
+        with contextlib.nullcontext() if module.check_mode else run_lock.alone(f"cluster {p['name']}", p["timeout"]):
+            outcome = cluster.ensure(p["rebuild"], p["timeout"], check=module.check_mode)
+    except (ClusterError, DockerError, run_lock.LockError, OSError) as error:
         module.fail_json(msg=failures.message(error))
     if outcome.settings_differ:
         module.warn(f"cluster {p['name']} was made with other settings; bootstrap.yml -e rebuild=true applies them and keeps the data")
