@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Sequence
 from typing import Any
+
+from . import environment
 
 
 class DockerError(Exception):
@@ -16,7 +19,8 @@ def docker(*arguments: str, timeout: float = 300, stdin: str | None = None, stde
     """Run one docker command and return its output (with its messages if ``stderr``); DockerError when it fails."""
     try:
         done = subprocess.run(
-            ["docker", *arguments], capture_output=True, text=True, timeout=timeout, check=False, input=stdin
+            ["docker", *arguments], capture_output=True, text=True, timeout=timeout, check=False, input=stdin,
+            env=environment.clean(os.environ),
         )
     except FileNotFoundError as error:
         raise DockerError("BK-230: there is no docker program on this host; `make up` as root installs an engine") from error

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from . import environment
 from .docker import DockerError, containers, docker, ensure_network
 from .waiter import wait_for
 
@@ -192,7 +193,7 @@ class Cluster:
     def _kind(self, command: list[str], timeout: float, stdin: str) -> None:
         """Run kind, which inherits the cluster's lock: it may outlive this process."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        env = {**os.environ, "KIND_EXPERIMENTAL_DOCKER_NETWORK": self.name}
+        env = {**environment.clean(os.environ), "KIND_EXPERIMENTAL_DOCKER_NETWORK": self.name}
         with open(self.log, "a", encoding="utf-8") as output:
             try:
                 code = subprocess.run(command, input=stdin, text=True, stdout=output, stderr=subprocess.STDOUT,
