@@ -151,6 +151,7 @@ def test_join_works_when_the_token_of_before_has_expired(tmp_path: Path, monkeyp
         return CONFIG if args[-1] == "/kind/kubeadm.conf" else ""
 
     monkeypatch.setattr(kind_cluster, "docker", answer)
+    monkeypatch.setattr(kind_cluster, "run_container", answer)
     cluster = kind_cluster.Cluster("shop", "kind", "image:1", "config", 2, "172.30.0.0/16", tmp_path / "kubeconfig", tmp_path / "log")
     labels = {"Labels": {kind_cluster.ROLE_LABEL: "worker"}, "Image": "image:1"}
     networks = {"NetworkSettings": {"Networks": {"shop": {"IPAddress": "172.30.0.4"}}}}

@@ -157,6 +157,11 @@ def main() -> None:
             outcome = cluster.ensure(p["rebuild"], p["timeout"], check=module.check_mode)
     except (ClusterError, DockerError, run_lock.LockError, OSError) as error:
         module.fail_json(msg=failures.message(error))
+    if nodes := [] if module.check_mode else cluster.proxied_nodes():
+        module.warn(
+            f"BK-254: {', '.join(nodes)} were made with a proxy, which may keep them from the nodes' registry; "
+            "bootstrap.yml -e rebuild=true makes them without, and keeps the data"
+        )
     if outcome.settings_differ:
         module.warn(f"cluster {p['name']} was made with other settings; bootstrap.yml -e rebuild=true applies them and keeps the data")
     module.exit_json(changed=outcome.changed, created=outcome.created, started=outcome.started, joined=outcome.joined,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import hashlib
 import os
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import debian_packages
+from .. import debian_packages, environment, package_index
 from . import cache, commands, node
 from .errors import FactoryError
 from .recipes import Artifact
@@ -47,11 +48,18 @@ class Context:
 
     def uv_env(self) -> dict[str, str]:
         """Return the environment for uv, whose downloads are kept in the cache."""
-        return {"UV_CACHE_DIR": str(self.cache.root / "uv"), "UV_NO_CONFIG": "1", **self.scratch()}
+        own = environment.clean(os.environ)
+        return {"UV_CACHE_DIR": str(self.cache.root / "uv"), **package_index.for_uv(_pip_settings(), own), **self.scratch()}
 
     def scratch(self) -> dict[str, str]:
         """Return where programs put what they make and run meanwhile: /tmp may be mounted without the right to."""
         return {"TMPDIR": str(scratch_folder(self.cache.root))}
+
+
+@functools.cache
+def _pip_settings() -> dict[str, str]:
+    """Return where the host's pip fetches from."""
+    return package_index.pip_settings(sys.executable, environment.clean(os.environ))
 
 
 def scratch_folder(cache_root: Path, forbidden: Callable[[Path], int] = lambda path: os.statvfs(path).f_flag) -> Path:

@@ -77,7 +77,7 @@ class Factory:
             return {"upstream": self._upstream(image)}
         needs = ([image.base] if image.base else []) + image.artifact_names
         folder = {} if image.context is None else cache.files_digest(image.folder / image.context)
-        value = {"context": folder, "uses": image.uses, "needs": {need: self.key(need) for need in needs}}
+        value: dict[str, Any] = {"context": folder, "uses": image.uses, "needs": {need: self.key(need) for need in needs}}
         if image.context is not None and cache.unreadable((image.folder / image.context).rglob("*")):
             value["modes"] = "normal"
         return value
