@@ -1,23 +1,16 @@
 # The only door to the platform. `make help` lists what it can do.
 SHELL := /bin/bash
+# -p: whatever BASH_ENV and exported functions are.
+.SHELLFLAGS := -pc
 .DEFAULT_GOAL := help
 .PHONY: help up test check coverage e2e molecule faults down recover status doctor venv venv-dev verify
 
-comma := ,
-VENV := .venv
-BIN := $(VENV)/bin
-PLAY := $(BIN)/ansible-playbook
+$(if $(wildcard tools/environment),,$(error BK-296: this is not the checkout's folder; run: make -C $(dir $(lastword $(MAKEFILE_LIST)))))
+# The environment of everything; what it holds is declared in one place.
+RUN := tools/environment
+PLAY := $(RUN) ansible-playbook
 # Extra arguments for the playbooks: make up ARGS="-e bookstore_mesh_mode=sidecar"
 ARGS ?=
-STATE := $(or $(XDG_STATE_HOME),$(HOME)/.local/state)/bookstore-platform
-export BOOKSTORE_PROGRESS_FILE := $(STATE)/progress.json
-export BOOKSTORE_REPORT_DIR := $(STATE)/reports
-# The platform is reached on the loopback address, never through a proxy.
-export no_proxy := $(if $(no_proxy),$(no_proxy)$(comma))127.0.0.1,localhost,.bookstore.test
-export NO_PROXY := $(no_proxy)
-# Ansible runs a Python process for each task: without bytecode each compiles the Kubernetes client anew.
-unexport PYTHONDONTWRITEBYTECODE
-export PATH := $(abspath $(BIN)):$(PATH)
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -41,10 +34,10 @@ down: venv ## Remove the cluster; data and caches stay (ARGS="-e scope=all -e co
 	@$(PLAY) teardown.yml $(ARGS)
 
 status: venv ## Show nodes, workloads, memory and addresses
-	@$(BIN)/python tools/status
+	@$(RUN) python tools/status
 
 doctor: venv ## Print the facts that a problem report needs
-	@$(BIN)/python tools/doctor
+	@$(RUN) python tools/doctor
 
 check: venv-dev ## Static and unit tests; needs no cluster
 	@tools/check
@@ -62,4 +55,4 @@ molecule: venv-dev ## Prove each role against the running platform (SCENARIO=kaf
 	@tools/molecule $(SCENARIO)
 
 faults: venv-dev ## Break the running platform in every way that docs/reliability.md lists, and prove that it heals
-	@$(BIN)/pytest -v -p no:randomly -m faults tests/live/faults
+	@tools/locked pytest -v -p no:randomly -m faults tests/live/faults

@@ -136,6 +136,56 @@ def test_a_policy_that_differs_from_the_matrix_is_found(
     assert rule(_changed(manifests, kind, change), data["bookstore_matrix"])
 
 
+def _relabelled(value: Any, change: Any) -> Any:
+    """Return a copy in which every pod selector was changed."""
+    if isinstance(value, list):
+        return [_relabelled(entry, change) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: {"matchLabels": change(entry["matchLabels"])} if key in ("podSelector", "selector") and entry.get("matchLabels")
+        else _relabelled(entry, change)
+        for key, entry in value.items()
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["AuthorizationPolicy", "NetworkPolicy", "PeerAuthentication"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda labels: {key: f"{value}-x" for key, value in labels.items()},
+        lambda labels: {f"{key}-x": value for key, value in labels.items()},
+        lambda labels: {**labels, "tier": "x"},
+        lambda labels: {"app.kubernetes.io/part-of": "bookstore"},
+    ],
+    ids=["other values", "other keys", "one more label", "a label of all"],
+)
+def test_selectors_that_find_other_pods_are_found(manifests: Documents, data: inventory.Data, kind: str, change: Any) -> None:
+    """The same change of every selector: they still agree among themselves, but not with the pods."""
+    changed = [{**m, "spec": _relabelled(m["spec"], change)} if m["kind"] == kind and m.get("spec") else m for m in manifests]
+    rules = {
+        "AuthorizationPolicy": coverage.authorization_covers, "NetworkPolicy": coverage.network_covers,
+        "PeerAuthentication": coverage.exceptions_are,
+    }  # fmt: skip
+    assert rules[kind](changed, data["bookstore_matrix"])
+
+
+@pytest.mark.parametrize("name", ["kafka", "ecom-api", "flink-taskmanager"])
+def test_a_workload_whose_labels_no_policy_selects_is_found(manifests: Documents, data: inventory.Data, name: str) -> None:
+    changed = copy.deepcopy(manifests)
+    workload = next(m for m in policies.of_kind(changed, *policies.WORKLOAD_KINDS) if m["metadata"]["name"] == name)
+    workload["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/name"] = "other"
+    assert coverage.authorization_covers(changed, data["bookstore_matrix"])
+    assert coverage.network_covers(changed, data["bookstore_matrix"])
+
+
+def test_what_every_pod_may_reach_is_dns_and_istiod(manifests: Documents, data: inventory.Data) -> None:
+    changed = copy.deepcopy(manifests)
+    platform = next(m for m in policies.of_kind(changed, "NetworkPolicy") if m["metadata"]["name"] == "platform")
+    platform["spec"]["egress"][1]["to"][0]["podSelector"]["matchLabels"] = {"app": "other"}
+    assert coverage.network_covers(changed, data["bookstore_matrix"])
+
+
 def test_an_undeclared_node_port_is_found(data: inventory.Data) -> None:
     service = {
         "kind": "Service",

@@ -32,3 +32,14 @@ def test_what_is_not_run_is_told(committed: dict[str, str], no_faults: list[str]
                 no_faults.append(f"{path}: {line.strip()}: say what is not run, and why")
             before = line
     assert "requirements: not run" in committed["tools/check"]
+
+
+def test_whatever_changes_the_platform_holds_the_lock(committed: dict[str, str]) -> None:
+    """playbooks/recover.yml is the bring-up again; `verify`, `status` and `doctor` work beside a run."""
+    for playbook in ("bootstrap", "teardown"):
+        tasks = committed[f"playbooks/{playbook}.yml"].split("asks:\n", 1)[1]
+        assert "tasks_from: lock" in tasks, playbook
+        before = tasks.split("tasks_from: lock")[0]
+        assert "bookstore.platform." not in before, f"{playbook}.yml does something before it holds the lock"
+    assert "tools/locked molecule test" in committed["tools/molecule"]
+    assert "tools/locked" in committed["Makefile"].split("\nfaults:")[1]

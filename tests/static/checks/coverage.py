@@ -2,20 +2,63 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
-from checks.manifests import Manifest, name_of, of_kind
+from checks.manifests import WORKLOAD_KINDS, Manifest, name_of, of_kind
 
 Row = dict[str, Any]
-# The gateway's pods carry istiod's label instead of a workload name; its account's name ends in the class.
-GATEWAY_NAMES = frozenset({"bookstore-gateway", "bookstore-gateway-istio"})
-GATEWAY_LABELS = {"gateway.networking.k8s.io/gateway-name": "bookstore-gateway"}
+Labels = dict[str, str]
+# (namespace, name) of the workload to which a pod belongs.
+Pod = tuple[str, str]
+GATEWAY_LABEL = "gateway.networking.k8s.io/gateway-name"
+NAMESPACE_LABEL = "kubernetes.io/metadata.name"
+# What each pod may reach beside the matrix's edges; these pods are made by Kubernetes' and Istio's own manifests.
+PLATFORM = [
+    ({NAMESPACE_LABEL: "kube-system"}, {"k8s-app": "kube-dns"}, [53, 53]),
+    ({NAMESPACE_LABEL: "istio-system"}, {"app": "istiod"}, [15012]),
+]
 
 
-def _labels(name: str) -> dict[str, str]:
-    return GATEWAY_LABELS if name in GATEWAY_NAMES else {"app.kubernetes.io/name": name}
+@dataclass
+class Pods:
+    """The labels that pods really carry, and their accounts. What the matrix names and nobody deploys yet is as it will be."""
+
+    labels: dict[Pod, Labels] = field(default_factory=dict)
+    accounts: dict[Pod, str] = field(default_factory=dict)
+
+    def add(self, namespace: str, name: str, labels: Labels, account: str) -> None:
+        """Add the pods of one workload."""
+        self.labels[namespace, name] = {**labels, NAMESPACE_LABEL: namespace}
+        self.accounts[namespace, name] = account
+
+    def selected(self, namespace: str, labels: Labels) -> set[Pod]:
+        """Return what a selector finds: pods that carry all of its labels."""
+        return {pod for pod, own in self.labels.items() if pod[0] == namespace and labels.items() <= own.items()}
+
+    def of_account(self, namespace: str, account: str) -> set[Pod]:
+        """Return the pods that run under an account."""
+        return {pod for pod, own in self.accounts.items() if pod[0] == namespace and own == account}
+
+
+def pods_of(manifests: list[Manifest], matrix: list[Row]) -> Pods:
+    """Return the pods of the workloads among the manifests, and of the gateways that istiod makes pods of."""
+    pods = Pods()
+    for manifest in of_kind(manifests, *WORKLOAD_KINDS - {"Job", "CronJob", "Pod"}):
+        metadata, template = manifest["metadata"], manifest["spec"]["template"]
+        account = template["spec"].get("serviceAccountName", "default")
+        pods.add(metadata["namespace"], metadata["name"], template["metadata"]["labels"], account)
+    for gateway in of_kind(manifests, "Gateway"):
+        name, namespace = gateway["metadata"]["name"], gateway["metadata"]["namespace"]
+        pods.add(namespace, name, {GATEWAY_LABEL: name}, f"{name}-{gateway['spec']['gatewayClassName']}")
+    for row in matrix:
+        named = [(row["namespace"], row["workload"]), *(tuple(source.split("/")) for source in row["sources"])]
+        for namespace, name in named:
+            if (namespace, name) not in pods.labels and not pods.of_account(namespace, name):
+                pods.add(namespace, name, {"app.kubernetes.io/name": name}, name)
+    return pods
 
 
 def _edges(matrix: list[Row]) -> set[tuple[str, str, int, str]]:
@@ -27,64 +70,87 @@ def _open_ports(matrix: list[Row]) -> set[tuple[str, str, int]]:
     return {(row["namespace"], row["workload"], port) for row in matrix if row.get("node_blocks") for port in row["ports"]}
 
 
-def _names(matrix: list[Row]) -> dict[tuple[str, str], str]:
-    """Return (namespace, label value) to workload."""
-    return {(row["namespace"], next(iter(_labels(row["workload"]).values()))): row["workload"] for row in matrix}
+def _target(policy: Manifest, labels: Labels, pods: Pods, faults: list[str]) -> set[Pod]:
+    """Return what a policy is about; none is a fault."""
+    found = pods.selected(policy["metadata"]["namespace"], labels)
+    if not found:
+        faults.append(f"{name_of(policy)}: no pod carries the labels {labels}")
+    return found
 
 
 def authorization_covers(manifests: list[Manifest], matrix: list[Row]) -> list[str]:
     """The AuthorizationPolicies with a selector allow exactly the matrix's edges, and node blocks where it says so."""
-    names = _names(matrix)
-    edges, blocks, faults = set(), set(), []
+    pods = pods_of(manifests, matrix)
+    faults: list[str] = []
+    edges: set[tuple[str, str, int, str]] = set()
+    blocks: set[tuple[str, str, int]] = set()
     for policy in of_kind(manifests, "AuthorizationPolicy"):
         selector = (policy.get("spec") or {}).get("selector")
         if not selector:
             continue
-        namespace = policy["metadata"]["namespace"]
-        workload = names.get((namespace, next(iter(selector["matchLabels"].values()))))
-        if workload is None:
-            faults.append(f"{name_of(policy)}: selects a workload that is not in bookstore_matrix")
-            continue
+        targets = _target(policy, selector["matchLabels"], pods, faults)
         for rule in policy["spec"]["rules"]:
             ports = [int(port) for target in rule["to"] for port in target["operation"]["ports"]]
             for source in (origin["source"] for origin in rule["from"]):
                 if "ipBlocks" in source:
-                    blocks |= {(namespace, workload, port) for port in ports}
+                    blocks |= {(*pod, port) for pod in targets for port in ports}
                 for principal in source.get("principals") or []:
                     _, _, origin, _, account = principal.split("/")
                     if source.get("namespaces") != [origin]:
                         faults.append(f"{name_of(policy)}: principal {principal} without its namespace")
-                    edges |= {(namespace, workload, port, f"{origin}/{account}") for port in ports}
+                    edges |= {(*pod, port, f"{origin}/{account}") for pod in targets for port in ports}
     return faults + _difference("AuthorizationPolicy", edges, _edges(matrix)) + _difference("node blocks", blocks, _open_ports(matrix))
 
 
 def network_covers(manifests: list[Manifest], matrix: list[Row]) -> list[str]:
-    """NetworkPolicies let in, and out, exactly the matrix's edges (sources are pods, by the account's name)."""
+    """NetworkPolicies let in, and out, exactly the matrix's edges: from pod to pod, as their labels are selected."""
+    pods = pods_of(manifests, matrix)
+    faults: list[str] = []
     expected = {
-        (namespace, next(iter(_labels(workload).values())), port, origin, next(iter(_labels(account).values())))
-        for namespace, workload, port, source in _edges(matrix)
-        for origin, account in [source.split("/")]
+        ((namespace, workload), port, source)
+        for namespace, workload, port, origin in _edges(matrix)
+        for source in pods.of_account(*origin.split("/"))
     }
-    inward, outward = set(), set()
+    inward: set[tuple[Pod, int, Pod]] = set()
+    outward: set[tuple[Pod, int, Pod]] = set()
     for policy in of_kind(manifests, "NetworkPolicy"):
+        if policy["metadata"]["name"] == "platform":
+            faults += _platform(policy)
         selected = policy["spec"].get("podSelector", {}).get("matchLabels")
         if not selected:
             continue
-        own = (policy["metadata"]["namespace"], next(iter(selected.values())))
+        own = _target(policy, selected, pods, faults)
         for rule in policy["spec"].get("ingress") or []:
-            inward |= {(*own, port, *peer) for peer in _peers(rule.get("from")) for port in _ports(rule)}
+            for peer in _peers(policy, rule.get("from"), pods, faults):
+                inward |= {(pod, port, peer) for pod in own for port in _ports(rule)}
         for rule in policy["spec"].get("egress") or []:
-            outward |= {(*peer, *own, port) for peer in _peers(rule.get("to")) for port in _ports(rule)}
-    egress = {(namespace, name, port, *source) for namespace, name, *source, port in outward}
-    return _difference("NetworkPolicy ingress", inward, expected) + _difference("NetworkPolicy egress", egress, expected)
+            for peer in _peers(policy, rule.get("to"), pods, faults):
+                outward |= {(peer, port, pod) for pod in own for port in _ports(rule)}
+    return faults + _difference("NetworkPolicy ingress", inward, expected) + _difference("NetworkPolicy egress", outward, expected)
 
 
-def _peers(peers: list[Manifest] | None) -> set[tuple[str, str]]:
-    return {
-        (peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"], next(iter(peer["podSelector"]["matchLabels"].values())))
-        for peer in peers or []
-        if "podSelector" in peer
-    }
+def _platform(policy: Manifest) -> list[str]:
+    """Compare what all pods may reach, in words of Kubernetes' and Istio's own labels."""
+    found = [
+        (peer["namespaceSelector"]["matchLabels"], peer["podSelector"]["matchLabels"], _ports(rule))
+        for rule in policy["spec"].get("egress") or []
+        for peer in rule["to"]
+    ]
+    return [] if found == PLATFORM and policy["spec"]["podSelector"] == {} else [f"{name_of(policy)}: reaches {found}, expected {PLATFORM}"]
+
+
+def _peers(policy: Manifest, peers: list[Manifest] | None, pods: Pods, faults: list[str]) -> set[Pod]:
+    found: set[Pod] = set()
+    for peer in peers or []:
+        if "podSelector" in peer:
+            namespaces = peer["namespaceSelector"]["matchLabels"]
+            if set(namespaces) != {NAMESPACE_LABEL}:
+                faults.append(f"{name_of(policy)}: {namespaces} is not the name of one namespace")
+            several = pods.selected(namespaces.get(NAMESPACE_LABEL, ""), peer["podSelector"]["matchLabels"])
+            if not several:
+                faults.append(f"{name_of(policy)}: no pod of {namespaces} carries the labels {peer['podSelector']['matchLabels']}")
+            found |= several
+    return found
 
 
 def _ports(rule: Manifest) -> list[int]:
@@ -96,18 +162,18 @@ def exceptions_are(manifests: list[Manifest], matrix: list[Row], count: int = 7)
 
     Keycloak's port 8080 serves N8 by a second Service; with it the matrix has one row for each of N2 to N8.
     """
-    names = _names(matrix)
-    found, policies = set(), 0
+    pods = pods_of(manifests, matrix)
+    faults: list[str] = []
+    found: set[tuple[str, str, int]] = set()
+    policies = 0
     for policy in of_kind(manifests, "PeerAuthentication"):
         ports = policy["spec"].get("portLevelMtls") or {}
         policies += bool(ports)
         for port, setting in ports.items():
-            label = next(iter(policy["spec"]["selector"]["matchLabels"].values()))
-            namespace = policy["metadata"]["namespace"]
             if setting["mode"] != "PERMISSIVE":
                 return [f"{name_of(policy)}: port {port} is {setting['mode']}"]
-            found.add((namespace, names.get((namespace, label), label), int(port)))
-    faults = _difference("PERMISSIVE port", found, _open_ports(matrix))
+            found |= {(*pod, int(port)) for pod in _target(policy, policy["spec"]["selector"]["matchLabels"], pods, faults)}
+    faults += _difference("PERMISSIVE port", found, _open_ports(matrix))
     return faults if policies == count else [*faults, f"{policies} PERMISSIVE exceptions, expected {count}"]
 
 

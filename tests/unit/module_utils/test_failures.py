@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from ansible.errors import AnsibleFilterError
 
+from ansible_collections.bookstore.platform.plugins.filter.services import secret_fingerprints
 from ansible_collections.bookstore.platform.plugins.module_utils import docker, failures
 from ansible_collections.bookstore.platform.plugins.module_utils.image_factory import commands, errors, recipes
 
@@ -18,6 +21,19 @@ ROOT = Path(__file__).parents[3]
 def test_an_id_is_added_only_where_there_is_none() -> None:
     assert failures.message(ValueError("BK-201: gone")) == "BK-201: gone"
     assert failures.message(OSError("full")) == "BK-110: OSError: full"
+
+
+def test_a_message_has_one_id() -> None:
+    assert failures.identified("BK-117", ValueError("BK-134: Secret x is gone")) == "BK-134: Secret x is gone"
+    assert failures.identified("BK-117", ValueError("row 3")) == "BK-117: row 3"
+    assert failures.without_id(errors.FactoryError("no wheel")) == "no wheel"
+
+
+def test_the_filters_keep_an_id_that_an_error_has() -> None:
+    service = {"name": "shop-api", "namespace": "shop", "secrets": {"X": {"name": "gone", "key": "y"}}}
+    with pytest.raises(AnsibleFilterError, match="Secret shop/gone") as caught:
+        secret_fingerprints([service], {}, [])
+    assert re.findall(r"BK-\d{3}", str(caught.value)) == ["BK-134"]
 
 
 def test_every_module_tells_its_failures_with_an_id() -> None:

@@ -192,6 +192,76 @@ def test_names() -> None:
     assert preflight.names_fault(wrong).endswith("127.0.0.1 elsewhere unknown")
 
 
+HOSTS = "127.0.0.1 localhost\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", "127.0.0.1 a b\n"),
+        (HOSTS, f"{HOSTS}127.0.0.1 a b\n"),
+        ("127.0.0.1 localhost", f"{HOSTS}127.0.0.1 a b\n"),
+        ("127.0.0.1 a # mine\n", "127.0.0.1 a # mine\n127.0.0.1 b\n"),
+        ("# 127.0.0.1 a b\n", "# 127.0.0.1 a b\n127.0.0.1 a b\n"),
+        ("127.0.0.1\tlocalhost b a\n", "127.0.0.1\tlocalhost b a\n"),
+        ("# M\udcfcller\n", "# M\udcfcller\n127.0.0.1 a b\n"),
+    ],
+)
+def test_names_are_added_on_a_line_of_their_own_and_once(tmp_path: Path, before: str, after: str) -> None:
+    file = tmp_path / "hosts"
+    file.write_text(before, encoding="utf-8", errors="surrogateescape")
+    assert preflight.add_names(file, ["a", "b"]) == (before != after)
+    assert file.read_text(encoding="utf-8", errors="surrogateescape") == after
+    assert not preflight.add_names(file, ["a", "b"])
+
+
+def test_a_line_that_is_in_the_way_is_named() -> None:
+    text = f"{HOSTS}# 192.0.2.7 a\n192.0.2.7 other a # old server\n::1 a\n"
+    faults = preflight.names_in_the_way(text, ["a", "b"])
+    assert len(faults) == 1
+    assert faults[0].startswith("BK-297: line 3 of /etc/hosts (192.0.2.7 other a # old server) gives a an address")
+    assert preflight.names_in_the_way(HOSTS, ["a", "b"]) == []
+
+
+class Written:
+    """The resolver of a host that reads its hosts file, or (``blind``) does not."""
+
+    def __init__(self, file: Path, blind: bool) -> None:
+        self.file, self.blind = file, blind
+
+    def unresolved(self, names: list[str]) -> list[str]:
+        return [name for name in names if self.blind or f" {name}" not in self.file.read_text()]
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "changed", "said"),
+    [
+        ("127.0.0.1 localhost", {}, True, ""),
+        ("127.0.0.1 shop\n", {"blind": True}, False, "/etc/nsswitch.conf"),
+        ("10.0.0.1 shop\n", {"blind": True}, False, "BK-297: line 1 of "),
+        ("127.0.0.1 localhost\n", {"manage": False}, False, "BK-106: shop must resolve"),
+        ("127.0.0.1 localhost\n", {"immutable": True}, False, "cannot be written: Operation not permitted"),
+    ],
+)
+def test_names_are_made_to_resolve_or_the_cause_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, options: dict[str, bool], changed: bool, said: str
+) -> None:
+    file = tmp_path / "hosts"
+    file.write_text(text)
+    monkeypatch.setattr(preflight, "HOSTS_FILE", file)
+    monkeypatch.setattr(preflight, "unresolved", Written(file, options.get("blind", False)).unresolved)
+    if options.get("immutable"):
+        def refuse(*_: object) -> bool:
+            raise PermissionError(1, "Operation not permitted")
+
+        monkeypatch.setattr(preflight, "add_names", refuse)
+    module = SimpleNamespace(params={"hostnames": ["shop"], "manage_hosts": options.get("manage", True)}, check_mode=False)
+    did, faults = host_preflight._names(module, False)
+    assert did == changed
+    assert said in "\n".join(faults)
+    assert bool(faults) == bool(said)
+
+
 def network(name: str, *subnets: str) -> dict[str, object]:
     return {"Name": name, "IPAM": {"Config": [{"Subnet": subnet} for subnet in subnets]}}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.bookstore.platform.plugins.module_utils.image_factory import builders, cache, recipes
+from ansible_collections.bookstore.platform.plugins.module_utils.image_factory import builders, cache, node, recipes
 from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.errors import FactoryError
 
 # `node <npm> ci …` notes its arguments; `node <npm> run build` makes a page of what `ci` left.
@@ -54,7 +54,7 @@ def test_the_result_is_what_the_script_made_and_nothing_else(context: builders.C
     target = build(context)
     assert sorted(str(path.relative_to(target)) for path in target.rglob("*")) == ["assets", "assets/app.js", "index.html"]
     assert (target / "index.html").read_text() == "source.txt"
-    assert (target / "assets/app.js").read_text() == "ci --ignore-scripts --no-audit --no-fund\n"
+    assert (target / "assets/app.js").read_text() == f"ci {' '.join(node.WHOLE)} --ignore-scripts --no-audit --no-fund\n"
 
 
 def test_the_checkout_stays_as_it_is(context: builders.Context) -> None:

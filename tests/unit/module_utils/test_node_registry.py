@@ -44,6 +44,7 @@ class Engine:
 def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
     engine = Engine()
     monkeypatch.setattr(node_registry, "docker", engine.docker)
+    monkeypatch.setattr(node_registry, "run_container", lambda *arguments: engine.docker("run", *arguments))
     monkeypatch.setattr(node_registry, "inspect", lambda names: [engine.container])
     monkeypatch.setattr(node_registry, "ensure_network", lambda *_: False)
     return engine

@@ -186,3 +186,14 @@ def test_a_failed_run_does_not(tmp_path: Path) -> None:
     ran = play(tmp_path, CLOSING.replace('"true"', '"false"'))
     assert ran.returncode == 2
     assert "Next: make test" not in ran.stdout
+
+
+def test_options_that_ansible_itself_refuses_get_an_id() -> None:
+    result = {
+        "argument_errors": ["argument 'kafka_timeout' is of type str"], "msg": "Validation of arguments failed:\nargument ...",
+        "validate_args_context": {"name": "kafka", "argument_spec_name": "preflight", "type": "role"},
+    }  # fmt: skip
+    said = " ".join(" ".join(progress.failure(result, "")).split())
+    assert said.startswith("BK-299: role kafka: argument 'kafka_timeout' is of type str; roles/kafka/meta/argument_specs.yml")
+    del result["validate_args_context"]
+    assert progress.failure(result, "")[0].strip() == "BK-299: argument 'kafka_timeout' is of type str"

@@ -12,7 +12,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.bookstore.platform.plugins.module_utils import docker_engine, engine_images, folders, node_registry
+from ansible_collections.bookstore.platform.plugins.module_utils import (
+    docker_engine,
+    engine_images,
+    folders,
+    node_registry,
+    processes,
+)
 from ansible_collections.bookstore.platform.plugins.module_utils.image_factory import errors, runs
 
 ROOT = Path(__file__).parents[3]
@@ -49,7 +55,7 @@ def test_a_build_in_the_background_is_ended_with_what_it_started(build: tuple[su
     assert runs.end(tmp_path) == [process.pid]
     process.wait()
     assert runs.running(tmp_path) == []
-    assert child not in runs.with_descendants([child]) or runs._started(child) is None
+    assert child not in runs.with_descendants([child]) or processes.started(child) is None
 
 
 def test_a_build_that_ended_is_not_noted_any_more(tmp_path: Path) -> None:
@@ -67,7 +73,7 @@ def test_a_number_that_another_process_has_by_now_is_no_build(tmp_path: Path) ->
 
 
 def test_a_build_that_cannot_be_ended_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / str(os.getpid())).write_text(runs._started(os.getpid()) or "")
+    (tmp_path / str(os.getpid())).write_text(processes.started(os.getpid()) or "")
     monkeypatch.setattr(runs.os, "kill", lambda *_: None)
     monkeypatch.setattr(runs, "END_SECONDS", 0.1)
     monkeypatch.setattr(runs, "KILL_SECONDS", 0.1)

@@ -17,11 +17,17 @@ case "$*" in
   *"-m venv"*)
     [[ $* != *--clear* ]] || rm -rf .venv
     mkdir -p .venv/bin
-    printf '#!/bin/bash\\necho "inner $*" >>"$CALLS"\\n[[ -f .venv/pip ]] || exit 1\\ncp "$UV" .venv/bin/uv\\n' >.venv/bin/python
+    cp "$INNER" .venv/bin/python
     chmod +x .venv/bin/python
     [[ -z ${KILLED:-} ]] || exit 1
     touch .venv/pip ;;
 esac
+"""
+INNER = """#!/bin/bash
+echo "inner $*" >>"$CALLS"
+[[ -f .venv/pip ]] || exit 1
+cp "$UV" .venv/bin/uv
+[[ $2 != *package_index.py ]] || exec "${@:3}"
 """
 UV = """#!/bin/bash
 echo "uv $*" >>"$CALLS"
@@ -37,7 +43,7 @@ class Checkout:
         (folder / "tools").mkdir()
         shutil.copy(ROOT / "tools/venv", folder / "tools/venv")
         (folder / "bin").mkdir()
-        for name, text in (("python3", PYTHON), ("uv", UV)):
+        for name, text in (("python3", PYTHON), ("inner", INNER), ("uv", UV)):
             (folder / "bin" / name).write_text(text)
             (folder / "bin" / name).chmod(0o755)
         self.lock("small", "A")
@@ -48,10 +54,13 @@ class Checkout:
 
     def run(self, *locks: str, **environment: str) -> list[str]:
         """Return the calls of one run."""
+        # Without tools/environment, whose Python would be the stand-in.
         calls = self.folder / "calls"
         calls.write_text("")
         path = f"{self.folder / 'bin'}:{os.environ['PATH']}"
-        env = {**os.environ, "PATH": path, "CALLS": str(calls), "UV": str(self.folder / "bin/uv"), "XDG_CACHE_HOME": str(self.folder)}
+        env = {**os.environ, "PATH": path, "CALLS": str(calls), "UV": str(self.folder / "bin/uv"),
+               "INNER": str(self.folder / "bin/inner"), "XDG_CACHE_HOME": str(self.folder),
+               "BOOKSTORE_ENVIRONMENT": "declared"}  # fmt: skip
         done = subprocess.run(["tools/venv", *locks], cwd=self.folder, env={**env, **environment}, capture_output=True, text=True)
         self.ok, self.said = done.returncode == 0, done.stderr
         return calls.read_text().splitlines()

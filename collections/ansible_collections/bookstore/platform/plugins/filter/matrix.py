@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.bookstore.platform.plugins.module_utils import matrix
+from ansible_collections.bookstore.platform.plugins.module_utils import failures, matrix
 
 
 def matrix_policies(
@@ -19,7 +19,7 @@ def matrix_policies(
     try:
         return matrix.policies(rows, namespaces, node_cidr, gateway_ports, mesh_mode)
     except (KeyError, ValueError) as error:
-        raise AnsibleFilterError(f"BK-117: {error}") from error
+        raise AnsibleFilterError(failures.identified("BK-117", error)) from error
 
 
 class FilterModule:

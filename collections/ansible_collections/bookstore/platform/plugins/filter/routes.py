@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.bookstore.platform.plugins.module_utils import routes
+from ansible_collections.bookstore.platform.plugins.module_utils import failures, routes
 
 
 def route_manifests(
@@ -19,7 +19,7 @@ def route_manifests(
     try:
         return routes.http_routes(rows, hosts, https_port, timeout, hsts)
     except ValueError as error:
-        raise AnsibleFilterError(f"BK-117: {error}") from error
+        raise AnsibleFilterError(failures.identified("BK-117", error)) from error
 
 
 def route_policies(rows: list[dict[str, Any]], hosts: dict[str, str], audience: str) -> list[dict[str, Any]]:
@@ -27,7 +27,7 @@ def route_policies(rows: list[dict[str, Any]], hosts: dict[str, str], audience: 
     try:
         return routes.role_policies(rows, hosts, audience)
     except ValueError as error:
-        raise AnsibleFilterError(f"BK-117: {error}") from error
+        raise AnsibleFilterError(failures.identified("BK-117", error)) from error
 
 
 def route_headers(host: str, hosts: dict[str, str], https_port: int, hsts: bool = False) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.bookstore.platform.plugins.module_utils import services
+from ansible_collections.bookstore.platform.plugins.module_utils import failures, services
 
 
 def secret_fingerprints(rows: list[dict[str, Any]], common: dict[str, Any], found: list[dict[str, Any]]) -> dict[str, str]:
@@ -17,7 +17,7 @@ def secret_fingerprints(rows: list[dict[str, Any]], common: dict[str, Any], foun
     try:
         return services.fingerprints(rows, common, found)
     except ValueError as error:
-        raise AnsibleFilterError(f"BK-117: {error}") from error
+        raise AnsibleFilterError(failures.identified("BK-117", error)) from error
 
 
 class FilterModule:

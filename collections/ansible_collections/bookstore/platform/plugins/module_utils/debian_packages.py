@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import environment
+
 LOCK_SECONDS = 300
 TAIL_LINES = 12
 MARK = "# Written while the bookstore platform installs packages; its next installation removes what a killed one left."
@@ -127,7 +129,7 @@ _OPTIONS = ("-o", f"DPkg::Lock::Timeout={LOCK_SECONDS}", "-o", "Dpkg::Use-Pty=0"
 
 
 def _run(command: Sequence[str], log: Path) -> int:
-    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
+    env = {**environment.clean(os.environ), "DEBIAN_FRONTEND": "noninteractive", "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "a", encoding="utf-8") as output:
         output.write(f"$ {' '.join(command)}\n")

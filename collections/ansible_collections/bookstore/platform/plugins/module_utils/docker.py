@@ -3,20 +3,67 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+from . import environment
+
+PROXY_VARIABLES = frozenset({"http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"})
 
 
 class DockerError(Exception):
     """A docker command failed; the message holds its own words and an id."""
 
 
-def docker(*arguments: str, timeout: float = 300, stdin: str | None = None, stderr: bool = False) -> str:
+def _configuration() -> Path:
+    return Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+
+
+@contextmanager
+def without_proxies() -> Iterator[dict[str, str]]:
+    """Give the environment of clients whose containers get no proxy, neither this host's nor the one of the client's configuration.
+
+    Nodes and their registry fetch nothing from elsewhere, and what they say to each other no proxy could pass on. Which engine is
+    meant stays. Credentials are left out: these clients pull nothing.
+    """
+    kept = {name: value for name, value in environment.clean(os.environ).items() if name.lower() not in PROXY_VARIABLES}
+    with tempfile.TemporaryDirectory(prefix="bookstore-docker-") as folder:
+        try:
+            settings = json.loads((_configuration() / "config.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            settings = {}
+        context = {"currentContext": settings["currentContext"]} if settings.get("currentContext") else {}
+        Path(folder, "config.json").write_text(json.dumps(context), encoding="utf-8")
+        if (_configuration() / "contexts").is_dir():
+            Path(folder, "contexts").symlink_to(_configuration() / "contexts")
+        yield {**kept, "DOCKER_CONFIG": folder}
+
+
+def proxied(container: Mapping[str, Any]) -> bool:
+    """Tell whether a container was made with a proxy."""
+    variables = (entry.partition("=") for entry in container.get("Config", {}).get("Env") or [])
+    return any(value and name.lower() in PROXY_VARIABLES - {"no_proxy"} for name, _, value in variables)
+
+
+def run_container(*arguments: str) -> str:
+    """Run `docker run` for a container that gets no proxy; DockerError when it fails."""
+    with without_proxies() as variables:
+        return docker("run", *arguments, variables=variables)
+
+
+def docker(
+    *arguments: str, timeout: float = 300, stdin: str | None = None, stderr: bool = False, variables: Mapping[str, str] | None = None
+) -> str:
     """Run one docker command and return its output (with its messages if ``stderr``); DockerError when it fails."""
     try:
         done = subprocess.run(
-            ["docker", *arguments], capture_output=True, text=True, timeout=timeout, check=False, input=stdin
+            ["docker", *arguments], capture_output=True, text=True, timeout=timeout, check=False, input=stdin,
+            env=dict(variables or environment.clean(os.environ)),
         )
     except FileNotFoundError as error:
         raise DockerError("BK-230: there is no docker program on this host; `make up` as root installs an engine") from error

@@ -205,6 +205,47 @@ def hosts_line(names: Iterable[str]) -> str:
     return f"127.0.0.1 {' '.join(names)}"
 
 
+def _hosts_entries(text: str) -> list[tuple[int, str, list[str]]]:
+    """Return number, address and names of each line of a hosts file."""
+    entries = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        address, *names = line.split("#", 1)[0].split() or [""]
+        if address:
+            entries.append((number, address, names))
+    return entries
+
+
+def names_in_the_way(text: str, names: Iterable[str]) -> list[str]:
+    """Return a fault for each line of the hosts file that gives one of these names another address (BK-297): the first line wins."""
+    wanted, lines = set(names), text.splitlines()
+    return [
+        f"BK-297: line {number} of {HOSTS_FILE} ({lines[number - 1].strip()}) gives {', '.join(sorted(wanted & set(found)))} an address "
+        "other than 127.0.0.1; remove the name from that line, then run again"
+        for number, address, found in _hosts_entries(text)
+        if wanted & set(found) and address not in ("127.0.0.1", "::1")
+    ]
+
+
+def with_names(text: str, names: Iterable[str]) -> str:
+    """Return the hosts file's text with a line for those of the names that it does not have on this host's address yet."""
+    there = {name for _, address, found in _hosts_entries(text) if address == "127.0.0.1" for name in found}
+    missing = [name for name in names if name not in there]
+    if not missing:
+        return text
+    end = "" if not text or text.endswith("\n") else "\n"
+    return f"{text}{end}{hosts_line(missing)}\n"
+
+
+def add_names(file: Path, names: Iterable[str]) -> bool:
+    """Write the names into the hosts file; tell whether anything was missing. In place: in a container the file is a mount."""
+    text = file.read_text(encoding="utf-8", errors="surrogateescape")
+    wanted = with_names(text, names)
+    if wanted != text:
+        with open(file, "a", encoding="utf-8", errors="surrogateescape") as handle:
+            handle.write(wanted[len(text):])
+    return wanted != text
+
+
 def names_fault(names: list[str]) -> str:
     """Return the fault of names that do not resolve (BK-106)."""
     return (f"BK-106: {', '.join(names)} must resolve to 127.0.0.1; add this line to {HOSTS_FILE}, "

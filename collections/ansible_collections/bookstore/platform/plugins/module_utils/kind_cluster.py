@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from . import bootstrap_tokens, certificates, node_certificates
-from .docker import DockerError, containers, docker, ensure_network
+from .docker import DockerError, containers, docker, ensure_network, proxied, run_container, without_proxies
 from .node_certificates import LABEL
 from .waiter import wait_for
 
@@ -162,6 +161,10 @@ class Cluster:
         there = set(nodes) if joined is None else set(nodes) & joined
         return sorted(set(self.worker_names()) - there)
 
+    def proxied_nodes(self) -> list[str]:
+        """Return the nodes that were made with a proxy, as this platform once did; they may not reach their registry."""
+        return sorted(name for name, node in containers(f"{LABEL}={self.name}").items() if proxied(node))
+
     def fingerprint(self) -> str:
         """Return the hash of the settings that only a new cluster can take over."""
         return hashlib.sha256(f"{self.image}\n{self.config}".encode()).hexdigest()[:16]
@@ -223,12 +226,13 @@ class Cluster:
         self.kubeconfig.unlink(missing_ok=True)
 
     def _kind(self, command: list[str], timeout: float, stdin: str) -> None:
+        """Run kind, which inherits the cluster's lock: it may outlive this process."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        env = {**os.environ, "KIND_EXPERIMENTAL_DOCKER_NETWORK": self.name}
-        with open(self.log, "a", encoding="utf-8") as output:
+        with without_proxies() as variables, open(self.log, "a", encoding="utf-8") as output:
+            env = {**variables, "KIND_EXPERIMENTAL_DOCKER_NETWORK": self.name}
             try:
                 code = subprocess.run(command, input=stdin, text=True, stdout=output, stderr=subprocess.STDOUT,
-                                      env=env, timeout=timeout, check=False).returncode
+                                      env=env, timeout=timeout, check=False, close_fds=False).returncode
             except subprocess.TimeoutExpired:
                 code = -1
         if code != 0:
@@ -303,7 +307,7 @@ class Cluster:
             docker("container", "rm", "--force", "--volumes", name)
         self.kubectl("delete", "node", name, "--ignore-not-found", "--wait=false")
         self._force_delete_pods(name)
-        docker(*run_arguments(siblings[0], name, self.name))
+        run_container(*run_arguments(siblings[0], name, self.name))
         address = docker("container", "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", name).strip()
         sibling = siblings[0]["Name"].removeprefix("/")
         old_address = next(iter(siblings[0]["NetworkSettings"]["Networks"].values()))["IPAddress"]
@@ -369,10 +373,10 @@ def stale_pods(pods: list[dict[str, Any]], started: dict[str, str]) -> list[str]
 
 
 def run_arguments(sibling: dict[str, Any], name: str, cluster: str) -> list[str]:
-    """Return the `docker run` arguments for a worker like ``sibling`` (the options are those of kind's docker provider)."""
+    """Return the arguments of `docker run` for a worker like ``sibling`` (the options are those of kind's docker provider)."""
     mounts = [f"{bind}" for bind in sibling["HostConfig"]["Binds"] or [] if not bind.startswith("/lib/modules:")]
     arguments = [
-        "run", "--detach", "--tty", "--name", name, "--hostname", name, "--label", f"{ROLE_LABEL}=worker",
+        "--detach", "--tty", "--name", name, "--hostname", name, "--label", f"{ROLE_LABEL}=worker",
         "--label", f"{LABEL}={cluster}", "--privileged", "--security-opt", "seccomp=unconfined",
         "--security-opt", "apparmor=unconfined", "--tmpfs", "/tmp", "--tmpfs", "/run", "--volume", "/var",
         "--volume", "/lib/modules:/lib/modules:ro", "--network", cluster, "--restart=on-failure:1", "--init=false",

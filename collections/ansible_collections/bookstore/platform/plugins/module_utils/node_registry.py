@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .docker import DockerError, docker, ensure_network, inspect
+from .docker import DockerError, docker, ensure_network, inspect, run_container
 
 MOUNTED = "/var/lib/registry"
 
@@ -36,8 +36,8 @@ class Registry:
             docker("container", "rm", "--force", self.name)
         ensure_network(self.network, self.subnet)
         self.prepare_storage()
-        docker(
-            "run", "--detach", "--name", self.name, "--network", self.network, "--network-alias", "bookstore-registry",
+        run_container(
+            "--detach", "--name", self.name, "--network", self.network, "--network-alias", "bookstore-registry",
             "--restart", "always", "--publish", f"127.0.0.1:{self.port}:5000", "--user", f"{os.geteuid()}:{os.getegid()}",
             "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--memory", "256m",
             "--volume", f"{self.storage}:{MOUNTED}", self.image,

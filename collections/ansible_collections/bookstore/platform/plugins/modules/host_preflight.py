@@ -189,19 +189,33 @@ def check_host(module: AnsibleModule) -> dict[str, Any]:
     faults += preflight.disk_faults(p["disk_paths"], p["minimum_disk_existing_gib"] if exists else p["minimum_disk_gib"])
     if p["node_cidr"]:
         faults += preflight.overlapping_network(p["node_cidr"], preflight.engine_networks(), p["cluster_name"])
+    changed, more = _names(module, bool(faults))
+    return _answer(module, faults + more, changed=changed)
+
+
+def _names(module: AnsibleModule, faulty: bool) -> tuple[bool, list[str]]:
+    """Make the names resolve, unless the run ends because of other faults anyway; tell whether that was needed, and what is in the way."""
+    p, file = module.params, preflight.HOSTS_FILE
     wrong = preflight.unresolved(p["hostnames"])
-    changed = False
-    if wrong and p["manage_hosts"] and os.access(preflight.HOSTS_FILE, os.W_OK) and not faults:
-        changed = True
-        if not module.check_mode:
-            with open(preflight.HOSTS_FILE, "a", encoding="ascii") as file:
-                file.write(f"{preflight.hosts_line(wrong)}\n")
-            wrong = preflight.unresolved(p["hostnames"])
-        else:
-            wrong = []
-    if wrong:
-        faults.append(preflight.names_fault(wrong))
-    return _answer(module, faults, changed=changed)
+    if not wrong:
+        return False, []
+    text = file.read_text(encoding="utf-8", errors="surrogateescape") if file.is_file() else ""
+    in_the_way = preflight.names_in_the_way(text, wrong)
+    if in_the_way:
+        return False, in_the_way
+    if preflight.with_names(text, wrong) == text:
+        return False, [f"{preflight.names_fault(wrong)}\n{file} has it, but this host's resolver does not use that: see `hosts:` in "
+                       "/etc/nsswitch.conf, and caches such as nscd"]
+    if not p["manage_hosts"] or faulty or not os.access(file, os.W_OK):
+        return False, [preflight.names_fault(wrong)]
+    if module.check_mode:
+        return True, []
+    try:
+        preflight.add_names(file, wrong)
+    except OSError as error:
+        return False, [f"{preflight.names_fault(wrong)}\n{file} cannot be written: {error.strerror}"]
+    wrong = preflight.unresolved(p["hostnames"])
+    return True, [preflight.names_fault(wrong)] if wrong else []
 
 
 def _answer(module: AnsibleModule, faults: list[str], **values: Any) -> dict[str, Any]:

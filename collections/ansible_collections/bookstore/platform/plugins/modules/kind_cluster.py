@@ -125,11 +125,12 @@ settings_differ:
   returned: success
 """
 
+import contextlib
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bookstore.platform.plugins.module_utils import failures
+from ansible_collections.bookstore.platform.plugins.module_utils import failures, run_lock
 from ansible_collections.bookstore.platform.plugins.module_utils.certificates import CertificateError
 from ansible_collections.bookstore.platform.plugins.module_utils.docker import DockerError, containers
 from ansible_collections.bookstore.platform.plugins.module_utils.kind_cluster import Cluster, ClusterError
@@ -165,11 +166,19 @@ def main() -> None:
         if p["state"] == "absent":
             changed = bool(containers(f"{LABEL}={p['name']}")) or cluster.kubeconfig.exists()
             if changed and not module.check_mode:
-                cluster.delete()
+                with run_lock.alone(f"cluster {p['name']}", p["timeout"]):
+                    cluster.delete()
             module.exit_json(changed=changed)
-        outcome = cluster.ensure(p["rebuild"], p["timeout"], check=module.check_mode)
-    except (ClusterError, DockerError, CertificateError, OSError) as error:
+        # What a killed run started may still be making it.
+        with contextlib.nullcontext() if module.check_mode else run_lock.alone(f"cluster {p['name']}", p["timeout"]):
+            outcome = cluster.ensure(p["rebuild"], p["timeout"], check=module.check_mode)
+    except (ClusterError, DockerError, CertificateError, run_lock.LockError, OSError) as error:
         module.fail_json(msg=failures.message(error))
+    if nodes := [] if module.check_mode else cluster.proxied_nodes():
+        module.warn(
+            f"BK-254: {', '.join(nodes)} were made with a proxy, which may keep them from the nodes' registry; "
+            "bootstrap.yml -e rebuild=true makes them without, and keeps the data"
+        )
     if outcome.settings_differ:
         module.warn(f"cluster {p['name']} was made with other settings; bootstrap.yml -e rebuild=true applies them and keeps the data")
     for name in outcome.cordoned:

@@ -169,6 +169,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     p = module.params
+    # What is staged here is read by the images' users, whoever started this playbook.
+    os.umask(0o022)
     try:
         catalogue = recipes.load(recipes.find(p["recipes"]))
         context = builders.Context(

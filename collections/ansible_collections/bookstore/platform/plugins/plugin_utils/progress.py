@@ -133,7 +133,7 @@ def wrap(text: str, indent: str) -> list[str]:
 
 def failure(result: dict[str, Any], where: str) -> list[str]:
     """Return a failed result in readable form. ``result`` was censored by Ansible if it may not be shown."""
-    lines = wrap(message_of(result), "      ")
+    lines = wrap(identified(result), "      ")
     if "censored" not in result:
         for key in DETAILS:
             text = result.get(key)
@@ -141,6 +141,15 @@ def failure(result: dict[str, Any], where: str) -> list[str]:
                 tail = text.strip().splitlines()[-DETAIL_LINES:]
                 lines += [f"      {key}:", *(f"        {line}" for line in tail)]
     return [*lines, f"      at {where}"] if where else lines
+
+
+def identified(result: dict[str, Any]) -> str:
+    """Return the message of a failure; where Ansible itself refused a role's options, with an id."""
+    if "argument_errors" not in result or "censored" in result:
+        return message_of(result)
+    role = str((result.get("validate_args_context") or {}).get("name") or "")
+    where = f"; roles/{role}/meta/argument_specs.yml describes each option" if role else ""
+    return f"BK-299: {f'role {role}: ' if role else ''}{'; '.join(map(str, result['argument_errors']))}{where}"
 
 
 def message_of(result: dict[str, Any]) -> str:

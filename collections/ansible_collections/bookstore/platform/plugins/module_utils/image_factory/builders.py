@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import hashlib
 import os
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import debian_packages
+from .. import debian_packages, environment, package_index
 from . import cache, commands, node
 from .errors import FactoryError
 from .recipes import Artifact
@@ -47,7 +48,37 @@ class Context:
 
     def uv_env(self) -> dict[str, str]:
         """Return the environment for uv, whose downloads are kept in the cache."""
-        return {"UV_CACHE_DIR": str(self.cache.root / "uv"), "UV_NO_CONFIG": "1"}
+        own = environment.clean(os.environ)
+        return {"UV_CACHE_DIR": str(self.cache.root / "uv"), **package_index.for_uv(_pip_settings(), own), **self.scratch()}
+
+    def scratch(self) -> dict[str, str]:
+        """Return where programs put what they make and run meanwhile: /tmp may be mounted without the right to."""
+        return {"TMPDIR": str(scratch_folder(self.cache.root))}
+
+
+@functools.cache
+def _pip_settings() -> dict[str, str]:
+    """Return where the host's pip fetches from."""
+    return package_index.pip_settings(sys.executable, environment.clean(os.environ))
+
+
+def scratch_folder(cache_root: Path, forbidden: Callable[[Path], int] = lambda path: os.statvfs(path).f_flag) -> Path:
+    """Return the first usable folder for files that are run and for device nodes; FactoryError (BK-298) when there is none."""
+    own = cache_root / "tmp"
+    own.mkdir(parents=True, exist_ok=True)
+    if forbidden(own) & os.ST_NOEXEC:
+        raise FactoryError(
+            f"BK-298: bookstore_cache_dir={cache_root} is on a file system that is mounted noexec, and compilers are run from it; "
+            "name a folder on another one"
+        )
+    nodes = os.ST_NODEV if os.geteuid() == 0 else 0
+    for folder in (Path("/tmp"), Path("/var/tmp"), own):
+        if folder.is_dir() and not forbidden(folder) & (os.ST_NOEXEC | nodes):
+            return folder
+    raise FactoryError(
+        f"BK-298: /tmp, /var/tmp and bookstore_cache_dir={cache_root} are all mounted noexec or nodev, and Debian cannot be unpacked "
+        "there; name a cache folder on another file system"
+    )
 
 
 def uv() -> str:
@@ -80,7 +111,7 @@ def go_env(context: Context) -> dict[str, str]:
         "PATH": f"{binaries}:{os.environ.get('PATH', '')}",
         "GOCACHE": str(root / "build"), "GOMODCACHE": str(root / "mod"),
         "GOTOOLCHAIN": "local", "CGO_ENABLED": "0", "GOWORK": "off",
-        "GOFLAGS": "-mod=readonly -buildvcs=false -modcacherw",
+        "GOFLAGS": "-mod=readonly -buildvcs=false -modcacherw", **context.scratch(),
     }
 
 
@@ -245,7 +276,7 @@ def build_mmdebstrap(artifact: Artifact, target: Path, context: Context) -> None
         f"--include={','.join(artifact.spec['include'])}", "--quiet",
         artifact.spec["suite"], str(target / "rootfs.tar"), *debian_mirror(),
     ]
-    commands.run(artifact.name, command, context.log(artifact.name))
+    commands.run(artifact.name, command, context.log(artifact.name), env=context.scratch())
 
 
 def debian_mirror() -> list[str]:
@@ -313,7 +344,8 @@ def build_node(artifact: Artifact, target: Path, context: Context) -> None:
     """Build the browser application in folder ``pages`` of the checkout with Node.js of version ``node``, a wheel."""
     toolchain = node_toolchain(context, artifact.spec["node"])
     pages = context.project / artifact.spec["pages"]
-    node.build(artifact.name, pages, target, toolchain, context.cache.root / "npm", context.log(artifact.name))
+    node.build(artifact.name, pages, target, toolchain, context.cache.root / "npm", context.log(artifact.name),
+               context.scratch())
 
 
 def inputs(artifact: Artifact, context: Context) -> dict[str, Any]:

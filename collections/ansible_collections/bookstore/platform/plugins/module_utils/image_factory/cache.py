@@ -7,14 +7,16 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 # Part of every hash: raise it when a builder's output changes for the same inputs.
 FORMAT = 1
+READABLE = stat.S_IRGRP | stat.S_IROTH
 
 
 def digest(value: Any) -> str:
@@ -31,10 +33,33 @@ def files_digest(root: Path) -> dict[str, str]:
         # What cannot change the result: byte code, documents and tests.
         if "__pycache__" in path.parts or path.suffix in (".pyc", ".md") or path.name.endswith("_test.go"):
             continue
-        executable = os.access(path, os.X_OK)
+        # As in an image: see normal_mode.
+        executable = path.stat().st_mode & stat.S_IXUSR
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         result[path.name if path == root else str(path.relative_to(root))] = f"{content}{'x' if executable else ''}"
     return result
+
+
+def normal_mode(path: Path) -> int:
+    """Return the mode that a file or folder of an image has, whatever umask or checkout it came from: only "may be run" counts."""
+    mode = path.stat().st_mode
+    return 0o755 if stat.S_ISDIR(mode) or mode & stat.S_IXUSR else 0o644
+
+
+def normalize_modes(root: Path) -> None:
+    """Give everything below ``root`` its normal mode; an image's users are others than the one who builds it."""
+    for folder, folders, files in os.walk(root):
+        for path in (Path(folder, name) for name in (*folders, *files)):
+            if not path.is_symlink() and stat.S_IMODE(path.stat().st_mode) != (mode := normal_mode(path)):
+                path.chmod(mode)
+
+
+def unreadable(paths: Iterable[Path]) -> bool:
+    """Tell whether other users cannot read any of these.
+
+    Images that were made of such files before modes were made normal are not usable, so they need another name.
+    """
+    return any(not path.is_symlink() and path.stat().st_mode & READABLE != READABLE for path in paths)
 
 
 class Cache:
@@ -74,6 +99,7 @@ class Cache:
             temporary = Path(tempfile.mkdtemp(prefix=f".{name}-building-", dir=final.parent))
             try:
                 build(temporary)
+                normalize_modes(temporary)
                 temporary.chmod(0o755)
                 os.replace(temporary, final)
             finally:

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from .. import environment
 from .errors import FactoryError
 
 TAIL_LINES = 12
@@ -31,7 +32,7 @@ def run(
         try:
             code = subprocess.run(
                 list(command), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                cwd=cwd, env={**os.environ, **(env or {})}, check=False,
+                cwd=cwd, env={**environment.clean(os.environ), **(env or {})}, check=False,
             ).returncode
         except OSError as error:
             raise FactoryError(f"{component}: {command[0]} cannot be run: {error}", str(log)) from error
@@ -45,7 +46,7 @@ def capture(command: Sequence[str], *, env: Mapping[str, str] | None = None, tim
     try:
         done = subprocess.run(
             list(command), capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=timeout,
-            env={**os.environ, **(env or {})}, check=False,
+            env={**environment.clean(os.environ), **(env or {})}, check=False,
         )
     except subprocess.TimeoutExpired:
         return 124, f"no answer within {timeout:g} s"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from .. import loopback
-from . import commands
+from . import cache, commands
 from .errors import FactoryError
 
 # The classic builder is what every Debian release of the engine has.
@@ -55,6 +57,7 @@ class Engine:
             shutil.copytree(folder, context, dirs_exist_ok=True)
             for name, source in files.items():
                 _link_tree(source, context / name)
+            cache.normalize_modes(context)
             command = ["docker", "build", "--network", "host", "--tag", reference, "--file", str(context / "Containerfile")]
             if base is not None:
                 command += ["--build-arg", f"BASE={base}"]
@@ -102,14 +105,16 @@ class Engine:
 
 
 def _link_tree(source: Path, target: Path) -> None:
-    """Copy a file or folder by hard links where the file system allows it."""
+    """Copy a file or folder by hard links where the file system allows it and the modes are right, for a link has its file's."""
     target.parent.mkdir(parents=True, exist_ok=True)
 
     def link(origin: str, destination: str) -> str:
-        try:
-            os.link(origin, destination)
-        except OSError:
-            shutil.copy2(origin, destination)
+        path = Path(origin)
+        if stat.S_IMODE(path.stat().st_mode) == cache.normal_mode(path):
+            with contextlib.suppress(OSError):  # another file system
+                os.link(origin, destination)
+                return destination
+        shutil.copy2(origin, destination)
         return destination
 
     if source.is_dir():

@@ -55,11 +55,19 @@ class Factory:
         """Return the hash of everything that decides an artifact's or image's content."""
         if name not in self._keys:
             if name in self.catalogue.artifacts:
-                value: Any = builders.inputs(self.catalogue.artifacts[name], self.context)
+                value: Any = self._artifact_inputs(self.catalogue.artifacts[name])
             else:
                 value = self._image_inputs(self.catalogue.images[name])
             self._keys[name] = cache.digest(value)
         return self._keys[name]
+
+    def _artifact_inputs(self, artifact: Artifact) -> dict[str, Any]:
+        value = builders.inputs(artifact, self.context)
+        # Made under a strict umask, or of such a checkout, before modes were made normal. An archive is read by nobody else.
+        entry = self.context.cache.path("artifacts", artifact.name, cache.digest(value))
+        if artifact.builder != "mmdebstrap" and entry.is_dir() and cache.unreadable(entry.iterdir()):
+            value["modes"] = "normal"
+        return value
 
     def _image_inputs(self, image: Image) -> dict[str, Any]:
         archive = self._archive(image)
@@ -69,7 +77,10 @@ class Factory:
             return {"upstream": self._upstream(image)}
         needs = ([image.base] if image.base else []) + image.artifact_names
         folder = {} if image.context is None else cache.files_digest(image.folder / image.context)
-        return {"context": folder, "uses": image.uses, "needs": {need: self.key(need) for need in needs}}
+        value: dict[str, Any] = {"context": folder, "uses": image.uses, "needs": {need: self.key(need) for need in needs}}
+        if image.context is not None and cache.unreadable((image.folder / image.context).rglob("*")):
+            value["modes"] = "normal"
+        return value
 
     def _archive(self, image: Image) -> Path | None:
         if self.archives is None:

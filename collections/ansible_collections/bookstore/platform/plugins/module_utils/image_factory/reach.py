@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from ..failures import without_id
 from . import builders, commands, node
 from .errors import FactoryError
 from .recipes import Artifact
@@ -94,7 +95,7 @@ def _ask(registry: str, context: builders.Context, pending: Sequence[Artifact]) 
             command, env = _QUESTIONS[registry](context, Path(folder), pending)
         except FactoryError as error:
             # Its client is a wheel or a package that could not be had; those registries have an answer of their own.
-            return f"BK-108: the registry for {registry} could not be asked: {error}"
+            return f"BK-108: the registry for {registry} could not be asked: {without_id(error)}"
         code, output = commands.capture(command, env=env, timeout=MAVEN_SECONDS if registry == "Maven artifacts" else SECONDS)
     if code == 0:
         return None

@@ -13,27 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .. import processes
 from ..waiter import wait_for
 from .errors import FactoryError
 
-PROC = Path("/proc")
 # A client that is told to end gets so long to clean up after itself.
 END_SECONDS = 20.0
 KILL_SECONDS = 10.0
-
-
-def _status(pid: int) -> list[str] | None:
-    """Return the fields of /proc/<pid>/stat after the program's name, or None when the process is gone."""
-    try:
-        fields = (PROC / str(pid) / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] == "Z" else fields
-
-
-def _started(pid: int) -> str | None:
-    fields = _status(pid)
-    return fields[19] if fields else None
 
 
 @contextmanager
@@ -48,7 +34,7 @@ def noted(folder: Path | None) -> Iterator[None]:
         if stale.name.isdigit() and int(stale.name) not in alive:
             stale.unlink(missing_ok=True)
     note = folder / str(os.getpid())
-    note.write_text(_started(os.getpid()) or "", encoding="ascii")
+    note.write_text(processes.started(os.getpid()) or "", encoding="ascii")
     try:
         yield
     finally:
@@ -60,14 +46,14 @@ def running(folder: Path) -> list[int]:
     if not folder.is_dir():
         return []
     notes = {int(note.name): note.read_text(encoding="ascii") for note in folder.iterdir() if note.name.isdigit()}
-    return sorted(pid for pid, started in notes.items() if started and _started(pid) == started)
+    return sorted(pid for pid, started in notes.items() if started and processes.started(pid) == started)
 
 
 def with_descendants(pids: list[int]) -> list[int]:
     """Return processes and all that they started, each before what it started."""
     parents: dict[int, int] = {}
-    for entry in PROC.iterdir():
-        fields = _status(int(entry.name)) if entry.name.isdigit() else None
+    for entry in processes.PROC.iterdir():
+        fields = processes.status(int(entry.name)) if entry.name.isdigit() else None
         if fields:
             parents[int(entry.name)] = int(fields[1])
     found = list(pids)
@@ -79,10 +65,10 @@ def with_descendants(pids: list[int]) -> list[int]:
 def end(folder: Path) -> list[int]:
     """End all noted runs and what they started, first politely; return their processes. FactoryError when one stays."""
     pids = running(folder)
-    family = {pid: _started(pid) for pid in with_descendants(pids)}
+    family = {pid: processes.started(pid) for pid in with_descendants(pids)}
 
     def left() -> list[int]:
-        return [pid for pid, started in family.items() if started and _started(pid) == started]
+        return [pid for pid, started in family.items() if started and processes.started(pid) == started]
 
     for number, seconds in ((signal.SIGTERM, END_SECONDS), (signal.SIGKILL, KILL_SECONDS)):
         for pid in left():

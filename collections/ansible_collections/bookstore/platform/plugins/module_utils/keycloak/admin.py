@@ -16,6 +16,7 @@ from typing import Any
 
 from .. import generated_secret, workloads
 from ..cluster import Cluster, path_of
+from ..failures import without_id
 from ..waiter import wait_for
 from .api import ADMIN_REALM, AdminApi, KeycloakError, SignInRefusedError
 from .compare import HIDDEN, Change, changes, merged
@@ -73,7 +74,7 @@ def _run(cluster: Cluster, job: Object, temporary: Mapping[str, str]) -> None:
         wanted = workloads.parse([{"kind": "Job", "namespace": namespace, "name": name}])
         workloads.wait(cluster, wanted, timeout=RECOVERY_SECONDS, restart_limit=1)
     except workloads.NotReadyError as error:
-        raise KeycloakError(f"BK-155: the administrator's password could not be set anew: {error}") from error
+        raise KeycloakError(f"BK-155: the administrator's password could not be set anew: {without_id(error)}") from error
     finally:
         _remove(cluster, namespace, name)
 
