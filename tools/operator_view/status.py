@@ -79,7 +79,7 @@ def look(cluster: Cluster, settings: Settings) -> View:
     nodes = cluster.objects("Node")
     for node in nodes:
         verdict = readiness.node(node)
-        view.nodes.append(f"  {node['metadata']['name']:<40}{verdict.reason or 'ready'}")
+        view.nodes.append(f"  {node['metadata']['name']:<40}{verdict.reason or readiness.cordoned(node) or 'ready'}")
         if verdict.state is not State.READY:
             view.troubles.append(f"BK-206: node {node['metadata']['name']}: {verdict.reason}; run: make recover")
     summaries = []
