@@ -142,7 +142,7 @@ def test_maven_is_asked_with_a_bound_for_what_its_cache_cannot_answer(
 def test_without_maven_and_root_nothing_is_built(context: builders.Context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(builders.shutil, "which", lambda name: None)  # type: ignore[attr-defined]
     monkeypatch.setattr(builders.os, "geteuid", lambda: 1000)  # type: ignore[attr-defined]
-    with pytest.raises(FactoryError, match="BK-108: the registry for Maven artifacts could not be asked: BK-150"):
+    with pytest.raises(FactoryError, match="BK-108: the registry for Maven artifacts could not be asked: maven: Maven is missing"):
         reach.require({"Maven artifacts"}, context)
 
 
