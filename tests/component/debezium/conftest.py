@@ -6,6 +6,7 @@ import os
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -55,8 +56,8 @@ def manifests(images: dict[str, str], tmp_path_factory: pytest.TempPathFactory) 
     return Manifests(tmp_path_factory.mktemp("manifests"), Path(sys.executable).with_name("ansible"))
 
 
-@pytest.fixture
-def kafka(manifests: Manifests, images: dict[str, str], classes: dict[str, Path], tmp_path: Path) -> Iterator[Kafka]:
+@contextmanager
+def running_kafka(manifests: Manifests, images: dict[str, str], classes: dict[str, Path], tmp_path: Path) -> Iterator[Kafka]:
     """An empty broker with the declared topics."""
     broker = Kafka(manifests, images["kafka"], classes["kafka"], tmp_path / "kafka", f"bookstore-test-kafka-{uuid.uuid4().hex[:8]}")
     try:
@@ -65,6 +66,22 @@ def kafka(manifests: Manifests, images: dict[str, str], classes: dict[str, Path]
         yield broker
     finally:
         broker.remove()
+
+
+@pytest.fixture
+def kafka(manifests: Manifests, images: dict[str, str], classes: dict[str, Path], tmp_path: Path) -> Iterator[Kafka]:
+    """A broker of the test's own."""
+    with running_kafka(manifests, images, classes, tmp_path) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="module")
+def module_kafka(
+    manifests: Manifests, images: dict[str, str], classes: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Kafka]:
+    """A broker of the module's own."""
+    with running_kafka(manifests, images, classes, tmp_path_factory.mktemp("broker")) as broker:
+        yield broker
 
 
 @pytest.fixture(scope="session")
