@@ -76,8 +76,8 @@ class Container:
         return docker("inspect", "--format={{.State.StartedAt}}", self.name).strip()
 
     def log(self) -> str:
-        """All that it printed."""
-        return docker("logs", self.name, check=False)
+        """What it printed since it was last started."""
+        return docker("logs", f"--since={self.started_at}", self.name, check=False)
 
 
 class Manifests:
@@ -247,6 +247,16 @@ class Debezium:
             *limits(workload), "--read-only", "--tmpfs=/tmp", f"--volume={self.folder}:/opt/debezium/config:ro",
             f"--volume={self.classes}:/opt/guard:ro", f"--env-file={environment}", self.image, *workload["command"],
         ])  # fmt: skip
+
+    def first_snapshot(self) -> None:
+        """Start it, and wait until its first snapshot is compared with the source and it streams."""
+        self.container.start()
+        until(lambda: self.compared() or not self.container.running, "the first snapshot")
+        self.catch_up()
+
+    def compared(self) -> bool:
+        """Whether a new snapshot since the last start is finished, and compared with the source."""
+        return self.guard_says("compared with the source after a new snapshot")
 
     def catch_up(self, timeout: float = PATIENCE_SECONDS) -> None:
         """Wait until everything that the source's log holds now is published; AssertionError with the log when the server ended."""

@@ -10,20 +10,20 @@ from kafka import KafkaProducer
 from .pipeline import Kafka
 
 TOPIC = "order.created.dlq"
-RECORDS, BYTES = 2_400, 50_000
+RECORDS, BYTES = 2_000, 50_000
 MOST_RECORDS, MOST_BYTES = 1_000, 4 << 20
 
 
 @pytest.fixture(scope="module")
 def large(module_kafka: Kafka) -> Kafka:
-    """A broker whose topic holds 120 MB, and as many of short records."""
-    producer = KafkaProducer(bootstrap_servers=[module_kafka.address], linger_ms=50)
+    """A broker whose topic holds 100 MB, and as many of short records."""
+    producer = KafkaProducer(bootstrap_servers=[module_kafka.address], linger_ms=100, batch_size=900_000)
     value = b"x" * BYTES
     for number in range(RECORDS):
         producer.send(TOPIC, key=f"key {number % 400}".encode(), value=b"%d %s" % (number, value), partition=0)
     for number in range(5 * MOST_RECORDS):
         producer.send("book.created.dlq", key=b"%d" % number, value=b"short", partition=0)
-    producer.flush(120)
+    producer.flush(400)
     producer.close()
     assert module_kafka.tool.describe()["topics"][TOPIC]["end"] == RECORDS
     return module_kafka

@@ -15,7 +15,7 @@ final class DeadLetter {
   static SourceRecord of(SourceRecord record, String topic, String reason) {
     Map<String, Object> letter = new LinkedHashMap<>();
     letter.put("topic", record.topic());
-    letter.put("key", text(record.key()));
+    letter.put("key", record.key() instanceof Struct key ? fields(key) : text(record.key()));
     letter.put("reason", text(reason));
     Object value = record.value();
     if (value instanceof Struct row && row.schema().field("source") != null && row.get("source") instanceof Struct source) {
@@ -24,6 +24,12 @@ final class DeadLetter {
     }
     Guard.log("ERROR", "BK-273: set aside into " + topic + ": " + letter);
     return record.newRecord(topic, null, null, letter.get("key"), null, letter, record.timestamp());
+  }
+
+  private static Map<String, String> fields(Struct row) {
+    Map<String, String> fields = new LinkedHashMap<>();
+    row.schema().fields().forEach(field -> fields.put(field.name(), text(row.get(field))));
+    return fields;
   }
 
   private static String text(Object value) {

@@ -29,7 +29,7 @@ public final class RecordLimit implements Transformation<SourceRecord> {
     return size <= bytes ? record : DeadLetter.of(record, deadLetters, "it has " + size + " bytes, bookstore_record_bytes_max is " + bytes);
   }
 
-  /** Bytes of key and value as JSON in UTF-8, a little more where that is not known: of numbers and names. */
+  /** Bytes of key and value as JSON in UTF-8, or a few more. */
   static long size(ConnectRecord<?> record) {
     return size(record.key()) + size(record.value());
   }
@@ -60,7 +60,8 @@ public final class RecordLimit implements Transformation<SourceRecord> {
         yield sum;
       }
       case byte[] binary -> 4L * (binary.length / 3 + 1) + 2;
-      default -> 32;
+      case Boolean truth -> 5;
+      default -> String.valueOf(value).length() + 2L;
     };
   }
 

@@ -172,9 +172,9 @@ def stored(records: list[Object]) -> tuple[Object | None, Object | None]:
     latest: dict[str, Object | None] = {}
     for record in records:
         match _parsed(record["key"]):
-            case ["guard", {"server": _}]:
+            case ["guard", dict()]:
                 kind = "note"
-            case [str(name), {"server": _}] if not name.startswith("guard"):
+            case [str(name), dict()] if not name.startswith("guard"):
                 kind = "offset"
             case _:
                 continue
