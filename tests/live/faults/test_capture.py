@@ -43,8 +43,8 @@ class Offsets:
         self._broker = Broker(cluster, 60)
 
     def latest(self) -> dict[str, Any]:
-        """The newest record {partition, key, value}."""
-        records: list[dict[str, Any]] = self._broker.call("records", OFFSETS)
+        """The newest record {partition, key, value}, which is not one of the guard's."""
+        records = [one for one in self._broker.newest([OFFSETS])[OFFSETS] if one["value"] and not one["key"].startswith('["guard')]
         return max(records, key=lambda one: int(one["offset"]))
 
     def put(self, record: dict[str, Any], value: str) -> None:

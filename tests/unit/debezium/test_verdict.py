@@ -27,15 +27,32 @@ CASES = {
 }
 
 
-# Offset and moment of a record that was there, the partition's end, offset and moment of what is read from that offset on.
+# What Kafka had of a partition: topic's id, start of its log, newest offset and its timestamp ("-": none). What it has: the same, with
+# the end of the log before the record that is read from that offset on.
 RECORDS = {
-    "7 100 8 7 100": "false",
-    "7 100 20 7 100": "false",
-    "7 100 7 -": "true",
-    "7 100 3 -": "true",
-    "7 100 20 7 250": "true",
-    "7 100 20 9 250": "false",
-    "7 100 20 -": "false",
+    # Nothing happened; more came; compaction removed the record as superseded; nothing was read in time.
+    "A 0 7 100 A 0 8 7 100": "kept",
+    "A 0 7 100 A 0 20 7 100": "kept",
+    "A 0 7 100 A 0 20 9 250": "kept",
+    "A 0 7 100 A 0 20 - -": "kept",
+    # An older copy: it ends before the record, or another one took its place since.
+    "A 0 7 100 A 0 7 - -": "it ends at 7, and offset 7 was there",
+    "A 0 7 100 A 0 3 - -": "it ends at 3, and offset 7 was there",
+    "A 0 7 100 A 0 20 7 250": "another record stands at offset 7",
+    # An empty Kafka: no topic, or one that was made again, whatever was written to it since.
+    "A 0 7 100 - - - - -": "the topic is gone",
+    "A 0 7 100 B 0 0 - -": "the topic is another one of the same name",
+    "A 0 7 100 B 0 20 7 100": "the topic is another one of the same name",
+    "A 0 - - B 0 0 - -": "the topic is another one of the same name",
+    # Fewer partitions; records deleted at the start of the log, which compaction does not do.
+    "A 0 7 100 A - - - -": "the partition is gone",
+    "A 0 7 100 A 8 8 - -": "it begins at 8 instead of 0",
+    "A 0 7 100 A 5 20 7 100": "it begins at 5 instead of 0",
+    "A 5 7 100 A 5 20 7 100": "kept",
+    # A partition without a record loses none.
+    "A 0 - - A 0 0 - -": "kept",
+    "A 0 - - A 0 3 0 100": "kept",
+    "A 0 - - - - - - -": "the topic is gone",
 }
 
 
@@ -54,5 +71,5 @@ def test_verdicts() -> None:
 
 
 @needs_java
-def test_records_that_kafka_lost() -> None:
+def test_what_kafka_lost() -> None:
     assert dict(zip(RECORDS, printed("Mark", list(RECORDS)), strict=True)) == RECORDS

@@ -59,11 +59,11 @@ class World:
             return '{"active": false, "wal_status": "extended", "confirmed": 40}'
         return "50"
 
-    def latest(self, topic: str, key: str) -> list[dict[str, Any]]:
+    def latest(self, topic: str, key: str) -> dict[str, Any] | None:
         """The tool finds the key; a topic does not travel."""
         self.answer("kafka")
         assert topic == ORDERS.topic
-        return [record for record in self.records if record["key"] == key][-1:]
+        return next((record for record in reversed(self.records) if record["key"] == key), None)
 
     def describe(self) -> dict[str, Any]:
         self.answer("kafka")

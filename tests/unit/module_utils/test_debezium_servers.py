@@ -62,6 +62,15 @@ def test_the_newest_offset_counts_and_the_guards_note_is_no_offset() -> None:
     assert dbz.stored([]) == (None, None)
 
 
+def test_what_else_is_in_the_topic_of_offsets_is_passed_over() -> None:
+    offset = {"key": json.dumps(["kafka", {"server": "cdc.ecom"}]), "value": '{"lsn": 1}'}
+    others = [json.dumps(["guard-marks", {"server": "cdc.ecom"}]), "no JSON", "[]", "{}", "7", None]
+    assert dbz.stored([offset, *({"key": key, "value": '{"lsn": 9}'} for key in others)]) == ({"lsn": 1}, None)
+    # An offset that cannot be read is none, as for the guard.
+    for value in ("\ufffd", "[1]", "7", ""):
+        assert dbz.stored([offset, {**offset, "value": value}]) == (None, None)
+
+
 def test_a_pod_that_ends_is_not_the_servers() -> None:
     def pod(name: str, ready: bool, **metadata: str) -> dict[str, Any]:
         parts = [{"name": "istio-proxy", "ready": True, "restartCount": 7}, {"name": "debezium", "ready": ready, "restartCount": 2}]
@@ -81,7 +90,7 @@ class Busy:
         if pod == "kafka-0":
             key = json.dumps(["kafka", {"server": "cdc.ecom"}])
             record = {"key": key, "value": json.dumps({"lsn": self.offset, "lsn_commit": self.offset})}
-            return json.dumps({"debezium.ecom.offsets": [record]})
+            return json.dumps({"debezium.ecom.offsets": {"records": [record], "left_out": 0}})
         return json.dumps({"end": self.ends.pop(0), "slot": WELL.slot})
 
     def objects(self, kind: str, namespace: str, labelSelector: str) -> list[dict[str, Any]]:  # noqa: N803 # the API's name

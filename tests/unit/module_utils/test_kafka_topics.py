@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.bookstore.platform.plugins.module_utils import kafka_topics as kafka
+from ansible_collections.bookstore.platform.plugins.module_utils.cluster import ClusterError
 
 COMPACTED = {"name": "cdc.ecom.public.books", "partitions": 1, "cleanup": "compact", "flush": True, "retention_days": None}
 EVENTS = {"name": "order.created", "partitions": 3, "cleanup": "delete", "flush": True, "retention_days": 7}
@@ -59,6 +60,16 @@ def test_retention_of_a_compacted_topic_is_refused() -> None:
         kafka.configs({**COMPACTED, "retention_days": 3})
 
 
+def test_how_long_deletions_can_be_read_is_declared_for_compacted_topics_alone() -> None:
+    kept = {**COMPACTED, "delete_retention_days": 7}
+    assert kafka.configs(kept)["delete.retention.ms"] == "604800000"
+    (step,) = kafka.plan([kept], found(COMPACTED)).alter
+    assert step["configs"] == {"delete.retention.ms": "604800000"}
+    assert not kafka.plan([kept], found(kept)).changes
+    with pytest.raises(kafka.TopicError, match="BK-171: topic order.created: delete_retention_days=7"):
+        kafka.configs({**EVENTS, "delete_retention_days": 7})
+
+
 class Pod:
     """Stands in for the cluster; answers with what the tool would print."""
 
@@ -76,3 +87,21 @@ def test_the_tools_last_line_is_its_answer() -> None:
     pod = Pod('SLF4J: a warning\n{"topics": {}, "groups": {}}\n')
     assert kafka.Broker(pod, 20).describe() == {"topics": {}, "groups": {}}  # type: ignore[arg-type] # a part of a Cluster
     assert pod.asked[0][-2:] == ["KafkaOps", "describe"]
+
+
+RECORD = {"partition": 0, "offset": 4, "key": "k", "value": "v"}
+
+
+def test_a_key_is_asked_for_where_it_is_looked_up() -> None:
+    pod = Pod(json.dumps({"records": [RECORD], "left_out": 0}))
+    broker = kafka.Broker(pod, 20)  # type: ignore[arg-type] # a part of a Cluster
+    assert broker.latest("cdc.ecom.public.books", "k") == RECORD
+    assert broker.records("order.created") == [RECORD]
+    assert [command[-3:] for command in pod.asked] == [["latest", "cdc.ecom.public.books", "k"], ["KafkaOps", "records", "order.created"]]
+    assert kafka.Broker(Pod(json.dumps({"records": [], "left_out": 0})), 20).latest("t", "k") is None  # type: ignore[arg-type]
+
+
+def test_an_answer_that_was_cut_is_not_taken_for_all() -> None:
+    pod = Pod(json.dumps({"debezium.ecom.offsets": {"records": [RECORD], "left_out": 3}}))
+    with pytest.raises(ClusterError, match=r"topic debezium.ecom.offsets holds more than is read at once \(3 records were left out\)"):
+        kafka.Broker(pod, 20).newest(["debezium.ecom.offsets"])  # type: ignore[arg-type] # a part of a Cluster

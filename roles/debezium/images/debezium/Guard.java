@@ -1,11 +1,13 @@
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.sql.SQLException;
 import java.time.Instant;
 import java.util.Properties;
+import java.util.Set;
 import org.apache.kafka.common.KafkaException;
 
 /**
@@ -21,6 +23,9 @@ public final class Guard {
   private static final Path SETTINGS = Path.of("/opt/debezium/config/application.properties");
   private static final long PATIENCE_MS = 100_000;
   private static final long PAUSE_MS = 1_000;
+  // Survives the container, not its pod: the slot's position at the last starts, and how many there were at it.
+  private static final Path STARTS = Path.of("/tmp/guard-starts");
+  private static final int FUTILE_STARTS = 3;
 
   private Guard() {}
 
@@ -31,8 +36,9 @@ public final class Guard {
     }
     String prefix = settings.getProperty("debezium.source.topic.prefix");
     Offsets offsets = offsets(settings, prefix);
+    Topics topics = Topics.of(settings);
     long deadline = System.nanoTime() + PATIENCE_MS * 1_000_000;
-    while (!prepared(settings, offsets, deadline)) {
+    while (!prepared(settings, offsets, topics, deadline)) {
       Thread.sleep(PAUSE_MS);
     }
     if (pending(offsets.note())) {
@@ -40,7 +46,9 @@ public final class Guard {
       thread.setDaemon(true);
       thread.start();
     }
-    Thread custody = new Thread(new Custody(offsets(settings, prefix), prefix), "guard-custody");
+    Offsets watched = offsets(settings, prefix);
+    watched.load();
+    Thread custody = new Thread(new Custody(watched, topics.watched()), "guard-custody");
     custody.setDaemon(true);
     custody.start();
     Class.forName("io.debezium.server.Main").getMethod("main", String[].class).invoke(null, (Object) arguments);
@@ -52,11 +60,16 @@ public final class Guard {
   }
 
   /** Whether the server may start; false if database or broker do not answer yet. */
-  private static boolean prepared(Properties settings, Offsets offsets, long deadline) throws Exception {
+  private static boolean prepared(Properties settings, Offsets offsets, Topics topics, long deadline) throws Exception {
     try {
+      Set<String> absent = Custody.absent(offsets, topics.all());
+      if (!absent.isEmpty()) {
+        throw new KafkaException("BK-270: Kafka has no topic " + String.join(", ", absent)
+            + "; the broker makes none by itself: run `make up`, which makes them");
+      }
       offsets.load();
       try (Source source = open(settings)) {
-        prepare(source, offsets);
+        prepare(source, offsets, topics);
       }
       return true;
     } catch (SQLException | KafkaException error) {
@@ -72,7 +85,7 @@ public final class Guard {
     return new Source(settings, System.getenv("DATABASE_USER"), System.getenv("DATABASE_PASSWORD"));
   }
 
-  private static void prepare(Source source, Offsets offsets) throws Exception {
+  private static void prepare(Source source, Offsets offsets, Topics topics) throws Exception {
     Source.State state = source.state();
     if (state.active()) {
       source.release();
@@ -80,6 +93,13 @@ public final class Guard {
     }
     JsonNode offset = offsets.offset();
     boolean lost = offsets.note() != null && offsets.note().path("lost").asBoolean(false);
+    if (!lost) {
+      String gone = new Custody(offsets, topics.watched()).lost();
+      lost = gone != null;
+      if (lost) {
+        log("WARN", "BK-271: Kafka lost records that it had acknowledged: " + gone);
+      }
+    }
     Verdict verdict = lost ? Verdict.BROKER_BACK : Verdict.of(
         Offsets.position(offset), Offsets.plain(offset), Offsets.unfinished(offset), state.confirmed(), state.lost(), state.end());
     log(verdict.snapshot ? "WARN" : "INFO", verdict + ": " + verdict.reason + "; offset=" + offset + " slot=" + state);
@@ -93,11 +113,26 @@ public final class Guard {
         source.drop();
       }
       if (lost) {
-        // Not before the offset is gone, which from here on tells the same.
+        // Not before the offset is gone, which from here on tells the same. What was lost is not there to be compared with again.
+        offsets.marks(null);
         offsets.note(marked(note, false));
       }
     } else if (verdict == Verdict.REWIND) {
       offsets.rewind(state.confirmed());
+    }
+    count(state);
+  }
+
+  /** Says so when the server was started again and again without getting on: what comes next in the log ends it. */
+  private static void count(Source.State state) throws IOException {
+    String[] last = Files.exists(STARTS) ? Files.readString(STARTS).strip().split(" ") : new String[0];
+    int starts = last.length == 2 && last[0].equals(String.valueOf(state.confirmed())) ? Integer.parseInt(last[1]) + 1 : 1;
+    Files.writeString(STARTS, state.confirmed() + " " + starts);
+    // Without anything to read it stays where it is, and is not to blame.
+    if (starts >= FUTILE_STARTS && state.confirmed() != null && state.confirmed() < state.end()) {
+      log("ERROR", "BK-272: start " + starts + " at the slot's position " + state.confirmed() + ": what comes next in the log ends the"
+          + " server each time, see its last lines before the restart. After an OutOfMemoryError a row is larger than the memory"
+          + " allows: restore the constraints of the captured tables, or raise debezium_heap");
     }
   }
 

@@ -1,39 +1,57 @@
+import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.time.Duration;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.ExecutionException;
 import java.util.function.Consumer;
+import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.ConsumerRecords;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.KafkaException;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.serialization.StringDeserializer;
 import org.apache.kafka.common.serialization.StringSerializer;
 
-/** The server's topic of offsets, and the guard's own note in it: what was wrong last, and whether it is dealt with. */
+/**
+ * The server's topic of offsets, and what the guard keeps in it: its note (what was wrong last, and whether it is dealt with), and
+ * the marks of {@link Custody}.
+ */
 final class Offsets {
   static final ObjectMapper JSON = new ObjectMapper();
-  private static final int TIMEOUT_MS = 20_000;
+  static final int TIMEOUT_MS = 20_000;
+  // Of each consumer, whatever a topic holds: they share the server's heap. A single record may be larger.
+  private static final int FETCH_BYTES = 1 << 20;
   private final String servers;
   private final String topic;
+  private final String prefix;
   private final String noteKey;
+  private final String marksKey;
   private Map<String, String> latest = Map.of();
 
   Offsets(String servers, String topic, String prefix) {
     this.servers = servers;
     this.topic = topic;
-    // The shape of the server's own keys, [name, partition], under a name that no server has.
+    this.prefix = prefix;
+    // The shape of the server's own keys, [name, partition], under names that no server has.
     this.noteKey = "[\"guard\",{\"server\":\"" + prefix + "\"}]";
+    this.marksKey = "[\"guard-marks\",{\"server\":\"" + prefix + "\"}]";
   }
 
   /** Reads the topic: what was stored last under each key. */
   void load() {
     Map<String, String> found = new LinkedHashMap<>();
     read(topic, record -> {
+      if (record.key() == null) {
+        return;
+      }
       if (record.value() == null) {
         found.remove(record.key());
       } else {
@@ -43,14 +61,23 @@ final class Offsets {
     latest = found;
   }
 
-  /** The stored offset, or null. */
-  JsonNode offset() throws Exception {
+  /** The stored offset, or null. One that cannot be read is none. */
+  JsonNode offset() {
     for (Map.Entry<String, String> entry : latest.entrySet()) {
-      if (!entry.getKey().equals(noteKey)) {
-        return JSON.readTree(entry.getValue());
+      if (server(entry.getKey())) {
+        return parsed(entry.getValue()) instanceof ObjectNode offset ? offset : null;
       }
     }
     return null;
+  }
+
+  /** What a text says; nothing when it is no JSON, so that a record that anybody wrote stops nobody. */
+  static JsonNode parsed(String text) {
+    try {
+      return text == null ? JSON.missingNode() : JSON.readTree(text);
+    } catch (JsonProcessingException error) {
+      return JSON.missingNode();
+    }
   }
 
   /** Whether the offset was stored in the middle of a snapshot. */
@@ -74,7 +101,7 @@ final class Offsets {
   /** Forgets the offset. */
   void forget() throws Exception {
     for (String key : latest.keySet()) {
-      if (!key.equals(noteKey)) {
+      if (server(key)) {
         write(key, null);
       }
     }
@@ -86,8 +113,8 @@ final class Offsets {
     ObjectNode offset = JSON.createObjectNode();
     offset.put("lsn_proc", position).put("messageType", "COMMIT").put("lsn_commit", position).put("lsn", position);
     for (String key : latest.keySet()) {
-      if (!key.equals(noteKey)) {
-        JsonNode before = JSON.readTree(latest.get(key));
+      if (server(key)) {
+        JsonNode before = parsed(latest.get(key));
         offset.set("txId", before.path("txId"));
         offset.set("ts_usec", before.path("ts_usec"));
         write(key, JSON.writeValueAsString(offset));
@@ -97,9 +124,8 @@ final class Offsets {
   }
 
   /** The guard's note: {cause, since, done, removed, lost}; null if nothing was ever wrong. */
-  JsonNode note() throws Exception {
-    String text = latest.get(noteKey);
-    return text == null ? null : JSON.readTree(text);
+  JsonNode note() {
+    return parsed(latest.get(noteKey)) instanceof ObjectNode note ? note : null;
   }
 
   void note(ObjectNode note) throws Exception {
@@ -107,9 +133,27 @@ final class Offsets {
     load();
   }
 
+  /** What Kafka had, by topic and partition: [id of the topic, start of the log, newest offset, its timestamp]; null if not known. */
+  JsonNode marks() {
+    return parsed(latest.get(marksKey)) instanceof ObjectNode marks ? marks : null;
+  }
+
+  /** Keeps marks, or forgets them (null). Does not load. */
+  void marks(ObjectNode marks) throws Exception {
+    write(marksKey, marks == null ? null : JSON.writeValueAsString(marks));
+  }
+
+  /** Whether a key is that of the server's offset: [name, {"server": prefix}]. */
+  private boolean server(String key) {
+    JsonNode parts = parsed(key);
+    return !key.equals(noteKey) && !key.equals(marksKey) && parts.path(1).path("server").asText().equals(prefix);
+  }
+
   private void write(String key, String value) throws Exception {
     try (KafkaProducer<String, String> producer = producer()) {
       producer.send(new ProducerRecord<>(topic, 0, key, value)).get();
+    } catch (ExecutionException error) {
+      throw error.getCause() instanceof KafkaException known ? known : error;
     }
   }
 
@@ -121,10 +165,17 @@ final class Offsets {
   }
 
   KafkaConsumer<String, String> consumer() {
-    return new KafkaConsumer<>(Map.of(
+    Map<String, Object> settings = new HashMap<>(Map.of(
         "bootstrap.servers", servers, "enable.auto.commit", false, "auto.offset.reset", "earliest", "allow.auto.create.topics", false,
-        "default.api.timeout.ms", TIMEOUT_MS, "request.timeout.ms", TIMEOUT_MS / 2, "max.partition.fetch.bytes", 1 << 20,
+        "default.api.timeout.ms", TIMEOUT_MS, "request.timeout.ms", TIMEOUT_MS / 2,
         "key.deserializer", StringDeserializer.class, "value.deserializer", StringDeserializer.class));
+    settings.putAll(Map.of("fetch.max.bytes", FETCH_BYTES, "max.partition.fetch.bytes", FETCH_BYTES / 4, "max.poll.records", 100));
+    return new KafkaConsumer<>(settings);
+  }
+
+  Admin admin() {
+    return Admin.create(
+        Map.of("bootstrap.servers", servers, "default.api.timeout.ms", TIMEOUT_MS, "request.timeout.ms", TIMEOUT_MS / 2));
   }
 
   String topic() {
@@ -141,8 +192,14 @@ final class Offsets {
       consumer.assign(List.of(partition));
       consumer.seekToBeginning(List.of(partition));
       long end = consumer.endOffsets(List.of(partition)).get(partition);
+      long seen = System.nanoTime();
       while (consumer.position(partition) < end) {
-        consumer.poll(Duration.ofMillis(500)).forEach(reader);
+        ConsumerRecords<String, String> records = consumer.poll(Duration.ofMillis(500));
+        records.forEach(reader);
+        seen = records.isEmpty() ? seen : System.nanoTime();
+        if (System.nanoTime() - seen > TIMEOUT_MS * 1_000_000L) {
+          throw new KafkaException("nothing of " + name + " came for " + TIMEOUT_MS + " ms, its end is at " + end);
+        }
       }
       return true;
     }

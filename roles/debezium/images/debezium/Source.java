@@ -54,6 +54,21 @@ final class Source implements AutoCloseable {
     call("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = ?");
   }
 
+  /** The column that is the primary key of a table of schema public. */
+  String key(String table) throws SQLException {
+    String query = "SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]"
+        + " WHERE i.indrelid = ?::regclass AND i.indisprimary AND i.indnkeyatts = 1";
+    try (PreparedStatement statement = connection.prepareStatement(query)) {
+      statement.setString(1, "public." + table);
+      try (ResultSet row = statement.executeQuery()) {
+        if (!row.next()) {
+          throw new SQLException("public." + table + " has no primary key of one column");
+        }
+        return row.getString(1);
+      }
+    }
+  }
+
   /** Those of {@code keys} that a table of schema public has in {@code column}. */
   Set<String> present(String table, String column, Collection<String> keys) throws SQLException {
     String type;
@@ -62,14 +77,24 @@ final class Source implements AutoCloseable {
       statement.setString(1, "public." + table);
       statement.setString(2, column);
       try (ResultSet row = statement.executeQuery()) {
-        if (!row.next()) {
-          throw new SQLException("public." + table + " has no column " + column);
-        }
+        row.next();
         type = row.getString(1);
       }
     }
+    try {
+      return found(table, column, "\"" + column + "\" = ANY (?::text[]::" + type + "[])", keys);
+    } catch (SQLException error) {
+      if (error.getSQLState() == null || !error.getSQLState().startsWith("22")) {
+        throw error;
+      }
+      // One of them is no value of that type, and no row's key: as texts they can be compared, without the index.
+      return found(table, column, "\"" + column + "\"::text = ANY (?::text[])", keys);
+    }
+  }
+
+  private Set<String> found(String table, String column, String condition, Collection<String> keys) throws SQLException {
     Set<String> found = new HashSet<>();
-    String query = "SELECT \"" + column + "\"::text FROM public.\"" + table + "\" WHERE \"" + column + "\" = ANY (?::text[]::" + type + "[])";
+    String query = "SELECT \"" + column + "\"::text FROM public.\"" + table + "\" WHERE " + condition;
     try (PreparedStatement statement = connection.prepareStatement(query)) {
       Array wanted = connection.createArrayOf("text", keys.toArray());
       statement.setArray(1, wanted);

@@ -1,14 +1,18 @@
+import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.sql.SQLException;
 import java.time.Instant;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.concurrent.atomic.AtomicReference;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.KafkaException;
@@ -19,8 +23,6 @@ import org.apache.kafka.common.KafkaException;
  * still be on its way, and then comes twice, which consumers bear. Works on a bounded share of the keys at a time.
  */
 final class Vanished implements Runnable {
-  // They have no table in analytics: events are no state, the heartbeat is nobody's row.
-  private static final Set<String> NO_STATE = Set.of("outbox_events", "cdc_heartbeat");
   private static final int BATCH = 1_000;
   private static final long MOST_KEYS = 50_000;
   private static final long PAUSE_MS = 1_000;
@@ -60,7 +62,7 @@ final class Vanished implements Runnable {
         ObjectNode removed = Offsets.JSON.createObjectNode();
         for (String name : settings.getProperty("debezium.source.table.include.list").split(",")) {
           String table = name.substring(name.indexOf('.') + 1);
-          if (!NO_STATE.contains(table)) {
+          if (!Topics.NO_STATE.contains(table)) {
             removed.put(table, compare(source, table));
           }
         }
@@ -88,7 +90,7 @@ final class Vanished implements Runnable {
       Set<String> keys = new HashSet<>();
       int mine = share;
       offsets.read(topic, record -> {
-        if (Math.floorMod(record.key().hashCode(), shares) != mine) {
+        if (record.key() == null || Math.floorMod(record.key().hashCode(), shares) != mine) {
           return;
         }
         if (record.value() == null) {
@@ -103,14 +105,17 @@ final class Vanished implements Runnable {
   }
 
   private static Set<String> missing(Source source, String table, List<String> keys) throws Exception {
+    String column = source.key(table);
     Set<String> missing = new HashSet<>();
     for (int from = 0; from < keys.size(); from += BATCH) {
       Map<String, String> ids = new TreeMap<>();
-      String column = null;
       for (String key : keys.subList(from, Math.min(from + BATCH, keys.size()))) {
-        Map.Entry<String, JsonNode> field = Offsets.JSON.readTree(key).fields().next();
-        column = field.getKey();
-        ids.put(field.getValue().asText(), key);
+        JsonNode id = Offsets.parsed(key).path(column);
+        if (id.isValueNode() && !id.isNull()) {
+          ids.put(id.asText(), key);
+        } else {
+          Guard.log("WARN", "passed over: key " + key.substring(0, Math.min(key.length(), 100)) + " names no row of " + table);
+        }
       }
       ids.keySet().removeAll(source.present(table, column, ids.keySet()));
       missing.addAll(ids.values());
@@ -122,28 +127,39 @@ final class Vanished implements Runnable {
     if (keys.isEmpty()) {
       return 0;
     }
-    Map<String, String> last = new TreeMap<>();
+    // Where the newest record of each is first: values are read one at a time, whatever they hold.
+    Map<String, Long> last = new HashMap<>();
     offsets.read(topic, record -> {
       if (keys.contains(record.key())) {
-        last.put(record.key(), record.value() == null ? "" : record.value());
+        last.put(record.key(), record.value() == null ? -1 : record.offset());
       }
     });
-    int published = 0;
+    int[] published = {0};
+    AtomicReference<Exception> failed = new AtomicReference<>();
     try (KafkaProducer<String, String> producer = offsets.producer()) {
-      for (Map.Entry<String, String> entry : last.entrySet()) {
-        JsonNode value = entry.getValue().isEmpty() ? null : Offsets.JSON.readTree(entry.getValue());
-        if (value == null || !value.hasNonNull("after")) {
-          continue;
+      offsets.read(topic, record -> {
+        JsonNode value = last.getOrDefault(record.key(), -1L).equals(record.offset()) ? Offsets.parsed(record.value()) : null;
+        if (failed.get() != null || value == null || !value.hasNonNull("after")) {
+          return;
         }
-        ObjectNode gone = Offsets.JSON.createObjectNode();
-        gone.set("before", value.get("after"));
-        gone.putNull("after").set("source", value.path("source"));
-        gone.put("op", "d").put("ts_ms", System.currentTimeMillis());
-        producer.send(new ProducerRecord<>(topic, 0, entry.getKey(), Offsets.JSON.writeValueAsString(gone))).get();
-        producer.send(new ProducerRecord<>(topic, 0, entry.getKey(), null)).get();
-        published++;
-      }
+        try {
+          ObjectNode gone = Offsets.JSON.createObjectNode();
+          gone.set("before", value.get("after"));
+          gone.putNull("after").set("source", value.path("source"));
+          gone.put("op", "d").put("ts_ms", System.currentTimeMillis());
+          for (String text : Arrays.asList(Offsets.JSON.writeValueAsString(gone), null)) {
+            producer.send(new ProducerRecord<>(topic, 0, record.key(), text), (sent, error) -> failed.compareAndSet(null, error));
+          }
+          published[0]++;
+        } catch (JsonProcessingException | KafkaException error) {
+          failed.compareAndSet(null, error);
+        }
+      });
+      producer.flush();
     }
-    return published;
+    if (failed.get() != null) {
+      throw failed.get();
+    }
+    return published[0];
   }
 }

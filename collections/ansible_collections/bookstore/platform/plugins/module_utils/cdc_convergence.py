@@ -175,9 +175,9 @@ class Pipeline:
         """Offset of the newest record of a key that shows the change, None if the newest shows something else."""
         key = json.dumps({change.table.key: change.key}, separators=(",", ":"))
         mine = self._answer("kafka", lambda: self._broker.latest(change.table.topic, key))
-        if not mine:
+        if mine is None:
             return None
-        value = json.loads(mine[-1]["value"]) if mine[-1]["value"] else {}
+        value = json.loads(mine["value"]) if mine["value"] else {}
         after = value.get("after")
         if (after is None) is not (change.expected is None):
             return None
@@ -186,7 +186,7 @@ class Pipeline:
             shown = [_text(after.get(name)) for name in names]
             if shown != change.expected:
                 return None
-        offset: int = mine[-1]["offset"]
+        offset: int = mine["offset"]
         return offset
 
     def lag(self) -> Object:

@@ -165,11 +165,29 @@ def offsets_topic(source: str) -> str:
 
 
 def stored(records: list[Object]) -> tuple[Object | None, Object | None]:
-    """Return the stored offset and the guard's note from the records of a topic of offsets: [{key, value}], oldest first."""
+    """Return the stored offset and the guard's note from the records of a topic of offsets: [{key, value}], oldest first.
+
+    What is neither, such as the guard's marks or what somebody wrote by hand, is passed over; an unreadable value is none.
+    """
     latest: dict[str, Object | None] = {}
     for record in records:
-        latest["note" if json.loads(record["key"])[0] == "guard" else "offset"] = record["value"] and json.loads(record["value"])
+        match _parsed(record["key"]):
+            case ["guard", dict()]:
+                kind = "note"
+            case [str(name), dict()] if not name.startswith("guard"):
+                kind = "offset"
+            case _:
+                continue
+        value = _parsed(record["value"])
+        latest[kind] = value if isinstance(value, dict) else None
     return latest.get("offset"), latest.get("note")
+
+
+def _parsed(text: str | None) -> Any:
+    try:
+        return json.loads(text) if text else None
+    except ValueError:
+        return None
 
 
 def stored_by_source(broker: Broker, sources: list[str]) -> dict[str, tuple[Object | None, Object | None]]:

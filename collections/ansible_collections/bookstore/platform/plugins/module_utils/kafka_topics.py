@@ -8,14 +8,14 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, ClusterError
 
 Object = dict[str, Any]
 DAY_MS = 86_400_000
 # Made by Kafka itself.
 INTERNAL = ("__consumer_offsets", "__transaction_state", "__share_group_state")
 # Configurations that this module manages; others of a topic are left alone.
-MANAGED = ("cleanup.policy", "flush.messages", "retention.ms", "max.compaction.lag.ms", "min.cleanable.dirty.ratio")
+MANAGED = ("cleanup.policy", "flush.messages", "retention.ms", "delete.retention.ms", "max.compaction.lag.ms", "min.cleanable.dirty.ratio")
 # A compacted topic keeps the latest record of each key; older ones may stay for an hour.
 COMPACT = {"cleanup.policy": "compact", "max.compaction.lag.ms": "3600000", "min.cleanable.dirty.ratio": "0.3"}
 
@@ -44,12 +44,18 @@ class Plan:
 
 
 def configs(topic: Object) -> dict[str, str]:
-    """Return Kafka's configuration of a declared topic: {name, cleanup, retention_days?, flush?}."""
+    """Return Kafka's configuration of a declared topic: {name, cleanup, retention_days?, delete_retention_days?, flush?}."""
     if topic["cleanup"] == "compact":
         if topic.get("retention_days"):
             raise TopicError(f"BK-171: topic {topic['name']}: retention_days={topic['retention_days']} has no meaning with cleanup=compact")
         wanted = dict(COMPACT)
+        if topic.get("delete_retention_days"):
+            wanted["delete.retention.ms"] = str(int(topic["delete_retention_days"]) * DAY_MS)
     else:
+        if topic.get("delete_retention_days"):
+            raise TopicError(
+                f"BK-171: topic {topic['name']}: delete_retention_days={topic['delete_retention_days']} has no meaning with cleanup=delete"
+            )
         wanted = {"cleanup.policy": "delete"}
         if topic.get("retention_days"):
             wanted["retention.ms"] = str(int(topic["retention_days"]) * DAY_MS)
@@ -96,15 +102,29 @@ class Broker:
         text = self._cluster.execute(*self._where, [*self.COMMAND, *arguments], self._timeout)
         return json.loads(text.strip().splitlines()[-1])
 
-    def latest(self, topic: str, key: str | None = None) -> list[Object]:
-        """Return the newest record of each key, or of one: [{partition, offset, key, value}]; value is None for a deletion."""
-        found: list[Object] = self.call("latest", topic, *([] if key is None else [key]))
+    def records(self, topic: str, key: str | None = None) -> list[Object]:
+        """Return the newest records of a topic, or of one key: [{partition, offset, key, value}], as many as the tool returns."""
+        found: list[Object] = self.call("records", topic, *([] if key is None else [key]))["records"]
         return found
 
+    def latest(self, topic: str, key: str) -> Object | None:
+        """Return the newest record of a key: {partition, offset, key, value}, whose value is None for a deletion; None without one."""
+        found: list[Object] = self.call("latest", topic, key)["records"]
+        return max(found, key=lambda one: int(one["offset"]), default=None)
+
     def newest(self, topics: list[str]) -> dict[str, list[Object]]:
-        """Return what latest() says of each topic; one start of the tool for all."""
-        found: dict[str, list[Object]] = self.call("newest", *topics)
-        return found
+        """Return the newest record of each key of topics that hold few, such as stored offsets; one start of the tool for all.
+
+        ClusterError when the tool left some out: what is missing must not be taken for absent.
+        """
+        answers: Object = self.call("newest", *topics)
+        for topic, answer in answers.items():
+            if answer["left_out"]:
+                raise ClusterError(
+                    f"topic {topic} holds more than is read at once ({answer['left_out']} records were left out): who writes to it?"
+                    " It is to hold a handful of keys"
+                )
+        return {topic: answer["records"] for topic, answer in answers.items()}
 
     def describe(self) -> Object:
         """Return {topics: {name: {partitions, configs, begin, end}}, groups: {group: {topic: lag}}}."""

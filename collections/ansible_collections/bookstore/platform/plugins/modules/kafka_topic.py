@@ -37,6 +37,9 @@ options:
       retention_days:
         description: Days that records are kept, with O(topics[].cleanup=delete).
         type: int
+      delete_retention_days:
+        description: Days for which deletions can be read, with O(topics[].cleanup=compact).
+        type: int
       flush:
         description: Write each record to the disk before it is acknowledged.
         type: bool
@@ -87,6 +90,7 @@ def main() -> None:
         "partitions": {"type": "int", "required": True},
         "cleanup": {"type": "str", "required": True, "choices": ["compact", "delete"]},
         "retention_days": {"type": "int"},
+        "delete_retention_days": {"type": "int"},
         "flush": {"type": "bool", "default": False},
     }
     module = AnsibleModule(
