@@ -8,6 +8,11 @@ export interface Problem {
   errors: { field: string; location: string; message: string }[];
   book_ids?: string[];
   total?: string;
+  /** Of a change that came too late: what is there now. */
+  version?: number;
+  quantity?: number;
+  reserved?: number;
+  low_stock_threshold?: number;
 }
 
 /** An answer that is no success. */
@@ -80,7 +85,7 @@ const BY_CODE: Record<string, [string, string, boolean?]> = {
   dependency_unavailable: ['The shop is catching its breath', 'A part of it does not answer. Please try again in a moment.', true],
   shutting_down: ['The shop is catching its breath', 'Please try again in a moment.', true],
   isbn_exists: ['ISBN already used', 'Another book has this ISBN.'],
-  stale_version: ['Changed meanwhile', 'Someone else saved this book after you opened it.'],
+  stale_version: ['Changed meanwhile', 'It was changed after you opened it, so nothing was saved.'],
   below_reserved: ['Fewer than reserved', 'Orders have reserved more copies than that.'],
   invalid_transition: ['The order has moved on', 'Its status does not allow this any more.'],
   bad_gateway: ['A service does not answer', 'Please try again in a moment.', true],
