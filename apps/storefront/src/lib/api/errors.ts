@@ -40,6 +40,8 @@ export class NetworkError extends Error {
     message: string,
     /** The request may have been carried out, and must not be sent again by itself. */
     readonly unsure = false,
+    /** Who is still signed in has no token that is good, because the realm does not answer: nothing was done. */
+    readonly waiting = false,
   ) {
     super(message);
   }
@@ -95,6 +97,7 @@ const BY_CODE: Record<string, [string, string, boolean?]> = {
 /** The one place that turns errors into words. */
 export function describe(error: unknown): Message {
   if (error instanceof NetworkError) {
+    if (error.waiting) return { title: 'Your sign-in cannot be renewed just now', detail: 'Nothing was changed and you stay signed in. Please try again in a moment.', again: true };
     if (error.unsure) return { title: 'No answer came', detail: 'It may have been done all the same: look before you try again.', again: false };
     return navigator.onLine
       ? { title: 'The shop cannot be reached', detail: 'Please check your connection and try again.', again: true }
