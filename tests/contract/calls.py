@@ -14,7 +14,7 @@ from admin.books.schemas import BookEdit, NewBook
 from admin.orders.clients import OrderClient
 from admin.orders.schemas import NewStatus, OrderFilter, Status
 from admin.peers import Caller, Peer
-from admin.stock.clients import StockClient
+from admin.stock.clients import NO_STOCK_YET, StockClient
 from admin.stock.schemas import StockAdjustment, StockSetting
 from admin.summary.clients import CatalogueCounts, StockCounts
 from bookstore_common.metrics import Metrics
@@ -137,9 +137,10 @@ CALLS = {
     "out of stock": Call("inventory", "listStock", lambda client: stock_counts(client).out_of_stock()),
     "low stock listed": Call("inventory", "listStock", lambda client: stock(client).find(_PAGE, low=True)),
     "stock of books": Call("inventory", "listStock", lambda client: stock(client).of_books([BOOK, ORDER])),
-    "stock set": Call("inventory", "setStock", lambda client: stock(client).set(BOOK, _setting(quantity=0))),
+    "stock": Call("inventory", "getStockForAdmin", lambda client: stock(client).get(BOOK)),
+    "stock set": Call("inventory", "setStock", lambda client: stock(client).set(BOOK, _setting(quantity=0), '"2"')),
     "stock and threshold set": Call(
-        "inventory", "setStock", lambda client: stock(client).set(BOOK, _setting(quantity=9, low_stock_threshold=0))
+        "inventory", "setStock", lambda client: stock(client).set(BOOK, _setting(quantity=9, low_stock_threshold=0), NO_STOCK_YET)
     ),
     "stock adjusted": Call("inventory", "adjustStock", lambda client: stock(client).adjust(BOOK, _adjustment(-2))),
     "movements": Call("inventory", "listStockMovements", lambda client: stock(client).movements(BOOK, _PAGE)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,11 +13,13 @@ import admin.stock.schemas as admin_stock
 import pytest
 from admin.openapi import document as admin_document
 from admin.peers import RefusedError
+from admin.stock.clients import NO_STOCK_YET
 from admin.stock.service import MAX_FILTER_IDS
+from bookstore_common.preconditions import StaleVersionError, etag_of
 from bookstore_common.problem import ProblemError
 from bookstore_common.testing.http_stub import HttpStub, RecordedRequest
-from ecom.admin_books.preconditions import edited_version, etag_of
-from ecom.admin_books.service import IsbnExistsError, StaleVersionError
+from ecom.admin_books.preconditions import edited_version
+from ecom.admin_books.service import IsbnExistsError
 from ecom.openapi import document as ecom_document
 from ecom.orders.service import InvalidTransitionError
 from ecom.orders.transitions import Status
@@ -25,7 +27,8 @@ from ecom.reservations.clients import OutOfStockError, ReservationMismatchError
 from inventory.openapi import document as inventory_document
 from inventory.reservations import service as inventory_reservations
 from inventory.stock.schemas import MAX_FILTER_IDS as INVENTORY_MAX_FILTER_IDS
-from inventory.stock.service import BelowReservedError
+from inventory.stock.schemas import counted_version
+from inventory.stock.service import NO_STOCK_VERSION, BelowReservedError
 from pydantic import BaseModel
 
 from tests.contract.calls import BOOK, CALLS, ORDER, Call
@@ -41,6 +44,7 @@ FORWARDED = {
     "withdrawBook": ("ecom", "withdrawBook"),
     "getOrder": ("ecom", "getOrderForAdmin"),
     "setOrderStatus": ("ecom", "setOrderStatus"),
+    "getStock": ("inventory", "getStockForAdmin"),
     "setStock": ("inventory", "setStock"),
     "adjustStock": ("inventory", "adjustStock"),
     "listStockMovements": ("inventory", "listStockMovements"),
@@ -91,7 +95,6 @@ def test_every_operation_is_called() -> None:
     assert unused == {
         ("ecom", "backchannelLogout"),  # Keycloak calls it
         ("inventory", "getReservation"),  # I-05
-        ("inventory", "getStockForAdmin"),  # I-07, one book
     }
 
 
@@ -192,6 +195,11 @@ def test_refusals_are_documented_on_both_sides(name: str) -> None:
         ("new book", IsbnExistsError("Another book has this ISBN."), {}),
         ("edit", StaleVersionError("The book was changed meanwhile.", version=4), {"version": 4}),
         ("order to SHIPPED", InvalidTransitionError(Status.DELIVERED, Status.SHIPPED), {}),
+        (
+            "stock set",
+            StaleVersionError("The stock was changed meanwhile.", version=9, quantity=7, reserved=0),
+            {"version": 9, "quantity": 7, "reserved": 0},
+        ),
         ("stock set", BelowReservedError("3 of 5 are reserved.", quantity=5, reserved=3), {"quantity": 5, "reserved": 3}),
     ],
 )
@@ -222,10 +230,17 @@ def test_other_refusals_of_reservations_arrive(peer: HttpStub) -> None:
     assert CALLS["release"].run(peer.url) is None
 
 
-def test_an_etag_may_be_sent_back(peer: HttpStub) -> None:
-    """The ETag that comes with a book is, as If-Match, the version that the edit is an edit of."""
-    example = DOCUMENTS["ecom"].named("getBookForAdmin").example()
-    tag = etag_of(example["version"])
-    peer.always("GET", f"/internal/admin/books/{BOOK}", 200, example, headers={"etag": tag})
-    answer = CALLS["book"].run(peer.url)
-    assert asyncio.run(edited_version(answer.etag)) == answer.body.version == example["version"]
+@pytest.mark.parametrize(
+    ("call", "operation", "version_of"), [("book", "getBookForAdmin", edited_version), ("stock", "getStockForAdmin", counted_version)]
+)
+def test_an_etag_may_be_sent_back(peer: HttpStub, call: str, operation: str, version_of: Callable[[str | None], Any]) -> None:
+    """The ETag that comes with a book or a stock is, as If-Match, the version that the change is a change of."""
+    read = DOCUMENTS[CALLS[call].peer].named(operation)
+    example = read.example()
+    peer.always("GET", path_of(read), 200, example, headers={"etag": etag_of(example["version"])})
+    answer = CALLS[call].run(peer.url)
+    assert asyncio.run(version_of(answer.etag)) == answer.body.version == example["version"]
+
+
+def test_a_stock_that_is_not_kept_has_one_version() -> None:
+    assert etag_of(NO_STOCK_VERSION) == NO_STOCK_YET

@@ -103,6 +103,22 @@ def stock_that_was_set(scene: Scene) -> None:
     said.get_by_role("button", name="Dismiss").click(trial=True)
 
 
+def stock_changed_meanwhile(scene: Scene) -> None:
+    stock_editor(scene)
+    problem = {"type": "about:blank", "title": "Precondition failed", "status": 412, "detail": "Changed.", "code": "stale_version"}
+    now = {"version": 9, "quantity": 1, "reserved": 0, "low_stock_threshold": 5}
+
+    def refuse(route: Route) -> None:
+        if route.request.method != "PUT":
+            route.fallback()
+            return
+        route.fulfill(status=412, headers=PROBLEM, body=json.dumps(problem | now))
+
+    scene.page.route("**/admin/stock/*", refuse)
+    scene.page.get_by_role("button", name="Set stock").click()
+    expect(scene.page.get_by_role("alertdialog", name="Stock changed meanwhile")).to_be_visible()
+
+
 def low_stock(scene: Scene) -> None:
     scene.goods.book(copies=1)
     scene.headed("/admin/low-stock", "Low stock")
@@ -129,5 +145,6 @@ def order_to_be_shipped(scene: Scene) -> None:
 
 ADMINISTRATORS = [
     overview, overview_with_warnings, books, books_none, books_failed, book_to_be_deleted, book_that_cannot_be_deleted, book_with_errors,
-    book, book_changed_meanwhile, stock, stock_editor, stock_that_was_set, low_stock, all_orders, any_order, order_to_be_shipped,
+    book, book_changed_meanwhile, stock, stock_editor, stock_that_was_set, stock_changed_meanwhile, low_stock, all_orders, any_order,
+    order_to_be_shipped,
 ]  # fmt: skip

@@ -71,6 +71,30 @@ def test_copies_and_threshold_are_set(office: Page, shelf: Shelf, admin: Shopper
     assert stock(admin, book) == (40, 40)
 
 
+def test_a_count_of_before_an_order_is_not_saved_over_it(office: Page, shelf: Shelf, buyer: Shopper, admin: Shopper) -> None:
+    """The editor says what changed and why; only then can the count be saved all the same."""
+    book = shelf.book(initial_quantity=10)
+    box = editor(office, book)
+    box.get_by_label("Copies on the shelf").fill("11")
+    order(buyer, book, copies=3)
+    until(lambda: stock(admin, book) == (7, 7), "the order's copies to leave the shelf", 60)
+    box.get_by_role("button", name="Set stock").click()
+    told = office.get_by_role("alertdialog", name="Stock changed meanwhile")
+    expect(told).to_contain_text("There were 10 copies on the shelf when you began, now there are 7.")
+    expect(told.get_by_role("list", name="What happened")).to_contain_text("3 copies ordered")
+    assert stock(admin, book) == (7, 7)
+    told.get_by_role("button", name="Keep typing").click()
+    expect(box.get_by_label("Copies on the shelf")).to_have_value("11")
+    assert stock(admin, book) == (7, 7)
+    box.get_by_role("button", name="Set stock").click()
+    told.get_by_role("button", name="Take what is there now").click()
+    expect(box.get_by_label("Copies on the shelf")).to_have_value("7")
+    box.get_by_label("Copies on the shelf").fill("8")
+    box.get_by_role("button", name="Set stock").click()
+    expect(box).to_contain_text("8 on the shelf, 0 reserved, 8 available")
+    assert stock(admin, book) == (8, 8)
+
+
 def test_an_adjustment_needs_a_number_and_a_reason(office: Page, shelf: Shelf, admin: Shopper) -> None:
     book = shelf.book(initial_quantity=10)
     box = editor(office, book)

@@ -40,7 +40,8 @@ def bulk(api: httpx2.Client, ids: list[str]) -> dict[str, tuple[int, str]]:
 
 
 def set_stock(admin: Shopper, book_id: str, **values: int) -> None:
-    body_of(admin.send("PUT", f"/admin/stock/{book_id}", values))
+    over = body_of(admin.get(f"/admin/stock/{book_id}"))["version"]
+    body_of(admin.send("PUT", f"/admin/stock/{book_id}", values, {"If-Match": f'"{over}"'}))
 
 
 def expect_badge(scope: Page | Locator, state: str, words: str) -> str:

@@ -171,6 +171,13 @@ def test_administrator_runs_the_shop(admin1: Shopper, customer: Shopper, goods: 
     until(lambda: len(movements()) == 4, "order.created to commit the hold", pause=0.5)
     assert [(row["delta"], row["reserved_delta"]) for row in movements()] == [(-2, -2), (0, 2), (-1, 0), (4, 0)]
     assert movements()[2]["actor"] == admin1.sub
+    # Counted before the order: three copies, of which two are gone by now.
+    shelf, counted = f"/admin/stock/{book['id']}", adjusted.headers["etag"]
+    stale = admin1.send("PUT", shelf, {"quantity": 3}, {"If-Match": counted})
+    assert (problem_of(stale), stale.json()["quantity"]) == ((412, "stale_version"), 1)
+    assert problem_of(admin1.send("PUT", shelf, {"quantity": 3})) == (428, "precondition_required")
+    recounted = admin1.send("PUT", shelf, {"quantity": 2}, {"If-Match": admin1.get(shelf).headers["etag"]})
+    assert (recounted.status_code, recounted.json()["available"]) == (200, 2), recounted.text
 
     assert body_of(admin1.get(f"/admin/orders?user_id={customer.sub}"))["items"][0]["id"] == placed["id"]
     shipped = admin1.send("PATCH", f"/admin/orders/{placed['id']}/status", {"status": "SHIPPED"})

@@ -99,7 +99,10 @@ def load(stack: Stack, send: Send, requests: int, profile: Path | None = None) -
 def _stock_up(client: httpx2.Client, stack: Stack) -> None:
     """More copies than are ordered."""
     address = f"{stack.urls['inventory', 'internal']}/internal/admin/stock/{BOOK}"
-    client.put(address, json={"quantity": 1_000_000}, headers=stack.issuer.headers(roles=["admin"])).raise_for_status()
+    headers = stack.issuer.headers(roles=["admin"])
+    counted = client.get(address, headers=headers).raise_for_status()
+    if_match = {"if-match": counted.headers["etag"]}
+    client.put(address, json={"quantity": 1_000_000}, headers={**headers, **if_match}).raise_for_status()
 
 
 def package(path: str) -> str:

@@ -197,6 +197,7 @@ ENDPOINTS = [
     Endpoint("A-07-low", "GET", "/admin/stock?low=true", "inventory", "GET", STOCK),
     Endpoint("A-07-low-titles", "GET", "/admin/stock?low=true", "ecom", "GET", BOOKS),
     Endpoint("A-07-low-search", "GET", "/admin/stock?low=true&q=dune", "ecom", "GET", BOOKS),
+    Endpoint("A-07-one", "GET", _ADMIN_STOCK, "inventory", "GET", _ONE_STOCK),
     Endpoint("A-08", "PUT", _ADMIN_STOCK, "inventory", "PUT", _ONE_STOCK, {"quantity": 40}),
     Endpoint("A-09", "POST", f"{_ADMIN_STOCK}/adjust", "inventory", "POST", f"{_ONE_STOCK}/adjust", _ADJUSTMENT),
     Endpoint("A-10", "GET", f"{_ADMIN_STOCK}/movements", "inventory", "GET", f"{_ONE_STOCK}/movements"),
@@ -217,8 +218,9 @@ def script(ecom: HttpStub, inventory: HttpStub) -> None:
     ecom.always("GET", _ONE_ORDER, body=order())
     ecom.always("PATCH", f"{_ONE_ORDER}/status", body=order(status="SHIPPED"))
     inventory.always("GET", STOCK, body=page(stock()))
-    inventory.always("PUT", _ONE_STOCK, body=stock(available=2))
-    inventory.always("POST", f"{_ONE_STOCK}/adjust", body=stock(available=46))
+    inventory.always("GET", _ONE_STOCK, body=stock(), headers={"etag": '"7"'})
+    inventory.always("PUT", _ONE_STOCK, body=stock(available=2, version=8), headers={"etag": '"8"'})
+    inventory.always("POST", f"{_ONE_STOCK}/adjust", body=stock(available=46, version=8), headers={"etag": '"8"'})
     inventory.always("GET", f"{_ONE_STOCK}/movements", body=page(movement()))
 
 

@@ -178,7 +178,8 @@ async def test_create(client: httpx2.AsyncClient, ecom: HttpStub, inventory: Htt
     }  # fmt: skip
     assert changes_of(ecom, inventory) == [("POST", BOOKS), ("PUT", f"{STOCK}/{BOOK_ID}")]
     assert ecom.requests[0].json() == sent
-    assert inventory.requests[0].json() == {"quantity": 4}
+    [request] = inventory.requests
+    assert (request.headers["if-match"], request.json()) == ('"0"', {"quantity": 4})
 
 
 @pytest.mark.parametrize(
@@ -207,7 +208,7 @@ async def test_created_without_stock(
     assert [(note["part"], note["code"]) for note in body["warnings"]] == [("stock", code)]
     assert len(ecom.requests_to("POST", BOOKS)) == 1
     script(ecom, inventory)
-    again = await client.put(f"/admin/stock/{BOOK_ID}", json={"quantity": 4})
+    again = await client.put(f"/admin/stock/{BOOK_ID}", json={"quantity": 4}, headers={"if-match": '"0"'})
     assert (again.status_code, again.json()["quantity"]) == (200, 4)
 
 
@@ -229,13 +230,34 @@ async def test_created_with_inventory_down_or_slow(
 async def test_lost_answer_sets_the_stock_again(
     client: httpx2.AsyncClient, ecom: HttpStub, inventory: HttpStub
 ) -> None:
-    """Setting is repeatable: the second call finds what the first one made."""
+    """The second call may find what the first one made."""
     script(ecom, inventory)
     inventory.answer("PUT", f"{STOCK}/{BOOK_ID}", drop=True)
+    inventory.answer("PUT", f"{STOCK}/{BOOK_ID}", **problem(412, "stale_version", version=2, quantity=4, reserved=0))
     response = await client.post("/admin/books", json=NEW)
     assert (response.status_code, response.json()["stock_status"]) == (201, "low_stock")
-    assert [request.json() for request in inventory.requests] == [{"quantity": 4}] * 2
+    assert [request.json() for request in inventory.requests] == [{"quantity": 4}] * 3
+    assert [request.headers["if-match"] for request in inventory.requests] == ['"0"', '"0"', '"2"']
     assert len(ecom.requests_to("POST", BOOKS)) == 1
+
+
+async def test_the_worker_was_faster(client: httpx2.AsyncClient, ecom: HttpStub, inventory: HttpStub) -> None:
+    """Inventory learnt of the book by its event and keeps an empty stock: the first copies go there."""
+    script(ecom, inventory)
+    inventory.answer("PUT", f"{STOCK}/{BOOK_ID}", **problem(412, "stale_version", version=1, quantity=0, reserved=0))
+    response = await client.post("/admin/books", json=NEW)
+    assert (response.status_code, response.json()["quantity"], response.json()["warnings"]) == (201, 4, [])
+    assert [request.headers["if-match"] for request in inventory.requests] == ['"0"', '"1"']
+
+
+async def test_another_admins_first_count_stays(
+    client: httpx2.AsyncClient, ecom: HttpStub, inventory: HttpStub
+) -> None:
+    script(ecom, inventory)
+    inventory.always("PUT", f"{STOCK}/{BOOK_ID}", **problem(412, "stale_version", version=2, quantity=9, reserved=0))
+    response = await client.post("/admin/books", json=NEW)
+    assert (response.status_code, response.json()["warnings"][0]["code"]) == (201, "stale_version")
+    assert len(inventory.requests) == 1
 
 
 async def test_refused_book_leaves_the_stock_alone(

@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from admin_testing import BOOK_ID, BOOKS, OTHER_ID, STOCK, book, movement, page, script, stock
+from admin_testing import BOOK_ID, BOOKS, OTHER_ID, STOCK, book, movement, page, problem, script, stock
 
 from admin.stock.schemas import StockRow
 from bookstore_common.pagination import Page
@@ -16,7 +16,9 @@ ONE = f"/admin/stock/{BOOK_ID}"
 
 def row(book_id: str, title: str | None, available: int | None, **changes: Any) -> dict[str, Any]:
     """As A-07 answers; ``available`` None: no stock yet."""
-    counts = dict.fromkeys(("quantity", "reserved", "available", "low_stock_threshold")) | {"stock_status": "pending"}
+    counts = dict.fromkeys(("quantity", "reserved", "available", "low_stock_threshold")) | {
+        "stock_status": "pending", "version": 0,
+    }  # fmt: skip
     if available is not None:
         counts = {name: stock(book_id, available)[name] for name in counts}
     return {"book_id": book_id, "title": title, "active": True, **counts, **changes}
@@ -123,18 +125,57 @@ async def test_low_and_search_with_too_many_matches(
 
 @pytest.mark.parametrize("setting", [{"quantity": 40}, {"quantity": 0, "low_stock_threshold": 0}])
 async def test_set(client: httpx2.AsyncClient, ecom: HttpStub, inventory: HttpStub, setting: dict[str, int]) -> None:
-    """What was not given is not sent: the threshold stays."""
+    """What was not given is not sent: the threshold stays. If-Match goes there, ETag comes back, as they are."""
     script(ecom, inventory)
-    response = await client.put(ONE, json=setting)
-    assert (response.status_code, response.json()) == (200, stock(available=2))
-    assert inventory.requests[0].json() == setting
+    response = await client.put(ONE, json=setting, headers={"if-match": '"7"'})
+    assert (response.status_code, response.json()) == (200, stock(available=2, version=8))
+    assert response.headers["etag"] == '"8"'
+    [request] = inventory.requests
+    assert (request.headers["if-match"], request.json()) == ('"7"', setting)
     assert ecom.requests == []
+
+
+async def test_one(client: httpx2.AsyncClient, inventory: HttpStub) -> None:
+    inventory.always("GET", f"{STOCK}/{BOOK_ID}", body=stock(), headers={"etag": '"7"'})
+    response = await client.get(ONE)
+    assert (response.status_code, response.json(), response.headers["etag"]) == (200, stock(), '"7"')
+
+
+async def test_set_without_version(client: httpx2.AsyncClient, inventory: HttpStub) -> None:
+    """The Inventory API has the say: it sees no If-Match either."""
+    inventory.always("PUT", f"{STOCK}/{BOOK_ID}", **problem(428, "precondition_required"))
+    response = await client.put(ONE, json={"quantity": 10})
+    assert (response.status_code, response.json()["code"]) == (428, "precondition_required")
+    assert "if-match" not in inventory.requests[0].headers
+
+
+@pytest.mark.parametrize("value", [b'"\xe9"', b'"7\x00"', b'"7\t"'])
+async def test_a_version_that_no_header_may_carry_on(
+    client: httpx2.AsyncClient, inventory: HttpStub, value: bytes
+) -> None:
+    response = await client.put(ONE, json={"quantity": 10}, headers=[(b"if-match", value)])
+    assert (response.status_code, response.json()["code"]) == (422, "validation_error")
+    assert [(error["field"].lower(), error["location"]) for error in response.json()["errors"]] == [
+        ("if-match", "header")
+    ]
+    assert inventory.requests == []
+
+
+async def test_stale_set(client: httpx2.AsyncClient, inventory: HttpStub) -> None:
+    """What is there now is told, and nothing is tried again."""
+    now = {"version": 9, "quantity": 7, "reserved": 0}
+    inventory.always("PUT", f"{STOCK}/{BOOK_ID}", **problem(412, "stale_version", **now))
+    response = await client.put(ONE, json={"quantity": 10}, headers={"if-match": '"7"'})
+    assert (response.status_code, response.json()["code"]) == (412, "stale_version")
+    assert {name: response.json()[name] for name in now} == now
+    assert len(inventory.requests) == 1
 
 
 async def test_adjust(client: httpx2.AsyncClient, ecom: HttpStub, inventory: HttpStub) -> None:
     script(ecom, inventory)
     response = await client.post(f"{ONE}/adjust", json={"delta": -2, "reason": " damaged "})
-    assert (response.status_code, response.json()) == (200, stock(available=46))
+    assert (response.status_code, response.json()) == (200, stock(available=46, version=8))
+    assert response.headers["etag"] == '"8"'
     assert inventory.requests[0].json() == {"delta": -2, "reason": "damaged"}
 
 

@@ -23,6 +23,16 @@ async def hold(internal: httpx2.AsyncClient, ecom: Headers, number: int, copies:
     assert (await internal.post("/internal/reservations", json=body, headers=ecom)).status_code == 201
 
 
+async def put(
+    internal: httpx2.AsyncClient, admin: Headers, book_id: str, setting: Any, version: int | None = None
+) -> httpx2.Response:
+    """I-08 over the version that is there, or over ``version``."""
+    if version is None:
+        found = await internal.get(f"{PATH}/{book_id}", headers=admin)
+        version = found.json()["version"] if found.status_code == 200 else 0
+    return await internal.put(f"{PATH}/{book_id}", json=setting, headers={**admin, "if-match": f'"{version}"'})
+
+
 def written(rows: Any) -> tuple[int, int]:
     """Movements without the seed's, and events."""
     found: tuple[int, int] = rows.execute(
@@ -112,15 +122,16 @@ async def test_get(internal: httpx2.AsyncClient, admin: Headers) -> None:
 
 
 async def test_set(internal: httpx2.AsyncClient, admin: Headers, rows: Any) -> None:
-    response = await internal.put(f"{PATH}/{book(30)}", json={"quantity": 20, "low_stock_threshold": 20}, headers=admin)
+    response = await put(internal, admin, book(30), {"quantity": 20, "low_stock_threshold": 20})
     assert response.status_code == 200
     body = response.json()
     TypeAdapter(AdminStock).validate_python(body)
     assert (body["quantity"], body["available"], body["low_stock_threshold"], body["stock_status"]) == (
         20, 20, 20, "low_stock",
     )  # fmt: skip
-    assert (await internal.get(f"{PATH}/{book(30)}", headers=admin)).json() == body
-    kept = (await internal.put(f"{PATH}/{book(30)}", json={"quantity": 21}, headers=admin)).json()
+    found = await internal.get(f"{PATH}/{book(30)}", headers=admin)
+    assert (found.json(), found.headers["etag"]) == (body, response.headers["etag"])
+    kept = (await put(internal, admin, book(30), {"quantity": 21})).json()
     assert (kept["quantity"], kept["low_stock_threshold"]) == (21, 20)
     assert kept["version"] > body["version"]
     assert kept["updated_at"] > body["updated_at"]
@@ -130,19 +141,19 @@ async def test_set(internal: httpx2.AsyncClient, admin: Headers, rows: Any) -> N
 async def test_setting_what_is_there_leaves_no_trace(internal: httpx2.AsyncClient, admin: Headers, rows: Any) -> None:
     """A threshold is no stock: its change is neither a movement nor an event."""
     for setting in ({"quantity": 50}, {"quantity": 50, "low_stock_threshold": 9}):
-        response = await internal.put(f"{PATH}/{book(1)}", json=setting, headers=admin)
+        response = await put(internal, admin, book(1), setting)
         assert response.status_code == 200
     assert response.json()["low_stock_threshold"] == 9
     assert written(rows) == (0, 0)
 
 
 async def test_set_makes_a_missing_row(internal: httpx2.AsyncClient, admin: Headers, rows: Any) -> None:
-    made = await internal.put(f"{PATH}/{NEW}", json={"quantity": 7}, headers=admin)
+    made = await put(internal, admin, NEW, {"quantity": 7}, 0)
     assert made.status_code == 200
     assert (made.json()["quantity"], made.json()["low_stock_threshold"]) == (7, 5)
     assert written(rows) == (1, 1)
     empty = NEW.replace("1", "3")
-    assert (await internal.put(f"{PATH}/{empty}", json={"quantity": 0}, headers=admin)).json()["quantity"] == 0
+    assert (await put(internal, admin, empty, {"quantity": 0}, 0)).json()["quantity"] == 0
     assert written(rows) == (1, 1)
     nothing_yet = await internal.get(f"{PATH}/{empty}/movements", headers=admin)
     assert (nothing_yet.status_code, nothing_yet.json()["total"]) == (200, 0)
@@ -150,13 +161,96 @@ async def test_set_makes_a_missing_row(internal: httpx2.AsyncClient, admin: Head
 
 
 async def test_one_of_many_makes_the_row(internal: httpx2.AsyncClient, admin: Headers, rows: Any) -> None:
-    answers = await asyncio.gather(
-        *(internal.put(f"{PATH}/{NEW}", json={"quantity": count}, headers=admin) for count in range(1, 21))
-    )
-    assert {answer.status_code for answer in answers} == {200}
-    assert sorted(answer.json()["quantity"] for answer in answers) == list(range(1, 21))
+    """The others are told that there is a stock by now, and its count."""
+    answers = await asyncio.gather(*(put(internal, admin, NEW, {"quantity": count}, 0) for count in range(1, 21)))
+    [made] = [answer.json() for answer in answers if answer.status_code == 200]
+    refused = [answer.json() for answer in answers if answer.status_code == 412]
+    assert len(refused) == 19
+    assert {(body["code"], body["version"], body["quantity"]) for body in refused} == {
+        ("stale_version", made["version"], made["quantity"])
+    }
     check_law(rows)
-    assert written(rows) == (20, 20)
+    assert written(rows) == (1, 1)
+
+
+async def test_a_count_of_before_an_order_is_refused(
+    internal: httpx2.AsyncClient, admin: Headers, ecom: Headers, rows: Any
+) -> None:
+    """Ten copies are counted, three are ordered, ten are said: there would be three that nobody has."""
+    counted = (await put(internal, admin, book(1), {"quantity": 10})).json()
+    await hold(internal, ecom, 1, 3)
+    before = written(rows)
+    refused = await put(internal, admin, book(1), {"quantity": 10, "low_stock_threshold": 2}, counted["version"])
+    assert (refused.status_code, refused.json()["code"]) == (412, "stale_version")
+    now = (await internal.get(f"{PATH}/{book(1)}", headers=admin)).json()
+    told = {name: refused.json()[name] for name in ("version", "quantity", "reserved", "low_stock_threshold")}
+    assert told == {"version": now["version"], "quantity": 10, "reserved": 3, "low_stock_threshold": 5}
+    assert now["version"] > counted["version"]
+    assert written(rows) == before
+    assert (await put(internal, admin, book(1), {"quantity": 12}, now["version"])).status_code == 200
+    check_law(rows)
+
+
+async def test_one_of_two_admins_with_the_same_count(internal: httpx2.AsyncClient, admin: Headers, rows: Any) -> None:
+    """At the same moment: the one who comes second sees what the first one said."""
+    version = (await internal.get(f"{PATH}/{book(1)}", headers=admin)).json()["version"]
+    answers = await asyncio.gather(
+        *(put(internal, admin, book(1), {"quantity": 60 + count}, version) for count in range(10))
+    )
+    assert sorted(answer.status_code for answer in answers) == [200, *[412] * 9]
+    assert written(rows) == (1, 1)
+    check_law(rows)
+
+
+@pytest.mark.parametrize(
+    ("change", "statement"),
+    [
+        ("held", "UPDATE inventory SET reserved = reserved + 1 WHERE book_id = %s"),
+        ("sold", "UPDATE inventory SET quantity = quantity - 1 WHERE book_id = %s"),
+        ("threshold", "UPDATE inventory SET low_stock_threshold = 9 WHERE book_id = %s"),
+    ],
+)
+async def test_every_change_makes_a_count_stale(
+    internal: httpx2.AsyncClient, admin: Headers, rows: Any, change: str, statement: str
+) -> None:
+    """Whoever makes it: service, worker, or somebody with SQL."""
+    version = (await internal.get(f"{PATH}/{book(1)}", headers=admin)).json()["version"]
+    rows.execute(statement, [book(1)])
+    refused = await put(internal, admin, book(1), {"quantity": 50}, version)
+    assert (refused.status_code, refused.json()["code"]) == (412, "stale_version"), change
+
+
+async def test_a_stock_that_is_gone_or_was_never_kept(internal: httpx2.AsyncClient, admin: Headers, rows: Any) -> None:
+    """A version of a stock that is not there makes none."""
+    refused = await put(internal, admin, NEW, {"quantity": 7}, 3)
+    assert (refused.status_code, refused.json()["code"], refused.json()["version"]) == (412, "stale_version", 0)
+    assert (await internal.get(f"{PATH}/{NEW}", headers=admin)).status_code == 404
+    assert written(rows) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("if_match", "status", "code"),
+    [
+        (None, 428, "precondition_required"),
+        (b"", 422, "validation_error"),
+        (b"*", 422, "validation_error"),
+        (b'"1", "2"', 422, "validation_error"),
+        (b'W/"1"', 422, "validation_error"),
+        (b'"-1"', 422, "validation_error"),
+        (b'"\xe9"', 422, "validation_error"),
+        (b'"12345678901"', 422, "validation_error"),
+        (b"1", 200, None),
+        (b' "1" ', 200, None),
+    ],
+)
+async def test_versions_as_books_have_them(
+    internal: httpx2.AsyncClient, admin: Headers, if_match: bytes | None, status: int, code: str | None
+) -> None:
+    headers = [(name.encode(), value.encode()) for name, value in admin.items()]
+    if if_match is not None:
+        headers.append((b"if-match", if_match))
+    response = await internal.put(f"{PATH}/{book(1)}", json={"quantity": 50}, headers=headers)
+    assert (response.status_code, response.json().get("code")) == (status, code)
 
 
 async def test_never_below_what_is_reserved(
@@ -169,7 +263,7 @@ async def test_never_below_what_is_reserved(
         ("POST", f"{book(29)}/adjust", {"delta": -2, "reason": "lost"}),
         ("POST", f"{book(29)}/adjust", {"delta": -MAX_QUANTITY, "reason": "lost"}),
     ):
-        response = await internal.request(method, f"{PATH}/{path}", json=body, headers=admin)
+        response = await internal.request(method, f"{PATH}/{path}", json=body, headers={**admin, "if-match": '"2"'})
         assert (response.status_code, response.json()["code"]) == (409, "below_reserved")
         assert (response.json()["quantity"], response.json()["reserved"]) == (3, 2)
     assert written(rows) == before
@@ -196,7 +290,7 @@ async def test_adjust(internal: httpx2.AsyncClient, admin: Headers, rows: Any) -
 
 
 async def test_concurrent_adjustments_add_up(internal: httpx2.AsyncClient, admin: Headers, rows: Any) -> None:
-    await internal.put(f"{PATH}/{book(1)}", json={"quantity": 500}, headers=admin)
+    await put(internal, admin, book(1), {"quantity": 500})
     deltas = [(-1) ** number * number for number in range(1, 31)]
     answers = await asyncio.gather(
         *(
@@ -244,7 +338,8 @@ async def test_bad_input_changes_nothing(
     internal: httpx2.AsyncClient, admin: Headers, rows: Any, method: str, change: dict[str, object], field: str
 ) -> None:
     path = f"{PATH}/{book(1)}" + ("/adjust" if method == "post" else "")
-    response = await internal.request(method.upper(), path, json={**GOOD[method], **change}, headers=admin)
+    headers = {**admin, "if-match": '"1"'}
+    response = await internal.request(method.upper(), path, json={**GOOD[method], **change}, headers=headers)
     assert (response.status_code, response.json()["code"]) == (422, "validation_error")
     assert [error["field"] for error in response.json()["errors"]] == [field]
     assert written(rows) == (0, 0)
@@ -256,7 +351,7 @@ async def test_movements(internal: httpx2.AsyncClient, headers: Any, ecom: Heade
     await internal.post(f"{PATH}/{book(29)}/adjust", json={"delta": 4, "reason": "delivery"}, headers=admin)
     await hold(internal, ecom, 29, 2)
     await internal.delete(f"/internal/reservations/{order(1)}", headers=ecom)
-    await internal.put(f"{PATH}/{book(29)}", json={"quantity": 1}, headers=admin)
+    await put(internal, admin, book(29), {"quantity": 1})
     body = (await internal.get(f"{PATH}/{book(29)}/movements", headers=admin)).json()
     page = TypeAdapter(Page[Movement]).validate_python(body)
     assert (page.total, page.pages) == (5, 1)

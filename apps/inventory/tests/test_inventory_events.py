@@ -52,8 +52,9 @@ async def test_events_of_each_change(
     await internal.delete(f"{HOLDS}/{order(1)}", headers=ecom)
     await internal.post(HOLDS, json={"order_id": order(2), "items": items}, headers=ecom)
     await commit(service, order(2))
-    await internal.post(f"{STOCK}/{book(29)}/adjust", json={"delta": 6, "reason": "delivery"}, headers=admin)
-    await internal.put(f"{STOCK}/{book(29)}", json={"quantity": 5}, headers=admin)
+    more = await internal.post(f"{STOCK}/{book(29)}/adjust", json={"delta": 6, "reason": "delivery"}, headers=admin)
+    over = {**admin, "if-match": more.headers["etag"]}
+    await internal.put(f"{STOCK}/{book(29)}", json={"quantity": 5}, headers=over)
     found = published(rows)
     assert {payload["event_type"] for payload in found} == {"inventory.updated"}
     assert len({payload["event_id"] for payload in found}) == 6

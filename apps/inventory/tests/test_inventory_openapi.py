@@ -57,7 +57,7 @@ def test_stated_errors() -> None:
     assert {"201", "200", "409", "422", "503"} <= stated["POST /internal/reservations"]
     assert {"200", "404"} <= stated["GET /internal/reservations/{order_id}"]
     assert {"204", "409"} <= stated["DELETE /internal/reservations/{order_id}"]
-    assert {"200", "409", "422"} <= stated["PUT /internal/admin/stock/{book_id}"]
+    assert {"200", "409", "412", "422", "428"} <= stated["PUT /internal/admin/stock/{book_id}"]
     assert {"200", "404", "409", "422"} <= stated["POST /internal/admin/stock/{book_id}/adjust"]
     assert {"200", "404"} <= stated["GET /internal/admin/stock/{book_id}/movements"]
     assert all({"401", "403"} <= statuses for statuses in stated.values())

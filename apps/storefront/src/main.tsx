@@ -1,10 +1,13 @@
 import { createRoot } from 'react-dom/client';
 import { App } from './app/app';
 import { loadConfig } from './lib/config';
+import { bearTranslators } from './lib/translated';
 import './styles/base.css';
 import './styles/layout.css';
 import './styles/parts.css';
 import './styles/pages.css';
+
+bearTranslators();
 
 // A page that the browser kept and shows again (Back, after signing out) would show what its visitor may no longer see.
 window.addEventListener('pageshow', (event) => { if (event.persisted) window.location.reload(); });

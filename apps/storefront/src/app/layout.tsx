@@ -2,7 +2,7 @@ import { Link, Outlet, useLocation, useNavigate } from '@tanstack/react-router';
 import { useEffect, useRef, useState, useSyncExternalStore, type ReactElement, type SubmitEvent } from 'react';
 import { useFocusHeir } from '../components/focus';
 import { SignInLink } from '../components/sign-in-link';
-import { useSession } from '../lib/auth/session';
+import { useSession, waiting } from '../lib/auth/session';
 import { useCartCount } from '../lib/cart/cart';
 import { dismiss, notices, type Notice } from '../lib/notices';
 import { useStore } from '../lib/store';
@@ -23,6 +23,7 @@ export function Layout(): ReactElement {
       <Header />
       <Offline />
       <SessionEnded />
+      <SessionWaiting />
       <main id="main" ref={main} tabIndex={-1}>
         <Outlet />
       </main>
@@ -131,6 +132,11 @@ function SessionEnded(): ReactElement | null {
       Your session has ended. <SignInLink>Sign in again</SignInLink> to go on where you are.
     </div>
   );
+}
+
+function SessionWaiting(): ReactElement {
+  const stuck = useStore(waiting);
+  return <div role="status">{stuck ? <p className="strip">The sign-in service does not answer. You stay signed in; orders and your cart work again as soon as it does.</p> : null}</div>;
 }
 
 function Notices(): ReactElement {

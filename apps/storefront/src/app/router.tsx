@@ -4,6 +4,7 @@ import { CataloguePage } from '../features/catalog/catalogue-page';
 import { ProductPage } from '../features/catalog/product-page';
 import { SearchPage } from '../features/catalog/search-page';
 import { ready } from '../lib/auth/session';
+import { fetched } from '../lib/lazy';
 import { CrashPage, DENIED, NotFoundPage } from './fallback-pages';
 import { Layout } from './layout';
 import * as search from './search';
@@ -22,20 +23,20 @@ async function needsAdmin(context: { location: { href: string } }): Promise<void
 const personal = { beforeLoad: needsSignIn, staticData: { personal: true } };
 
 const root = createRootRoute({ component: Layout, notFoundComponent: NotFoundPage });
-const orders = () => import('../features/orders/pages');
-const area = () => import('../features/admin/area');
+const orders = fetched('orders', () => import('../features/orders/pages'));
+const area = fetched('admin', () => import('../features/admin/area'));
 
 // Each route is a constant: written into the list, it would lose its path's type.
 const up = () => root;
 const home = createRoute({ getParentRoute: up, path: '/', component: CataloguePage, validateSearch: search.catalogueSearch });
 const find = createRoute({ getParentRoute: up, path: '/search', component: SearchPage, validateSearch: search.querySearch });
 const book = createRoute({ getParentRoute: up, path: '/books/$id', component: ProductPage });
-const cart = createRoute({ getParentRoute: up, path: '/cart', component: lazyRouteComponent(() => import('../features/cart/cart-page'), 'CartPage') });
-const checkout = createRoute({ getParentRoute: up, path: '/checkout', ...personal, component: lazyRouteComponent(() => import('../features/checkout/checkout-page'), 'CheckoutPage') });
+const cart = createRoute({ getParentRoute: up, path: '/cart', component: lazyRouteComponent(fetched('cart', () => import('../features/cart/cart-page')), 'CartPage') });
+const checkout = createRoute({ getParentRoute: up, path: '/checkout', ...personal, component: lazyRouteComponent(fetched('checkout', () => import('../features/checkout/checkout-page')), 'CheckoutPage') });
 const confirmation = createRoute({ getParentRoute: up, path: '/order-confirmation/$id', ...personal, component: lazyRouteComponent(orders, 'ConfirmationPage') });
 const history = createRoute({ getParentRoute: up, path: '/orders', ...personal, validateSearch: search.ordersSearch, component: lazyRouteComponent(orders, 'OrdersPage') });
 const order = createRoute({ getParentRoute: up, path: '/orders/$id', ...personal, component: lazyRouteComponent(orders, 'OrderPage') });
-const login = createRoute({ getParentRoute: up, path: '/login', validateSearch: search.loginSearch, component: lazyRouteComponent(() => import('../features/account/login-page'), 'LoginPage') });
+const login = createRoute({ getParentRoute: up, path: '/login', validateSearch: search.loginSearch, component: lazyRouteComponent(fetched('login', () => import('../features/account/login-page')), 'LoginPage') });
 const callback = createRoute({ getParentRoute: up, path: '/callback', component: () => <Loading level="h1" label="Signing in" /> });
 
 const admin = createRoute({ getParentRoute: up, path: '/admin', beforeLoad: needsAdmin, staticData: { personal: true }, component: Outlet });

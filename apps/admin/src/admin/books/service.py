@@ -67,7 +67,7 @@ class BookService:
         stock: dict[uuid.UUID, Stock] = {}
         warnings = []
         try:
-            stock[book_id] = await self._patient_stock.set(book_id, {"quantity": new.initial_quantity})
+            stock[book_id] = await self._patient_stock.set_first(book_id, new.initial_quantity)
         except ProblemError as error:
             _log.warning("stock_pending", book_id=str(book_id), reason=error.detail)
             warnings.append(warning(_PART, error))

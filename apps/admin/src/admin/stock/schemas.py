@@ -36,7 +36,7 @@ class Stock(BaseModel):
     available: int = Field(ge=0, description="How many can still be sold")
     stock_status: Literal["in_stock", "low_stock", "out_of_stock"]
     low_stock_threshold: int = Field(ge=0)
-    version: int = Field(ge=1, description="Raised by every change")
+    version: int = Field(ge=1, description="Raised by every change; also the ETag, to be sent as If-Match with A-08")
     updated_at: datetime
 
 
@@ -63,6 +63,7 @@ class StockRow(StockFields):
                 "active": True,
                 **_COUNTS,
                 "stock_status": "low_stock",
+                "version": 2,
             }
         }
     )
@@ -70,6 +71,7 @@ class StockRow(StockFields):
     book_id: uuid.UUID
     title: str | None = Field(description="null if there is stock but no such book")
     active: bool | None = Field(description="Whether the book is on sale; null if there is no such book")
+    version: int = Field(ge=0, description="Of the stock, to be sent as If-Match with A-08; 0: no stock was set yet")
 
 
 class Movement(BaseModel):

@@ -77,5 +77,6 @@ def _row(book_id: uuid.UUID, book: Book | None, stock: Mapping[uuid.UUID, Stock]
         book_id=book_id,
         title=None if book is None else book.title,
         active=None if book is None else book.active,
+        version=stock[book_id].version if book_id in stock else 0,
         **stock_members(book_id, stock),
     )

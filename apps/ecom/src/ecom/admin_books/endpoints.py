@@ -13,11 +13,12 @@ from bookstore_common.inputs import id_list
 from bookstore_common.jsonbody import JSONBytes, dumps
 from bookstore_common.outbox import OutboxRepository
 from bookstore_common.pagination import MAX_SIZE, Page, PageRequest, page_request
+from bookstore_common.preconditions import PreconditionRequiredError, StaleVersionError, etag_of
 from bookstore_common.problem import DependencyUnavailableError, InvalidInputError, NotFoundError, responses
-from ecom.admin_books.preconditions import PreconditionRequiredError, edited_version, etag_of
+from ecom.admin_books.preconditions import edited_version
 from ecom.admin_books.repository import AdminBookReadRepository, AdminBookRepository
 from ecom.admin_books.schemas import AdminBook, BookEdit, BookFields, WantedActive, WantedIds, WantedText
-from ecom.admin_books.service import AdminBookReads, AdminBooks, IsbnExistsError, StaleVersionError
+from ecom.admin_books.service import AdminBookReads, AdminBooks, IsbnExistsError
 from ecom.books.cache import BookCache
 from ecom.responses import PRIVATE
 

@@ -9,6 +9,7 @@ from sqlalchemy import exc
 from bookstore_common.events import book_created
 from bookstore_common.outbox import OutboxRepository
 from bookstore_common.pagination import PageRequest
+from bookstore_common.preconditions import StaleVersionError
 from bookstore_common.problem import NotFoundError, ProblemError
 from ecom.admin_books.repository import AdminBookReadRepository, AdminBookRepository, BookSelection
 from ecom.admin_books.schemas import BookEdit, BookFields
@@ -20,13 +21,6 @@ from ecom.books.schemas import CURRENCY
 class IsbnExistsError(ProblemError):
     status = 409
     code = "isbn_exists"
-
-
-class StaleVersionError(ProblemError):
-    """Somebody else changed the book; member ``version`` is the one it has now."""
-
-    status = 412
-    code = "stale_version"
 
 
 def book_body(book: Book) -> dict[str, Any]:

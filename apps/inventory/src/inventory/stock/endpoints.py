@@ -5,7 +5,7 @@ Bodies are written straight from rows; ``response_model`` only documents them (a
 
 import uuid
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -14,6 +14,7 @@ from bookstore_common.conditional import NOT_MODIFIED, respond
 from bookstore_common.db import Reading, Writing
 from bookstore_common.jsonbody import JSONBytes, dumps
 from bookstore_common.pagination import Page, PageRequest, page_request
+from bookstore_common.preconditions import PreconditionRequiredError, StaleVersionError, etag_of
 from bookstore_common.problem import DependencyUnavailableError, InvalidInputError, NotFoundError, responses
 from bookstore_common.tokens import Principal
 from inventory.stock.repository import StockReadRepository
@@ -25,6 +26,7 @@ from inventory.stock.schemas import (
     StockFilter,
     StockSetting,
     bulk_ids,
+    counted_version,
     stock_filter,
 )
 from inventory.stock.service import AboveMaximumError, BelowReservedError, StockAdminService, StockReadService
@@ -98,20 +100,28 @@ async def list_stock(
     responses=responses(NotFoundError, InvalidInputError, DependencyUnavailableError),
 )
 async def get_stock_for_admin(_admin: Admin, stock: Reads, book_id: uuid.UUID) -> Response:
-    return JSONBytes(dumps(await stock.get_for_admin(book_id)), headers=PRIVATE)
+    return _answer(await stock.get_for_admin(book_id))
 
 
 @admin_router.put(
     "/{book_id}",
     operation_id="setStock",
     summary="Say how many copies of a book there are",
-    description="Also of a book of which no stock was kept.",
+    description='As counted when the stock had the version in If-Match; `"0"` for a book of which no stock was kept.'
+    " 412 tells `version`, `quantity` and `reserved` as they are now.",
     response_model=AdminStock,
-    responses=responses(BelowReservedError, InvalidInputError, DependencyUnavailableError),
+    responses=responses(
+        BelowReservedError, StaleVersionError, PreconditionRequiredError, InvalidInputError, DependencyUnavailableError
+    ),
 )
-async def set_stock(admin: Admin, stock: Writes, book_id: uuid.UUID, setting: StockSetting) -> Response:
-    body = await stock.set_quantity(book_id, setting.quantity, setting.low_stock_threshold, admin.sub)
-    return JSONBytes(dumps(body), headers=PRIVATE)
+async def set_stock(
+    admin: Admin,
+    stock: Writes,
+    book_id: uuid.UUID,
+    version: Annotated[int, Depends(counted_version)],
+    setting: StockSetting,
+) -> Response:
+    return _answer(await stock.set_quantity(book_id, version, setting.quantity, setting.low_stock_threshold, admin.sub))
 
 
 @admin_router.post(
@@ -125,8 +135,7 @@ async def set_stock(admin: Admin, stock: Writes, book_id: uuid.UUID, setting: St
     ),
 )
 async def adjust_stock(admin: Admin, stock: Writes, book_id: uuid.UUID, adjustment: StockAdjustment) -> Response:
-    body = await stock.adjust(book_id, adjustment.delta, adjustment.reason, admin.sub)
-    return JSONBytes(dumps(body), headers=PRIVATE)
+    return _answer(await stock.adjust(book_id, adjustment.delta, adjustment.reason, admin.sub))
 
 
 @admin_router.get(
@@ -138,3 +147,7 @@ async def adjust_stock(admin: Admin, stock: Writes, book_id: uuid.UUID, adjustme
 )
 async def list_stock_movements(_admin: Admin, stock: Reads, paging: Paging, book_id: uuid.UUID) -> Response:
     return JSONBytes(dumps(await stock.movements(book_id, paging)), headers=PRIVATE)
+
+
+def _answer(stock: dict[str, Any]) -> Response:
+    return JSONBytes(dumps(stock), headers={**PRIVATE, "etag": etag_of(stock["version"])})

@@ -140,13 +140,15 @@ class StockRepository:
         result = await self._session.execute(_LOCK, {"ids": list(book_ids)})
         return {row.book_id: Stock(row.quantity, row.reserved) for row in result}
 
-    async def create_missing(self, book_id: uuid.UUID) -> None:
-        """Make a row without copies, unless there is one."""
-        await self._session.execute(
+    async def create_missing(self, book_id: uuid.UUID) -> bool:
+        """Make a row without copies, unless there is one; returns whether it was made."""
+        made = await self._session.execute(
             postgresql.insert(Inventory)
             .values(book_id=book_id, quantity=0, low_stock_threshold=DEFAULT_LOW_STOCK_THRESHOLD)
             .on_conflict_do_nothing()
+            .returning(Inventory.book_id)
         )
+        return made.one_or_none() is not None
 
     async def set_threshold(self, book_id: uuid.UUID, low_stock_threshold: int) -> None:
         await self._session.execute(

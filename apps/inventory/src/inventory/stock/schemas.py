@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Header, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from bookstore_common.inputs import StockQuantity, StrictModel, Text, id_list
+from bookstore_common.preconditions import version_in
 from inventory.stock.arithmetic import MAX_QUANTITY, StockStatus
 
 # SPEC 5.4, I-03.
@@ -66,7 +67,7 @@ class AdminStock(Stock):
     )
 
     low_stock_threshold: int = Field(ge=0)
-    version: int = Field(ge=1, description="Raised by every change")
+    version: int = Field(ge=1, description="Raised by every change; also the ETag, to be sent as If-Match with I-08")
     updated_at: datetime
 
 
@@ -135,6 +136,16 @@ async def bulk_ids(
 ) -> Sequence[uuid.UUID]:
     """FastAPI dependency; raises a 422 problem that names each bad id. No id is an empty list, not an error."""
     return id_list("book_ids", book_ids, MAX_BULK_IDS)
+
+
+async def counted_version(
+    if_match: Annotated[
+        str | None,
+        Header(description='ETag or version of the stock that was counted; "0" if none was kept', examples=['"7"']),
+    ] = None,
+) -> int:
+    """FastAPI dependency; raises a 428 problem without the header and a 422 problem if it is no single version."""
+    return version_in(if_match, "stock")
 
 
 async def stock_filter(

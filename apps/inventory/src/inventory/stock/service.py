@@ -8,11 +8,16 @@ from bookstore_common.db import Session
 from bookstore_common.events import inventory_updated
 from bookstore_common.outbox import OutboxRepository
 from bookstore_common.pagination import PageRequest
+from bookstore_common.preconditions import StaleVersionError
 from bookstore_common.problem import NotFoundError, ProblemError
 from inventory.stock import arithmetic
 from inventory.stock.arithmetic import Stock
 from inventory.stock.repository import Change, StockReadRepository, StockRepository
 from inventory.stock.schemas import StockFilter
+
+# The version of a stock that is not kept yet; a row's versions begin at 1.
+NO_STOCK_VERSION = 0
+_TOLD_WHEN_STALE = ("quantity", "reserved", "low_stock_threshold")
 
 
 class BelowReservedError(ProblemError):
@@ -99,11 +104,21 @@ class StockAdminService:
         self._ledger = StockLedger(session)
 
     async def set_quantity(
-        self, book_id: uuid.UUID, quantity: int, low_stock_threshold: int | None, actor: str
+        self, book_id: uuid.UUID, version: int, quantity: int, low_stock_threshold: int | None, actor: str
     ) -> dict[str, Any]:
-        """Say how many copies there are, also of a book that had none; raises BelowReservedError."""
-        await self._stock.create_missing(book_id)
-        before = (await self._ledger.lock([book_id]))[book_id]
+        """Say how many copies there are, as counted when the stock had ``version``.
+
+        :data:`NO_STOCK_VERSION` makes the stock of a book that had none. Raises StaleVersionError if the stock changed
+        since (an order held copies, for example: the count is wrong by now), and BelowReservedError.
+        """
+        made = version == NO_STOCK_VERSION and await self._stock.create_missing(book_id)
+        before = (await self._ledger.lock([book_id])).get(book_id)
+        if before is None:
+            raise _stale(version, NO_STOCK_VERSION, quantity=0, reserved=0)
+        # Nobody changes a locked row.
+        row = await self._stock.get_for_admin(book_id)
+        if not made and row["version"] != version:
+            raise _stale(version, row["version"], **{name: row[name] for name in _TOLD_WHEN_STALE})
         after = _allowed(lambda: arithmetic.set_quantity(before, quantity), before)
         await self._ledger.record([Change(book_id, before, after, "set", actor)])
         if low_stock_threshold is not None:
@@ -118,6 +133,16 @@ class StockAdminService:
         after = _allowed(lambda: arithmetic.adjust(before, delta), before)
         await self._ledger.record([Change(book_id, before, after, reason, actor)])
         return await self._stock.get_for_admin(book_id)
+
+
+def _stale(version: int, current: int, **counts: Any) -> StaleVersionError:
+    """With what is there now, so that the admin can see what happened to the count."""
+    return StaleVersionError(
+        f"The stock was changed meanwhile: it has version {current}, not {version}; there are {counts['quantity']}"
+        f" copies, {counts['reserved']} of them reserved.",
+        version=current,
+        **counts,
+    )
 
 
 def _allowed(change: Callable[[], Stock], before: Stock) -> Stock:

@@ -4,6 +4,7 @@ import { queryClient } from '../../lib/query';
 
 export type AdminBook = AdminSchemas['StockedBook'];
 export type StockRow = AdminSchemas['StockRow'];
+export type Movement = AdminSchemas['Movement'];
 export type AdminOrder = AdminSchemas['OrderDetail'];
 
 // Several people may work here: what is shown is fetched anew whenever a page is opened.

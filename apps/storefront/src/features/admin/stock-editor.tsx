@@ -6,12 +6,13 @@ import { z } from 'zod/mini';
 import { Button } from '../../components/button';
 import { Field } from '../../components/field';
 import { ErrorNote, Loading } from '../../components/states';
-import { admin } from '../../lib/api/client';
-import { hasCode } from '../../lib/api/errors';
+import { admin, body } from '../../lib/api/client';
+import { hasCode, type ApiError } from '../../lib/api/errors';
 import { tieToFields } from '../../lib/form-errors';
 import { dateTime } from '../../lib/format';
 import { notify } from '../../lib/notices';
-import { changed, movementsQuery, type StockRow } from './queries';
+import { changed, movementsQuery, type Movement, type StockRow } from './queries';
+import { since, StockConflict, type StockNow } from './stock-conflict';
 
 const whole = (least: number, message: string) =>
   z.string().check(z.trim(), z.refine((text) => /^\d{1,7}$/.test(text) && Number(text) >= least && Number(text) <= 1_000_000, message));
@@ -40,30 +41,65 @@ export function StockEditor({ row, onClose }: { row: StockRow; onClose: () => vo
   );
 }
 
+function nowOf({ problem }: ApiError): StockNow | null {
+  const { version, quantity, reserved, low_stock_threshold: threshold } = problem;
+  if (version === undefined || quantity === undefined || reserved === undefined) return null;
+  return { version, quantity, reserved, low_stock_threshold: threshold ?? 5 };
+}
+
+/** Why the stock is another one; null if that cannot be told, which is no reason to tell nothing. */
+async function changesSince(id: string, before: StockRow, now: StockNow): Promise<Movement[] | null> {
+  try {
+    const page = await body(admin().GET('/admin/stock/{book_id}/movements', { params: { path: { book_id: id }, query: { page: 1, size: 100 } } }));
+    return since(page.items, before, now);
+  } catch {
+    return null;
+  }
+}
+
 export function SetForm({ row }: { row: StockRow }): ReactElement {
   const [failure, setFailure] = useState<unknown>(null);
+  const [conflict, setConflict] = useState<{ now: StockNow; changes: Movement[] | null } | null>(null);
   const form = useForm<z.infer<typeof setSchema>>({
     resolver: zodResolver(setSchema),
     // The row is fetched anew now and then: what is typed stays, what is not follows.
     values: { quantity: String(row.quantity ?? 0), low_stock_threshold: String(row.low_stock_threshold ?? 5) },
     resetOptions: { keepDirtyValues: true },
   });
-  const { errors, isSubmitting } = form.formState;
-  const submit = form.handleSubmit(async (values) => {
+  const { errors, dirtyFields, isSubmitting } = form.formState;
+  // What is typed rests on the row that was seen when typing began, not on one that came since.
+  const [seen, setSeen] = useState(row);
+  const typed = Object.values(dirtyFields).some(Boolean);
+  if (!typed && row.version > seen.version) setSeen(row);
+  const save = async (values: z.infer<typeof setSchema>, over: number) => {
     setFailure(null);
     try {
-      await admin().PUT('/admin/stock/{book_id}', {
-        params: { path: { book_id: row.book_id } },
+      const { data } = await admin().PUT('/admin/stock/{book_id}', {
+        params: { path: { book_id: row.book_id }, header: { 'If-Match': `"${String(over)}"` } },
         body: { quantity: Number(values.quantity), low_stock_threshold: Number(values.low_stock_threshold) },
       });
+      setConflict(null);
+      if (data) setSeen({ ...row, ...data });
       form.reset(values);
       notify('Stock is set.');
       await changed();
     } catch (error) {
-      if (hasCode(error, 'below_reserved')) form.setError('quantity', { message: `Orders have reserved ${String(row.reserved ?? 0)} copies; enter at least as many.` }, { shouldFocus: true });
+      const now = hasCode(error, 'stale_version') ? nowOf(error) : null;
+      if (now) setConflict({ now, changes: await changesSince(row.book_id, seen, now) });
+      else if (hasCode(error, 'below_reserved')) form.setError('quantity', { message: `Orders have reserved ${String(error.problem.reserved ?? row.reserved ?? 0)} copies; enter at least as many.` }, { shouldFocus: true });
       else setFailure(tieToFields(error, ['quantity', 'low_stock_threshold'], form.setError));
+      if (!now) setConflict(null);
     }
-  });
+  };
+  const submit = form.handleSubmit((values) => save(values, seen.version));
+  const latest = () => {
+    if (conflict) {
+      setSeen({ ...row, ...conflict.now });
+      form.reset({ quantity: String(conflict.now.quantity), low_stock_threshold: String(conflict.now.low_stock_threshold) });
+    }
+    setConflict(null);
+    void changed();
+  };
   return (
     <form className="form" noValidate aria-label="Set stock" onSubmit={(event) => void submit(event)}>
       <h3>Set</h3>
@@ -71,6 +107,11 @@ export function SetForm({ row }: { row: StockRow }): ReactElement {
       <Field label="Low-stock threshold" inputMode="numeric" {...form.register('low_stock_threshold')} error={errors.low_stock_threshold?.message} />
       <ErrorNote error={failure} />
       <Button type="submit" off={isSubmitting}>Set stock</Button>
+      <StockConflict
+        before={seen} mine={form.getValues()} now={conflict?.now ?? null} changes={conflict?.changes ?? null} busy={isSubmitting}
+        onClose={() => { setConflict(null); }} onLatest={latest}
+        onOver={(version) => void form.handleSubmit((values) => save(values, version))()}
+      />
     </form>
   );
 }

@@ -130,7 +130,7 @@ function Failure({ error, cart, onAccept }: { error: unknown; cart: Cart; onAcce
       </p>
     );
   }
-  if (error instanceof NetworkError) {
+  if (error instanceof NetworkError && !error.waiting) {
     return (
       <p className="note note-bad" role="alert">
         <strong>No answer came.</strong> Press “Place order” again once you are connected: the same order is never made twice.

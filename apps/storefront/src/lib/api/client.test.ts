@@ -1,5 +1,5 @@
 import { beforeEach, expect, test, vi } from 'vitest';
-import { ApiError, NetworkError } from './errors';
+import { ApiError, NetworkError, sentence } from './errors';
 
 const auth = vi.hoisted(() => ({ token: undefined as string | undefined, ends: false, renew: () => Promise.resolve(false) }));
 vi.mock('../auth/session', () => ({ accessToken: () => auth.token, tokenEnds: () => auth.ends, ready: () => Promise.resolve(), renew: () => auth.renew() }));
@@ -138,9 +138,36 @@ test('without a session a 401 is told and nothing is renewed', async () => {
 });
 
 test('a refused renewal tells the 401', async () => {
-  auth.renew = () => Promise.resolve(false);
+  auth.renew = () => {
+    auth.token = undefined;
+    return Promise.resolve(false);
+  };
   answers(problem(401, 'unauthenticated'));
   await expect(get('/ecom/cart')).rejects.toMatchObject({ status: 401 });
+});
+
+test('a token that is refused and cannot be renewed, because the realm is away, is no end of the session', async () => {
+  auth.renew = () => Promise.resolve(false);
+  answers(problem(401, 'unauthenticated'));
+  const error: unknown = await get('/ecom/cart').catch((caught: unknown) => caught);
+  expect(error).toMatchObject({ waiting: true, unsure: false });
+  expect(sentence(error)).toContain('you stay signed in');
+});
+
+test('nor is an answer that says so itself: nothing is renewed, and its words are told', async () => {
+  auth.renew = () => Promise.reject(new Error('renewed'));
+  answers(problem(503, 'dependency_unavailable'), problem(503, 'whatever'));
+  await expect(get('/ecom/orders')).rejects.toMatchObject({ status: 503, code: 'dependency_unavailable' });
+  await expect(get('/ecom/orders')).rejects.toMatchObject({ status: 503, code: 'whatever' });
+  expect(auth.token).toBe('token-1');
+});
+
+test('a token that has ended is not sent while it cannot be renewed', async () => {
+  auth.ends = true;
+  auth.renew = () => Promise.resolve(false);
+  answers();
+  await expect(post('/ecom/cart/items')).rejects.toMatchObject({ waiting: true });
+  expect(asked).toEqual([]);
 });
 
 test('offline is told at once, without a renewal', async () => {

@@ -50,6 +50,7 @@ function repeatable({ method, headers }: Request): boolean {
   return SAFE.includes(method) || headers.has('Idempotency-Key') || (['PUT', 'DELETE'].includes(method) && !headers.has('If-Match'));
 }
 
+const waiting = (): NetworkError => new NetworkError('no new token', false, true);
 const ended = (): ApiError => new ApiError({ status: 401, code: 'unauthenticated', title: 'Unauthorized', detail: '', errors: [] });
 
 /**
@@ -58,7 +59,7 @@ const ended = (): ApiError => new ApiError({ status: 401, code: 'unauthenticated
  * after one, only what can be repeated is.
  */
 async function once(request: Request): Promise<Response> {
-  if (tokenEnds() && !(await renew()) && accessToken() !== undefined) throw new NetworkError('no new token');
+  if (tokenEnds() && !(await renew()) && accessToken() !== undefined) throw waiting();
   const spare = request.clone();
   const offline = !navigator.onLine;
   const known = accessToken() !== undefined;
@@ -73,6 +74,8 @@ async function once(request: Request): Promise<Response> {
   const renewed = known && (await renew());
   if (refused === undefined && !repeatable(spare)) throw new NetworkError('no answer', true);
   if (!renewed) {
+    // Refused, but nobody has said that the session is over.
+    if (refused !== undefined && accessToken() !== undefined) throw waiting();
     if (refused !== undefined) return refused;
     if (known && accessToken() === undefined && SAFE.includes(spare.method)) throw ended();
     throw new NetworkError('no answer');

@@ -8,6 +8,11 @@ export interface Problem {
   errors: { field: string; location: string; message: string }[];
   book_ids?: string[];
   total?: string;
+  /** Of a change that came too late: what is there now. */
+  version?: number;
+  quantity?: number;
+  reserved?: number;
+  low_stock_threshold?: number;
 }
 
 /** An answer that is no success. */
@@ -35,6 +40,8 @@ export class NetworkError extends Error {
     message: string,
     /** The request may have been carried out, and must not be sent again by itself. */
     readonly unsure = false,
+    /** Who is still signed in has no token that is good, because the realm does not answer: nothing was done. */
+    readonly waiting = false,
   ) {
     super(message);
   }
@@ -80,7 +87,7 @@ const BY_CODE: Record<string, [string, string, boolean?]> = {
   dependency_unavailable: ['The shop is catching its breath', 'A part of it does not answer. Please try again in a moment.', true],
   shutting_down: ['The shop is catching its breath', 'Please try again in a moment.', true],
   isbn_exists: ['ISBN already used', 'Another book has this ISBN.'],
-  stale_version: ['Changed meanwhile', 'Someone else saved this book after you opened it.'],
+  stale_version: ['Changed meanwhile', 'It was changed after you opened it, so nothing was saved.'],
   below_reserved: ['Fewer than reserved', 'Orders have reserved more copies than that.'],
   invalid_transition: ['The order has moved on', 'Its status does not allow this any more.'],
   bad_gateway: ['A service does not answer', 'Please try again in a moment.', true],
@@ -90,6 +97,7 @@ const BY_CODE: Record<string, [string, string, boolean?]> = {
 /** The one place that turns errors into words. */
 export function describe(error: unknown): Message {
   if (error instanceof NetworkError) {
+    if (error.waiting) return { title: 'Your sign-in cannot be renewed just now', detail: 'Nothing was changed and you stay signed in. Please try again in a moment.', again: true };
     if (error.unsure) return { title: 'No answer came', detail: 'It may have been done all the same: look before you try again.', again: false };
     return navigator.onLine
       ? { title: 'The shop cannot be reached', detail: 'Please check your connection and try again.', again: true }

@@ -1,5 +1,6 @@
 import type { User, UserManager } from 'oidc-client-ts';
 import { config } from '../config';
+import { fetched, type Use } from '../lazy';
 import { safeReturnPath } from '../return-path';
 import { createStore, useStore } from '../store';
 
@@ -14,56 +15,78 @@ const RENEW_BEFORE_SECONDS = 60;
 /** A token that ends sooner is renewed before it is sent: the gateway's refusal could not be told from a lost answer. */
 const LEEWAY_SECONDS = 10;
 const SILENT_TIMEOUT_SECONDS = 8;
+const [FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS] = [5, 30];
+/** A spent or ended refresh token (RFC 6749, 5.2), and no session at the realm that needs no hand (OpenID Connect Core, 3.1.2.6). */
+const REFUSALS = ['invalid_grant', 'login_required', 'interaction_required', 'consent_required', 'account_selection_required'];
 
 export const session = createStore<Session>({ status: 'unknown' });
 export const useSession = (): Session => useStore(session);
 
-let manager: Promise<UserManager> | undefined;
+/** The realm could not be asked for new tokens, and those at hand have ended: nothing works that needs one, but nobody is signed out. */
+export const waiting = createStore(false);
+
+let manager: UserManager | undefined;
 let user: User | null = null;
 let renewal: Promise<boolean> | undefined;
 let timer: ReturnType<typeof setTimeout> | undefined;
+/** Renewals that were not answered, in a row. */
+let misses = 0;
 let started: Promise<void> | undefined;
 const entered: (() => Promise<void> | void)[] = [];
 const left: ((elsewhere: boolean) => void)[] = [];
 const tabs = new BroadcastChannel('bookstore_session');
 
 /** Loaded when needed: the first page is drawn without it. */
-function userManager(): Promise<UserManager> {
-  manager ??= import('oidc-client-ts').then(({ InMemoryWebStorage, UserManager: Manager, WebStorageStateStore }) => {
-    const here = window.location.origin;
-    return new Manager({
-      authority: config().issuer,
-      client_id: config().clientId,
-      redirect_uri: `${here}/callback`,
-      silent_redirect_uri: `${here}/silent-callback`,
-      post_logout_redirect_uri: `${here}/`,
-      scope: 'openid',
-      response_type: 'code',
-      // Tokens in memory only; the one-time transaction has to survive the redirect (SPEC 3.1).
-      userStore: new WebStorageStateStore({ store: new InMemoryWebStorage() }),
-      stateStore: new WebStorageStateStore({ store: window.sessionStorage, prefix: 'bookstore_signin.' }),
-      automaticSilentRenew: false,
-      monitorSession: false,
-      loadUserInfo: false,
-      revokeTokensOnSignout: false,
-      silentRequestTimeoutInSeconds: SILENT_TIMEOUT_SECONDS,
-    });
+const library = fetched('oidc', () => import('oidc-client-ts'));
+
+async function userManager(use?: Use): Promise<UserManager> {
+  const { InMemoryWebStorage, UserManager: Manager, WebStorageStateStore } = await library(use);
+  const here = window.location.origin;
+  manager ??= new Manager({
+    authority: config().issuer,
+    client_id: config().clientId,
+    redirect_uri: `${here}/callback`,
+    silent_redirect_uri: `${here}/silent-callback`,
+    post_logout_redirect_uri: `${here}/`,
+    scope: 'openid',
+    response_type: 'code',
+    // Tokens in memory only; the one-time transaction has to survive the redirect (SPEC 3.1).
+    userStore: new WebStorageStateStore({ store: new InMemoryWebStorage() }),
+    stateStore: new WebStorageStateStore({ store: window.sessionStorage, prefix: 'bookstore_signin.' }),
+    automaticSilentRenew: false,
+    monitorSession: false,
+    loadUserInfo: false,
+    revokeTokensOnSignout: false,
+    silentRequestTimeoutInSeconds: SILENT_TIMEOUT_SECONDS,
   });
   return manager;
 }
 
 function adopt(next: User | null, ended?: string): void {
   user = next;
+  misses = 0;
   clearTimeout(timer);
+  waiting.set(false);
   if (next === null) {
     session.set({ status: 'guest', ended });
     return;
   }
   const { sub, preferred_username: name, roles } = next.profile as { sub: string; preferred_username?: string; roles?: unknown };
   session.set({ status: 'signed-in', sub, name: name ?? 'Account', admin: Array.isArray(roles) && roles.includes('admin') });
-  const seconds = Math.max((next.expires_in ?? 0) - RENEW_BEFORE_SECONDS, 5);
+  renewIn(Math.max((next.expires_in ?? 0) - RENEW_BEFORE_SECONDS, 5));
+}
+
+function renewIn(seconds: number): void {
+  clearTimeout(timer);
   timer = setTimeout(() => void renew(), seconds * 1000);
 }
+
+/** A clock that stood still (a sleeping machine, a page in the background) has missed the time to renew. */
+function catchUp(): void {
+  if (user !== null && document.visibilityState === 'visible' && (user.expires_in ?? 0) < RENEW_BEFORE_SECONDS) void renew();
+}
+window.addEventListener('online', catchUp);
+document.addEventListener('visibilitychange', catchUp);
 
 /** `task` runs after every sign-in, before the visitor is taken to where they wanted to be. */
 export const onEntered = (task: () => Promise<void> | void): void => void entered.push(task);
@@ -74,7 +97,7 @@ export const onLeft = (task: (elsewhere: boolean) => void): void => void left.pu
 tabs.addEventListener('message', ({ data: sub }: MessageEvent<unknown>) => {
   if (user === null || user.profile.sub !== sub) return;
   adopt(null);
-  void userManager().then((oidc) => oidc.removeUser());
+  void userManager({ quietly: true }).then((oidc) => oidc.removeUser());
   leave();
 });
 
@@ -85,15 +108,15 @@ async function enter(next: User): Promise<void> {
 
 /** Restore the session by the single-sign-on cookie; once per page load. Never fails: the visitor is a guest then. */
 export function start(): Promise<void> {
-  started ??= silently().then(
+  started ??= silently({ quietly: true }).then(
     (found) => (found === null ? adopt(null) : enter(found)),
     () => { adopt(null); },
   );
   return started;
 }
 
-async function silently(): Promise<User | null> {
-  const oidc = await userManager();
+async function silently(use?: Use): Promise<User | null> {
+  const oidc = await userManager(use);
   try {
     return await oidc.signinSilent();
   } finally {
@@ -124,17 +147,21 @@ export function renew(): Promise<boolean> {
 
 async function tryRenew(): Promise<boolean> {
   const sub = user?.profile.sub;
-  const oidc = await userManager();
   let next: User | null;
   try {
-    next = await oidc.signinSilent();
-  } catch (error) {
-    if (!isRefusal(error)) return false;
-    next = await byCookie(oidc, sub);
+    next = await freshUser(await userManager({ quietly: true }), sub);
+  } catch {
+    // Whoever cannot be reached has not said no: the session stays, and is renewed when there is an answer.
+    if (user !== null) {
+      renewIn(Math.min(FIRST_PAUSE_SECONDS * 2 ** misses, LONGEST_PAUSE_SECONDS) * (0.8 + Math.random() * 0.4));
+      misses += 1;
+      waiting.set(tokenEnds());
+    }
+    return false;
   }
   if (user === null) {
     // Signed out meanwhile: nobody waits for these tokens.
-    await oidc.removeUser();
+    await (await userManager({ quietly: true })).removeUser();
     return false;
   }
   adopt(next, sub);
@@ -146,22 +173,30 @@ function leave(): void {
 }
 
 /**
- * The refresh token is spent, for instance by another tab; the cookie may still be good. It may also be somebody else's by now,
- * who must not take over this page: the library compares only while it has a user.
+ * By refresh token, or by cookie if that is spent, for instance by another tab. The cookie may also be somebody else's by now, who must
+ * not take over this page: the library compares only while it has a user. Null: the session is over. Fails if nobody answered.
  */
-async function byCookie(oidc: UserManager, sub: string | undefined): Promise<User | null> {
-  await oidc.removeUser();
-  const found = await silently().catch(() => null);
-  if (found?.profile.sub === sub) return found;
+async function freshUser(oidc: UserManager, sub: string | undefined): Promise<User | null> {
+  let found = (await oidc.getUser()) === null ? undefined : await unlessRefused(oidc.signinSilent());
+  if (found === undefined) {
+    await oidc.removeUser();
+    found = await unlessRefused(silently({ quietly: true }));
+  }
+  if (found?.profile.sub === sub) return found ?? null;
   await oidc.removeUser();
   // What is on the screen is not for whoever came instead.
-  if (found !== null) leave();
+  if (found) leave();
   return null;
 }
 
-/** Keycloak said no, as opposed to: it could not be reached. */
-function isRefusal(error: unknown): boolean {
-  return error instanceof Error && error.name === 'ErrorResponse';
+/** Undefined if the realm said no. An outage has many faces (no network, no answer, 5xx with or without a reason) and fails. */
+async function unlessRefused(asked: Promise<User | null>): Promise<User | null | undefined> {
+  try {
+    return await asked;
+  } catch (error) {
+    if (error instanceof Error && error.name === 'ErrorResponse' && REFUSALS.includes(String((error as { error?: unknown }).error))) return undefined;
+    throw error;
+  }
 }
 
 /** Go to the sign-in page; `path` is where the visitor wants to be afterwards. */
@@ -201,6 +236,7 @@ export async function signOut(): Promise<void> {
   const sub = user?.profile.sub;
   user = null;
   clearTimeout(timer);
+  waiting.set(false);
   await (await userManager()).removeUser();
   for (const task of left) task(false);
   tabs.postMessage(sub);

@@ -29,6 +29,7 @@ export interface paths {
   };
   "/admin/stock/{book_id}": {
     parameters: { query?: never; header?: never; path?: never; cookie?: never; };
+    get: operations["getStock"];
     put: operations["setStock"];
   };
   "/admin/stock/{book_id}/adjust": {
@@ -210,6 +211,7 @@ export interface components {
       /** @enum {string} */
       stock_status: "in_stock" | "low_stock" | "out_of_stock" | "pending" | "unknown";
       title: string | null;
+      version: number;
     };
     StockSetting: { low_stock_threshold?: number | null; quantity: number; };
     StockedBook: {
@@ -352,8 +354,20 @@ export interface operations {
       };
     };
   };
+  getStock: {
+    parameters: {
+      path: { book_id: string; };
+    };
+    responses: {
+      200: {
+        headers: { [name: string]: unknown; };
+        content: { "application/json": components["schemas"]["Stock"]; };
+      };
+    };
+  };
   setStock: {
     parameters: {
+      header?: { "If-Match"?: string | null; };
       path: { book_id: string; };
     };
     requestBody: { content: { "application/json": components["schemas"]["StockSetting"]; }; };
