@@ -71,7 +71,7 @@ def _wait(address: str, container: str) -> None:
 def publish(address: str, topics: Mapping[str, Iterable[Record]]) -> None:
     """Make topics of one partition and write their records in order."""
     admin = KafkaAdminClient(bootstrap_servers=[address])
-    producer = KafkaProducer(bootstrap_servers=[address], acks="all", linger_ms=5)
+    producer = KafkaProducer(bootstrap_servers=[address], acks="all", linger_ms=5, max_in_flight_requests_per_connection=1)
     try:
         admin.create_topics({name: {"num_partitions": 1, "replication_factor": 1} for name in topics})
         sent = [producer.send(name, value, key=key) for name, records in topics.items() for key, value in records]

@@ -1,8 +1,7 @@
 """Runs SQL jobs on a mini-cluster of Flink, one after the other, inside of the image: run_jobs.py FILE.
 
-FILE: JSON of {plan: [{sql, prefix, url}], settings, kafka}; the statements of ``sql`` with three changes: the source reads ``kafka``, its
-topic's name begins with ``prefix``, and it ends with what the topic holds now; the sinks write to ``url``. The answer is one line
-of JSON: [plan as Flink explains it, ...].
+FILE: JSON of {plan: [{sql, url}], settings, kafka}; the statements of ``sql`` with three changes: the source reads ``kafka``, and ends
+with what the topic holds now; the sinks write to ``url``. The answer is one line of JSON: [plan as Flink explains it, ...].
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ TOPIC = re.compile(r"'topic' = '")
 SINK = re.compile(r"jdbc:postgresql://[^/]+/\w+")
 
 
-def localized(sql: str, prefix: str, url: str, kafka: str) -> str:
-    """Return the statements with another broker, topic and database; ValueError when they are not as expected."""
+def localized(sql: str, url: str, kafka: str) -> str:
+    """Return the statements with another broker and database; ValueError when they are not as expected."""
     sql = sql.replace("${kafka}", kafka)
-    sql, sources = TOPIC.subn(rf"'scan.bounded.mode' = 'latest-offset',\n  'topic' = '{prefix}", sql)
+    sql, sources = TOPIC.subn("'scan.bounded.mode' = 'latest-offset',\n  'topic' = '", sql)
     sql, sinks = SINK.subn(url, sql)
     if (sources, sinks) != (1, 2):
         raise ValueError(f"expected one topic and two tables, found {sources} and {sinks}")
@@ -40,7 +39,7 @@ def main(plan: list[dict[str, str]], settings: dict[str, str], kafka: str) -> li
             configuration.set_string(key, value)
         mode = table.EnvironmentSettings.new_instance().in_streaming_mode()
         environment = table.TableEnvironment.create(mode.with_configuration(configuration).build())
-        for statement in tool.statements(localized(job["sql"], job["prefix"], job["url"], kafka)):
+        for statement in tool.statements(localized(job["sql"], job["url"], kafka)):
             if tool.opens_set(statement):
                 plans.append(environment.execute_sql(re.sub("^EXECUTE", "EXPLAIN", statement)).collect().next()[0])
             result = environment.execute_sql(statement)

@@ -1,8 +1,8 @@
 """Table quarantined_records: records of change topics that their table cannot hold, with the reason.
 
-Flink inserts them, and again when it reads them again; mv-refresher and the operator's tools say when an entry is resolved: when
-analytics has, for that key, what the source has. What is inserted again is open again, for the rows that are older than it are
-read again before it.
+Flink inserts them, and again when it reads them again; mv-refresher and the operator's tools say when an entry is
+resolved: when analytics has, for that key, what the source has. What is inserted again is open again, for the records
+that are older than it are read again before it.
 
 Revision ID: 0007
 Revises: 0006
@@ -58,7 +58,9 @@ def upgrade() -> None:
         sa.Column("resolved_at", sa.DateTime(timezone=True)),
         sa.Column("resolution", sa.Text()),
         sa.PrimaryKeyConstraint("topic", "kafka_partition", "kafka_offset", name="quarantined_records_pkey"),
-        sa.CheckConstraint("(resolved_at IS NULL) = (resolution IS NULL)", name=op.f("quarantined_records_resolution_check")),
+        sa.CheckConstraint(
+            "(resolved_at IS NULL) = (resolution IS NULL)", name=op.f("quarantined_records_resolution_check")
+        ),
     )
     op.create_index(
         "quarantined_records_open_idx", "quarantined_records", ["topic", "row_key", "kafka_offset"],
