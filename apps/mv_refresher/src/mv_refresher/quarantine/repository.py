@@ -74,7 +74,10 @@ class QuarantineRepository:
         """Unresolved entries by table; those of a topic that is none of ours count nowhere, and are none of Flink's."""
         async with self._database.reading() as session:
             result = await session.execute(
-                text("SELECT topic, count(*) AS number FROM quarantined_records WHERE resolved_at IS NULL GROUP BY topic")
+                text(
+                    "SELECT topic, count(*) AS number FROM quarantined_records"
+                    " WHERE resolved_at IS NULL GROUP BY topic"
+                )
             )
             by_topic: dict[str, int] = {row.topic: row.number for row in result}
         return {table: by_topic.get(copy.topic, 0) for table, copy in TABLES.items()}
