@@ -1,15 +1,23 @@
 -- SPEC 7.2: books as the catalogue has them; a blank genre counts as unknown.
+-- Types are those of the target table: a record that does not fit them goes to quarantined_records, and stops no other one.
 CREATE TABLE books_changes (
-  id STRING,
-  title STRING,
-  author STRING,
-  isbn STRING,
-  genre STRING,
-  price STRING,
+  id VARCHAR(36) NOT NULL,
+  title VARCHAR(255) NOT NULL,
+  author VARCHAR(255) NOT NULL,
+  isbn VARCHAR(13),
+  genre VARCHAR(100),
+  price DECIMAL(10, 2) NOT NULL,
   published_year INT,
-  active BOOLEAN,
-  created_at TIMESTAMP_LTZ(6),
-  updated_at TIMESTAMP_LTZ(6),
+  active BOOLEAN NOT NULL,
+  created_at TIMESTAMP_LTZ(6) NOT NULL,
+  updated_at TIMESTAMP_LTZ(6) NOT NULL,
+  topic STRING NOT NULL METADATA VIRTUAL,
+  kafka_partition INT NOT NULL METADATA FROM 'partition' VIRTUAL,
+  kafka_offset BIGINT NOT NULL METADATA FROM 'offset' VIRTUAL,
+  recorded_at TIMESTAMP_LTZ(3) NOT NULL METADATA FROM 'timestamp' VIRTUAL,
+  record_key BYTES,
+  reason STRING METADATA FROM 'value.reason' VIRTUAL,
+  raw_value BYTES METADATA FROM 'value.raw' VIRTUAL,
   PRIMARY KEY (id) NOT ENFORCED
 ) WITH (
   'connector' = 'kafka',
@@ -21,8 +29,10 @@ CREATE TABLE books_changes (
   'properties.request.timeout.ms' = '10000',
   'scan.startup.mode' = 'earliest-offset',
   'scan.topic-partition-discovery.interval' = '5 min',
-  'value.format' = 'debezium-json',
-  'value.debezium-json.timestamp-format.standard' = 'ISO-8601'
+  'key.format' = 'raw',
+  'key.fields' = 'record_key',
+  'value.fields-include' = 'EXCEPT_KEY',
+  'value.format' = 'bookstore-cdc'
 );
 
 CREATE TABLE dim_books (
@@ -46,6 +56,25 @@ CREATE TABLE dim_books (
   'sink.max-retries' = '3'
 );
 
+CREATE TABLE quarantined_records (
+  topic STRING,
+  kafka_partition INT,
+  kafka_offset BIGINT,
+  record_key BYTES,
+  reason STRING,
+  raw_value BYTES,
+  recorded_at TIMESTAMP(3),
+  PRIMARY KEY (topic, kafka_partition, kafka_offset) NOT ENFORCED
+) WITH (
+  'connector' = 'jdbc',
+  'url' = 'jdbc:postgresql://${analytics_db}/analyticsdb?user=analytics_app&connectTimeout=5&socketTimeout=20&ApplicationName=cdc-dim-books',
+  'table-name' = 'quarantined_records',
+  'sink.buffer-flush.max-rows' = '1',
+  'sink.buffer-flush.interval' = '1 s',
+  'sink.max-retries' = '3'
+);
+
+EXECUTE STATEMENT SET BEGIN
 INSERT INTO dim_books
 SELECT
   id,
@@ -53,9 +82,22 @@ SELECT
   author,
   isbn,
   COALESCE(NULLIF(TRIM(genre), ''), 'Unknown'),
-  CAST(price AS DECIMAL(10, 2)),
+  price,
   published_year,
   active,
   CAST(created_at AS TIMESTAMP(6)),
   CAST(updated_at AS TIMESTAMP(6))
-FROM books_changes;
+FROM books_changes
+WHERE reason IS NULL;
+INSERT INTO quarantined_records
+SELECT
+  topic,
+  kafka_partition,
+  kafka_offset,
+  record_key,
+  reason,
+  raw_value,
+  CAST(recorded_at AS TIMESTAMP(3))
+FROM books_changes
+WHERE reason IS NOT NULL;
+END;

@@ -1,12 +1,20 @@
 -- SPEC 7.2: orders; the day of an order is the one in UTC.
+-- Types are those of the target table: a record that does not fit them goes to quarantined_records, and stops no other one.
 CREATE TABLE orders_changes (
-  id STRING,
-  user_id STRING,
-  status STRING,
-  total STRING,
-  currency STRING,
-  created_at TIMESTAMP_LTZ(6),
-  updated_at TIMESTAMP_LTZ(6),
+  id VARCHAR(36) NOT NULL,
+  user_id VARCHAR(255) NOT NULL,
+  status VARCHAR(50) NOT NULL,
+  total DECIMAL(12, 2) NOT NULL,
+  currency VARCHAR(3) NOT NULL,
+  created_at TIMESTAMP_LTZ(6) NOT NULL,
+  updated_at TIMESTAMP_LTZ(6) NOT NULL,
+  topic STRING NOT NULL METADATA VIRTUAL,
+  kafka_partition INT NOT NULL METADATA FROM 'partition' VIRTUAL,
+  kafka_offset BIGINT NOT NULL METADATA FROM 'offset' VIRTUAL,
+  recorded_at TIMESTAMP_LTZ(3) NOT NULL METADATA FROM 'timestamp' VIRTUAL,
+  record_key BYTES,
+  reason STRING METADATA FROM 'value.reason' VIRTUAL,
+  raw_value BYTES METADATA FROM 'value.raw' VIRTUAL,
   PRIMARY KEY (id) NOT ENFORCED
 ) WITH (
   'connector' = 'kafka',
@@ -18,8 +26,10 @@ CREATE TABLE orders_changes (
   'properties.request.timeout.ms' = '10000',
   'scan.startup.mode' = 'earliest-offset',
   'scan.topic-partition-discovery.interval' = '5 min',
-  'value.format' = 'debezium-json',
-  'value.debezium-json.timestamp-format.standard' = 'ISO-8601'
+  'key.format' = 'raw',
+  'key.fields' = 'record_key',
+  'value.fields-include' = 'EXCEPT_KEY',
+  'value.format' = 'bookstore-cdc'
 );
 
 CREATE TABLE fact_orders (
@@ -41,14 +51,46 @@ CREATE TABLE fact_orders (
   'sink.max-retries' = '3'
 );
 
+CREATE TABLE quarantined_records (
+  topic STRING,
+  kafka_partition INT,
+  kafka_offset BIGINT,
+  record_key BYTES,
+  reason STRING,
+  raw_value BYTES,
+  recorded_at TIMESTAMP(3),
+  PRIMARY KEY (topic, kafka_partition, kafka_offset) NOT ENFORCED
+) WITH (
+  'connector' = 'jdbc',
+  'url' = 'jdbc:postgresql://${analytics_db}/analyticsdb?user=analytics_app&connectTimeout=5&socketTimeout=20&ApplicationName=cdc-fact-orders',
+  'table-name' = 'quarantined_records',
+  'sink.buffer-flush.max-rows' = '1',
+  'sink.buffer-flush.interval' = '1 s',
+  'sink.max-retries' = '3'
+);
+
+EXECUTE STATEMENT SET BEGIN
 INSERT INTO fact_orders
 SELECT
   id,
   user_id,
   status,
-  CAST(total AS DECIMAL(12, 2)),
+  total,
   currency,
-  CAST(DATE_FORMAT(CAST(created_at AS TIMESTAMP(6)), 'yyyyMMdd') AS INT),
+  TRY_CAST(DATE_FORMAT(CAST(created_at AS TIMESTAMP(6)), 'yyyyMMdd') AS INT),
   CAST(created_at AS TIMESTAMP(6)),
   CAST(updated_at AS TIMESTAMP(6))
-FROM orders_changes;
+FROM orders_changes
+WHERE reason IS NULL;
+INSERT INTO quarantined_records
+SELECT
+  topic,
+  kafka_partition,
+  kafka_offset,
+  record_key,
+  reason,
+  raw_value,
+  CAST(recorded_at AS TIMESTAMP(3))
+FROM orders_changes
+WHERE reason IS NOT NULL;
+END;

@@ -152,9 +152,25 @@ def cancel(identity: str) -> None:
 
 
 def statements(sql: str) -> list[str]:
-    """Return the statements of a file: they end with a semicolon at the end of a line; comments are whole lines."""
+    """Return the statements of a file: they end with a semicolon at the end of a line; comments are whole lines.
+
+    A statement set, EXECUTE STATEMENT SET BEGIN to END, is one statement.
+    """
     lines = [line for line in sql.splitlines() if not line.lstrip().startswith("--")]
-    return [part.strip() for part in ("\n".join(lines) + "\n").split(";\n") if part.strip()]
+    found: list[str] = []
+    for part in ("\n".join(lines) + "\n").split(";\n"):
+        statement = part.strip()
+        if found and opens_set(found[-1]) and found[-1].splitlines()[-1].strip().upper() != "END":
+            # Each statement inside of a set keeps its semicolon.
+            found[-1] += f";\n{statement}"
+        elif statement:
+            found.append(statement)
+    return found
+
+
+def opens_set(statement: str) -> bool:
+    """Return whether a statement is, or begins, a statement set."""
+    return " ".join(statement.split()).upper().startswith("EXECUTE STATEMENT SET BEGIN ")
 
 
 def submit(wanted: Object, common: dict[str, str], restore: str | None) -> str:

@@ -139,6 +139,27 @@ def test_whole_old_row_goes_into_the_wal(roles: Postgres, seeded: str) -> None:
         assert {name for (name,) in rows} == CAPTURED
 
 
+@pytest.mark.parametrize("table", ["books", "orders", "order_items", "outbox_events", "cdc_heartbeat"])
+@pytest.mark.parametrize("role", ["postgres", "ecom_owner", "ecom_app"])
+def test_a_captured_table_is_not_truncated(roles: Postgres, fresh: str, table: str, role: str) -> None:
+    """Debezium skips TRUNCATE: copies of the rows would stay. The owner is told; the service has no right to it."""
+    refused = psycopg.errors.InsufficientPrivilege if role == "ecom_app" else psycopg.errors.FeatureNotSupported
+    with roles.connect(fresh) as connection:
+        connection.execute(f"SET ROLE {role}".encode())
+        with pytest.raises(refused) as caught:
+            connection.execute(f"TRUNCATE {table} CASCADE".encode())
+    if role != "ecom_app":
+        assert caught.value.diag.message_hint == "Use DELETE."
+        assert str(caught.value).startswith("TRUNCATE of ")
+
+
+def test_what_is_published(roles: Postgres, fresh: str) -> None:
+    with roles.connect(fresh) as connection:
+        assert connection.execute(
+            "SELECT pubname, pubinsert, pubupdate, pubdelete, pubtruncate FROM pg_publication"
+        ).fetchall() == [("debezium_ecom_publication", True, True, True, False)]
+
+
 ORDER = "20000000-0000-4000-8000-000000000001"
 _NEW_ORDER = (
     f"INSERT INTO orders (id, user_id, status, total, shipping) VALUES ('{ORDER}', 'u', 'CONFIRMED', 1, '{{}}')"

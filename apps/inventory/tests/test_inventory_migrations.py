@@ -191,6 +191,27 @@ def test_one_line_per_order_and_book(rows: Any) -> None:
         rows.execute(line)
 
 
+@pytest.mark.parametrize("table", ["inventory", "outbox_events", "cdc_heartbeat"])
+@pytest.mark.parametrize("role", ["postgres", "inventory_owner", "inventory_app"])
+def test_a_captured_table_is_not_truncated(roles: Postgres, fresh: str, table: str, role: str) -> None:
+    """Debezium skips TRUNCATE: copies of the rows would stay. The owner is told; the service has no right to it."""
+    refused = psycopg.errors.InsufficientPrivilege if role == "inventory_app" else psycopg.errors.FeatureNotSupported
+    with roles.connect(fresh) as connection:
+        connection.execute(f"SET ROLE {role}".encode())
+        with pytest.raises(refused) as caught:
+            connection.execute(f"TRUNCATE {table} CASCADE".encode())
+    if role != "inventory_app":
+        assert caught.value.diag.message_hint == "Use DELETE."
+        assert str(caught.value).startswith("TRUNCATE of ")
+
+
+def test_what_is_published(roles: Postgres, fresh: str) -> None:
+    with roles.connect(fresh) as connection:
+        assert connection.execute(
+            "SELECT pubname, pubinsert, pubupdate, pubdelete, pubtruncate FROM pg_publication"
+        ).fetchall() == [("debezium_inventory_publication", True, True, True, False)]
+
+
 def test_any_change_raises_the_version(rows: Any) -> None:
     read = f"SELECT version, updated_at FROM inventory WHERE book_id = '{book(1)}'"
     before = rows.execute(read).fetchone()

@@ -132,6 +132,13 @@ def test_who_may_what(roles: Postgres, fresh: str, connect: Any) -> None:
         # On a view the default privilege means nothing: PostgreSQL refuses to write one.
         assert may(APP, *writing) - set(DEPENDENCIES) == set(FACTS)
         assert may(RO, *writing) == set()
+        quarantine = [
+            [privilege for privilege in ("SELECT", *writing) if connection.execute(
+                "SELECT has_table_privilege(%s, 'quarantined_records', %s)", [role, privilege]
+            ).fetchone() == (True,)]
+            for role in (APP, RO, CDC, SUPERSET)
+        ]  # fmt: skip
+        assert quarantine == [["SELECT", "INSERT", "UPDATE", "DELETE"], ["SELECT"], [], []]
         # What Superset may read, role databases grants: views alone.
         assert may(CDC, "SELECT", *writing) == may(SUPERSET, "SELECT", *writing) == set()
     for name in everything:

@@ -69,6 +69,17 @@ def test_statements_end_with_a_semicolon_at_the_end_of_a_line(load: Any) -> None
     assert made == ["CREATE TABLE a (\n  x STRING -- not a comment line\n)", "INSERT INTO b\nSELECT ';' FROM a"]
 
 
+def test_a_statement_set_is_one_statement(load: Any) -> None:
+    tool = load("flink_jobs")
+    first = "INSERT INTO b\nSELECT CASE WHEN x > 1 THEN 2 END"
+    sql = f"CREATE TABLE a (x INT);\nEXECUTE STATEMENT SET BEGIN\n{first};\nINSERT INTO c\nSELECT 1;\nEND;\nCREATE TABLE d (x INT);\n"
+    made = tool.statements(sql)
+    assert made == [
+        "CREATE TABLE a (x INT)", f"EXECUTE STATEMENT SET BEGIN\n{first};\nINSERT INTO c\nSELECT 1;\nEND", "CREATE TABLE d (x INT)",
+    ]  # fmt: skip
+    assert [tool.opens_set(statement) for statement in made] == [False, True, False]
+
+
 def test_apply_stops_then_submits_with_the_savepoint(rest: Any, tmp_path: Path, load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     known(rest)
     rest.on("POST", "/jobs/j1/stop", (202, {"request-id": "r"}))

@@ -103,11 +103,19 @@ def test_a_missing_file_is_named(folder: Path) -> None:
         flink.read(["items"], flink.Declaration(folder, VALUES, SETTINGS), {})
 
 
-@pytest.mark.parametrize("sql", ["CREATE TABLE a (x INT);\n", SQL + "INSERT INTO c SELECT 1;\n", "-- INSERT INTO b SELECT 1;\n"])
-def test_a_file_writes_exactly_one_table(folder: Path, sql: str) -> None:
+SET = "EXECUTE STATEMENT SET BEGIN\nINSERT INTO b\nSELECT 1;\nINSERT INTO c\nSELECT 2;\nEND;\n"
+
+
+@pytest.mark.parametrize("sql", ["CREATE TABLE a (x INT);\n", SQL + "INSERT INTO c SELECT 1;\n", "-- INSERT INTO b SELECT 1;\n", SQL + SET, SET + SET])
+def test_a_file_makes_exactly_one_job(folder: Path, sql: str) -> None:
     (folder / "books.sql").write_text(sql, encoding="utf-8")
-    with pytest.raises(flink.JobError, match="BK-181: .* statements that begin with INSERT INTO"):
+    with pytest.raises(flink.JobError, match="BK-181: .* makes [02] jobs; write one INSERT INTO, or one EXECUTE STATEMENT SET"):
         flink.read(["books"], flink.Declaration(folder, VALUES, SETTINGS), {})
+
+
+def test_a_statement_set_is_one_job(folder: Path) -> None:
+    (folder / "books.sql").write_text(SET, encoding="utf-8")
+    assert flink.read(["books"], flink.Declaration(folder, VALUES, SETTINGS), {})[0].sql == SET
 
 
 def test_missing_jobs_start_from_their_newest_checkpoint(wanted: list[flink.Wanted]) -> None:

@@ -20,7 +20,17 @@ WANTED = {
     "audit": {
         "namespace": "analytics", "instance": "analytics-db", "database": "analyticsdb", "tables": ["books", "orders"], "oldest_s": 1800,
     },
+    "quarantine": {"namespace": "analytics", "instance": "analytics-db", "database": "analyticsdb"},
+    "capture": [{"source": "ecom", "database": {"name": "ecom-db", "namespace": "ecom", "database": "ecomdb"}, "tables": ["books"]}],
 }
+ENTRY = {"topic": "cdc.ecom.public.books", "partition": 0, "offset": 7, "key": "b1", "reason": "column price: 'NaN' is no decimal number"}
+CAPTURED = {
+    "tables": {"books": {"identity": "f", "owner": "ecom_owner"}},
+    "publication": {
+        "all": False, "insert": True, "update": True, "delete": True, "truncate": False, "via_root": False, "schemas": [],
+        "tables": [{"schema": "public", "name": "books", "filter": None, "columns": False}],
+    },
+}  # fmt: skip
 AUDITED = {"table": "books", "result": "equal", "persistent": 0, "unsettled": 2, "age_s": 12}
 
 
@@ -35,8 +45,10 @@ def healthy() -> dict[str, Any]:
         "slots": {
             "ecom-db": [{"name": "debezium_ecom_slot", "active": True, "wal_status": "reserved", "retained_mib": 0.25}]
         },
-        "jobs": [{"name": "cdc-dim-books", "state": "RUNNING", "checkpoints": {"completed": 3}}],
+        "jobs": [{"name": "cdc-dim-books", "state": "RUNNING", "checkpoints": {"completed": 3}, "failure": ""}],
         "audit": [AUDITED],
+        "quarantine": {"count": 0, "entries": []},
+        "capture": [],
     }
 
 
@@ -49,7 +61,7 @@ def ask(check: Any, seen: dict[str, Any], wanted: dict[str, Any] | None = None) 
 
 ALL = [
     pipeline_checks.topics, pipeline_checks.consumers, pipeline_checks.dead_letters, pipeline_checks.slots, pipeline_checks.jobs,
-    pipeline_checks.audit,
+    pipeline_checks.audit, pipeline_checks.quarantine, pipeline_checks.capture,
 ]  # fmt: skip
 
 
@@ -107,8 +119,10 @@ def test_jobs_run_once_and_make_checkpoints() -> None:
     seen = healthy()
     seen["jobs"][0]["checkpoints"] = {"completed": 0, "failed": 2}
     assert "has not completed a checkpoint" in ask(pipeline_checks.jobs, seen).faults[0]
-    seen["jobs"] = [{"name": "cdc-dim-books", "state": "RESTARTING", "checkpoints": {}}]
-    assert ask(pipeline_checks.jobs, seen).faults == ["job cdc-dim-books runs 0 times, states ['RESTARTING']"]
+    seen["jobs"] = [{"name": "cdc-dim-books", "state": "RESTARTING", "checkpoints": {}, "failure": "PSQLException: too long"}]
+    assert ask(pipeline_checks.jobs, seen).faults == [
+        "job cdc-dim-books, table dim_books runs 0 times, states ['RESTARTING']: PSQLException: too long"
+    ]
     twice = [*healthy()["jobs"], *healthy()["jobs"]]
     assert "runs 2 times" in ask(pipeline_checks.jobs, {**seen, "jobs": twice}).faults[0]
 
@@ -134,6 +148,31 @@ def test_audits_that_nobody_declared_are_not_asked_for() -> None:
     assert ask(pipeline_checks.audit, healthy(), {**WANTED, "audit": {}}).status == "skipped"
 
 
+def test_quarantined_records_are_named_with_table_key_offset_and_reason() -> None:
+    seen = {**healthy(), "quarantine": {"count": 1, "entries": [ENTRY]}}
+    fault = "table books, key b1, offset 7 of cdc.ecom.public.books: column price: 'NaN' is no decimal number"
+    found = ask(pipeline_checks.quarantine, seen)
+    assert (found.status, found.faults, found.data) == ("failed", [fault], {"quarantined_records": 1})
+    many = {**healthy(), "quarantine": {"count": 9000, "entries": [{**ENTRY, "key": None}] * 20}}
+    assert len(ask(pipeline_checks.quarantine, many).faults) == 21
+    assert ask(pipeline_checks.quarantine, many).faults[-1].startswith("8980 more; they are in quarantined_records")
+    assert ask(pipeline_checks.quarantine, seen, {**WANTED, "quarantine": {}}).status == "skipped"
+
+
+def test_what_is_not_captured_as_declared_is_named() -> None:
+    found = ask(pipeline_checks.capture, {**healthy(), "capture": ["ecom, table books: REPLICA IDENTITY is DEFAULT, not FULL"]})
+    assert (found.status, len(found.faults)) == ("failed", 1)
+    assert ask(pipeline_checks.capture, healthy(), {**WANTED, "capture": []}).status == "skipped"
+
+
+@pytest.mark.parametrize(
+    ("trace", "cause"),
+    [("a.B: x\n\tat y\nCaused by: c.D: z\n\tat w\n", "c.D: z"), ("a.B: x\n\tat y", "a.B: x"), ("", "")],
+)
+def test_the_cause_of_a_failure_is_the_innermost(trace: str, cause: str) -> None:
+    assert pipeline.cause(trace) == cause
+
+
 class Pods:
     """Answers of commands in pods: a busy shop, whose newest event is never consumed yet."""
 
@@ -143,7 +182,12 @@ class Pods:
     def execute(self, namespace: str, pod: str, container: str, command: list[str], timeout: float) -> str:
         if pod == "ecom-db-0":
             assert "--dbname=ecomdb" in command
+            if "pg_publication" in command[-1]:
+                assert "relname IN ('books')" in command[-1]
+                return json.dumps({**CAPTURED, "tables": {"books": {"identity": "d", "owner": "ecom_owner"}}})
             return json.dumps(healthy()["slots"]["ecom-db"])
+        if "quarantined_records" in command[-1]:
+            return json.dumps({"count": 1, "entries": [ENTRY]})
         if pod == "analytics-db-0":
             assert "'{books,orders}'::text[]" in command[-1]
             return json.dumps([AUDITED])
@@ -156,7 +200,8 @@ class Flink(Web):
     def http(self, host: str, path: str, port: int | None = None) -> Answer:
         assert (host, port) == ("localhost", 32200)
         answers = {
-            "/jobs/overview": {"jobs": [{"jid": "1", "name": "cdc-dim-books", "state": "RUNNING"}]},
+            "/jobs/overview": {"jobs": [{"jid": "1", "name": "cdc-dim-books", "state": "RUNNING", "tasks": {"running": 0, "total": 1}}]},
+            "/jobs/1/exceptions?maxExceptions=1": {"exceptionHistory": {"entries": [{"stacktrace": "a\nCaused by: b"}]}},
             "/jobs/1/checkpoints": {"counts": {"completed": 5}},
         }
         return Answer(200, {}, json.dumps(answers[path]).encode())
@@ -167,7 +212,9 @@ def test_observing_waits_for_events_on_their_way_and_not_for_those_that_follow()
     seen = pipeline.observe(pods, Flink(), WANTED, float("inf"))  # type: ignore[arg-type]
     assert pods.asked == 2
     assert seen["groups"] == {"ecom-service": {"order.created": 0}}
-    assert seen["jobs"] == [{"name": "cdc-dim-books", "state": "RUNNING", "checkpoints": {"completed": 5}}]
+    assert seen["jobs"] == [{"name": "cdc-dim-books", "state": "RUNNING", "checkpoints": {"completed": 5}, "failure": "b"}]
+    assert seen["quarantine"] == {"count": 1, "entries": [ENTRY]}
+    assert seen["capture"] == ["ecom, table books: REPLICA IDENTITY is DEFAULT, not FULL"]
     assert seen["slots"] == healthy()["slots"]
     assert seen["audit"] == [AUDITED]
 

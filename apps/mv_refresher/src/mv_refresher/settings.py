@@ -26,6 +26,12 @@ class Settings(WorkerSettings):
     cdc_audit_confirm_seconds: float = Field(
         default=20, gt=0, le=600, description="seconds between two looks at a bucket that differs, for example 20"
     )
+    quarantine_seconds: float = Field(
+        default=2, gt=0, le=600, description="seconds between two looks at quarantined records, for example 2"
+    )
+    quarantine_keep_days: float = Field(
+        default=30, gt=0, le=3650, description="days for which resolved quarantined records are kept, for example 30"
+    )
 
 
 class RefresherMigrationSettings(MigrationSettings):

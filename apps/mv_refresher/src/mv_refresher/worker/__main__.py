@@ -16,6 +16,7 @@ from bookstore_common.server import Listener, ListenError, run, serve
 from bookstore_common.settings import SettingsError, load_settings
 from mv_refresher.audit.service import Auditor
 from mv_refresher.migrate import migrations_folder
+from mv_refresher.quarantine.service import Quarantine
 from mv_refresher.refresh.service import Refresher
 from mv_refresher.settings import SERVICE, Settings
 
@@ -26,6 +27,7 @@ async def main(settings: Settings) -> None:
     """Serve the management listener and refresh until told to stop; raises what ended a task by itself."""
     database, metrics, migrations = Database(settings, SERVICE), Metrics(), Migrations(migrations_folder())
     refresher, auditor = Refresher(settings, metrics), Auditor(settings, database, metrics)
+    quarantine = Quarantine(settings, database, metrics)
     stop = asyncio.Event()
 
     async def schema() -> None:
@@ -35,13 +37,18 @@ async def main(settings: Settings) -> None:
     @asynccontextmanager
     async def resources() -> AsyncIterator[None]:
         try:
-            async with refresher.running() as refreshing, auditor.running() as auditing:
-                for task in (refreshing, auditing):
+            async with (
+                refresher.running() as refreshing,
+                auditor.running() as auditing,
+                quarantine.running() as watching,
+            ):
+                for task in (refreshing, auditing, watching):
                     # Ended by itself: a fault, and no reason to go on as if nothing had happened.
                     task.add_done_callback(lambda _task: stop.set())
                 yield
             refreshing.result()
             auditing.result()
+            watching.result()
         finally:
             await database.close()
 

@@ -227,6 +227,15 @@ class Pipeline:
         views = self.refreshed([], left())
         return result(views.converged, views.stage, views.hints)
 
+    def caught_up(self, timeout: float) -> str:
+        """Wait until what is committed now was published and read by all jobs; return what is not, or an empty text."""
+        start = self._clock.monotonic()
+        published = self._published(timeout)
+        if not published.done:
+            return f"bytes that are not published: {published.value}"
+        read = self._all_read(max(0.0, timeout - (self._clock.monotonic() - start)))
+        return "" if read.done else f"records that are not read: {read.value}"
+
     def _published(self, timeout: float) -> Outcome[dict[str, int] | SilentError]:
         """Wait for the slots to pass what the sources have committed now; the value: bytes by source."""
         goals: dict[str, int] = {}

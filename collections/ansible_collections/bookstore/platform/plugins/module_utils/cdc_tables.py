@@ -35,7 +35,10 @@ class ConvergenceError(Exception):
 
 @dataclass(frozen=True)
 class Table:
-    """A captured table. ``columns``: SQL of the source to the column in analytics that must equal it, both as text."""
+    """A captured table. ``columns``: SQL of the source to the column in analytics that must equal it, both as text.
+
+    ``record``: all that analytics holds of a row but its key, as SQL of the source, and ``sink_record``, as SQL of analytics.
+    """
 
     place: str
     name: str
@@ -43,6 +46,8 @@ class Table:
     sink: str
     sink_key: str
     columns: tuple[tuple[str, str], ...]
+    record: str
+    sink_record: str
 
     @property
     def topic(self) -> str:
@@ -60,19 +65,31 @@ class Table:
         return f"debezium_{self.place}_slot"
 
 
+# No cast may fail, whatever a row holds.
+_DIGITS = {"year": 10000, "month": 100, "day": 1}
+_DAY = " + ".join(f"extract({part} FROM created_at AT TIME ZONE 'UTC') * {factor}" for part, factor in _DIGITS.items())
+_TIMES = "extract(epoch FROM created_at), extract(epoch FROM updated_at)"
 TABLES = {
     table.name: table
     for table in (
         Table("ecom", "books", "id", "dim_books", "book_id",
-              (("title", "title"), ("author", "author"), ("price::text", "price::text"), ("active::text", "active::text"))),
+              (("title", "title"), ("author", "author"), ("price::text", "price::text"), ("active::text", "active::text")),
+              "title, author, isbn, coalesce(nullif(trim(genre), ''), 'Unknown'), price, published_year, active, " + _TIMES,
+              "title, author, isbn, genre, price, published_year, active, " + _TIMES),
         Table("ecom", "orders", "id", "fact_orders", "order_id",
-              (("user_id", "user_id"), ("status", "status"), ("total::text", "total::text"))),
+              (("user_id", "user_id"), ("status", "status"), ("total::text", "total::text")),
+              f"user_id, status, total, currency, {_DAY}, {_TIMES}",
+              "user_id, status, total, currency, order_date_key, " + _TIMES),
         Table("ecom", "order_items", "id", "fact_order_items", "order_item_id",
               (("order_id::text", "order_id"), ("book_id::text", "book_id"), ("quantity::text", "quantity::text"),
-               ("price_at_purchase::text", "price_at_purchase::text"))),
+               ("price_at_purchase::text", "price_at_purchase::text")),
+              "order_id, book_id, quantity, price_at_purchase, quantity * price_at_purchase",
+              "order_id, book_id, quantity, price_at_purchase, line_total"),
         Table("inventory", "inventory", "book_id", "fact_inventory", "book_id",
               (("quantity::text", "quantity::text"), ("reserved::text", "reserved::text"),
-               ("low_stock_threshold::text", "low_stock_threshold::text"))),
+               ("low_stock_threshold::text", "low_stock_threshold::text")),
+              "quantity, reserved, quantity::bigint - reserved, low_stock_threshold, extract(epoch FROM updated_at)",
+              "quantity, reserved, available, low_stock_threshold, extract(epoch FROM updated_at)"),
     )
 }  # fmt: skip
 
@@ -101,6 +118,11 @@ def key_of(key: str | None) -> str:
     if not key or not ID.fullmatch(key):
         raise ConvergenceError(f"BK-251: key={key} is no id; write a uuid in lower case")
     return key
+
+
+def literal(key: str) -> str:
+    """Return a key of analytics as SQL: a record that somebody put into a topic may have brought any text there."""
+    return "'" + key.replace("'", "''") + "'"
 
 
 def source_row(sql: Sql, table: Table, key: str) -> list[str] | None:
@@ -147,7 +169,7 @@ def remove(sql: Sql, table: Table, keys: set[str], going_on: Callable[[], bool])
     for start in range(0, len(ordered), BATCH):
         if not going_on():
             break
-        listed = ", ".join(f"'{key_of(key)}'" for key in ordered[start : start + BATCH])
+        listed = ", ".join(map(literal, ordered[start : start + BATCH]))
         removed += int(
             sql(
                 "analytics",
@@ -186,10 +208,15 @@ def reconcile(
     return removed, left, clock.monotonic() - start
 
 
+def share_of(column: str) -> str:
+    """Return SQL of the share, 00 to ff, that a key belongs to."""
+    return f"left(md5({column}::text), 2)"
+
+
 def _digests(sql: Sql, place: str, columns: dict[str, tuple[str, str]]) -> set[str]:
     """Return name|share|digest of all keys; ``columns``: name to table and its column of keys."""
     parts = [
-        f"SELECT '{name}', left({column}::text, 2), md5(string_agg({column}::text, ',' ORDER BY {column}::text COLLATE \"C\"))"
+        f"SELECT '{name}', {share_of(column)}, md5(string_agg({column}::text, ',' ORDER BY {column}::text COLLATE \"C\"))"
         f" FROM {table} GROUP BY 2"
         for name, (table, column) in columns.items()
     ]
@@ -198,4 +225,6 @@ def _digests(sql: Sql, place: str, columns: dict[str, tuple[str, str]]) -> set[s
 
 def _keys(sql: Sql, place: str, name: str, column: str, shares: set[str]) -> set[str]:
     listed = ", ".join(f"'{share}'" for share in sorted(shares))
-    return set(sql(place, f"SELECT {column} FROM {name} WHERE left({column}::text, 2) IN ({listed})").splitlines())
+    # As JSON, for a key may hold anything, a line break, too.
+    text = sql(place, f"SELECT to_json({column}::text) FROM {name} WHERE {share_of(column)} IN ({listed})")
+    return set(map(json.loads, text.splitlines()))

@@ -75,6 +75,19 @@ def significant(sql: str) -> str:
     return "\n".join(line for line in lines if line and not line.startswith("--"))
 
 
+def jobs_of(sql: str) -> int:
+    """Return how many jobs statements make: each INSERT INTO one, and a statement set with all of its own one."""
+    made, inside = 0, False
+    for line in significant(sql).upper().split("\n"):
+        if not inside and line.startswith("EXECUTE STATEMENT SET BEGIN"):
+            made, inside = made + 1, True
+        elif inside and line == "END;":
+            inside = False
+        elif not inside and line.startswith("INSERT INTO "):
+            made += 1
+    return made
+
+
 def snapshots(broker: Broker) -> dict[str, str]:
     """Return, by job, when its source took its last new snapshot as its guard noted it; jobs of sources without a note are missing.
 
@@ -110,9 +123,8 @@ def read(names: list[str], declared: Declaration, snapshot: dict[str, str]) -> l
             sql = Template(file.read_text(encoding="utf-8")).substitute(declared.values)
         except (KeyError, ValueError) as error:
             raise JobError(f"BK-181: {file}: {error} is not among values; write one of {', '.join(sorted(declared.values))}") from error
-        inserts = [line for line in significant(sql).split("\n") if line.upper().startswith("INSERT INTO ")]
-        if len(inserts) != 1:
-            raise JobError(f"BK-181: {file} has {len(inserts)} statements that begin with INSERT INTO; write exactly one")
+        if jobs_of(sql) != 1:
+            raise JobError(f"BK-181: {file} makes {jobs_of(sql)} jobs; write one INSERT INTO, or one EXECUTE STATEMENT SET BEGIN ... END;")
         basis = significant(sql) + (f"\n-- snapshot {snapshot[name]}" if name in snapshot else "")
         wanted.append(Wanted(name, sql, _digest(basis), _digest(json.dumps(declared.settings, sort_keys=True))))
     return wanted

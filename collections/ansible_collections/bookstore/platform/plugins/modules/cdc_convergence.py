@@ -23,20 +23,27 @@ options:
       - V(view) waits until the view O(key), or every view, shows what is in the tables now.
       - V(reconcile) removes the rows of analytics whose source row is gone, which a new snapshot of a Debezium Server
         cannot report. A deletion that is on its way gets up to 10 s to arrive, and is no change of this module then.
+      - V(reread) compares every row of analytics with its source, and brings those back that differ although their changes had
+        time to arrive. A row of the source is written again unchanged, so that Debezium publishes it again; what the source has
+        no more is removed. Entries of C(quarantined_records) whose rows are equal are resolved. O(source) and O(key) narrow it.
     type: str
     required: true
-    choices: [probe, row, lag, view, reconcile]
+    choices: [probe, row, lag, view, reconcile, reread]
   source:
-    description: A captured table - needed by V(row); V(probe) and V(reconcile) take all without it.
+    description: A captured table - needed by V(row); V(probe), V(reconcile) and V(reread) take all without it.
     type: str
     choices: [books, orders, order_items, inventory]
   key:
-    description: Id of the row for V(row), name of the view for V(view).
+    description: Id of the row for V(row) and V(reread), name of the view for V(view).
     type: str
   timeout:
-    description: Seconds to wait at most, in V(probe) for each of the three changes; in V(reconcile), to work at most.
+    description: Seconds to wait at most, in V(probe) for each of the three changes; in V(reconcile) and V(reread), to work at most.
     type: int
     default: 30
+  report_only:
+    description: V(reread) - return what could not be brought back instead of failing; C(verify) names it as long as it lasts.
+    type: bool
+    default: false
   call_timeout:
     description: Bound of each call into a pod, in seconds.
     type: int
@@ -51,6 +58,13 @@ EXAMPLES = r"""
   bookstore.platform.cdc_convergence:
     kubeconfig: "{{ bookstore_kubeconfig }}"
     mode: probe
+
+- name: Bring back a row whose record could not be applied
+  bookstore.platform.cdc_convergence:
+    kubeconfig: "{{ bookstore_kubeconfig }}"
+    mode: reread
+    source: books
+    key: 2f1b6d9e-0000-4000-8000-0000000000b1
 
 - name: After a new snapshot
   bookstore.platform.cdc_convergence:
@@ -86,7 +100,20 @@ lag:
 removed:
   description: Rows that were removed by table; in check mode, would be.
   type: dict
-  returned: with O(mode=reconcile)
+  returned: with O(mode=reconcile) or O(mode=reread)
+reread:
+  description: Rows that were written again in their source by table; in check mode, would be.
+  type: dict
+  returned: with O(mode=reread)
+resolved:
+  description: Entries of the quarantine that were resolved, by table.
+  type: dict
+  returned: with O(mode=reread)
+remaining:
+  description: What could not be brought back, and why, one line each.
+  type: list
+  elements: str
+  returned: with O(mode=reread)
 """
 
 import re
@@ -97,6 +124,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bookstore.platform.plugins.module_utils import cdc_convergence as cdc
 from ansible_collections.bookstore.platform.plugins.module_utils import failures
 from ansible_collections.bookstore.platform.plugins.module_utils.cdc_probe import probe, row
+from ansible_collections.bookstore.platform.plugins.module_utils.cdc_reread import Reread, report
 from ansible_collections.bookstore.platform.plugins.module_utils.cdc_tables import TABLES, ConvergenceError, psql, reconcile, table_of
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC, Cluster, ClusterError
 from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
@@ -124,6 +152,9 @@ def run(p: dict[str, Any], check: bool) -> tuple[cdc.Result, dict[str, Any]]:
         if p["key"] and not re.fullmatch("[a-z_]+", p["key"]):
             raise ConvergenceError(f"BK-251: key={p['key']} is no view; write a name such as mv_sales_over_time")
         return pipeline.refreshed([p["key"]] if p["key"] else [], timeout), {}
+    if mode == "reread":
+        outcome = Reread(sql, pipeline, [TABLES[name] for name in names], p["key"]).run(timeout, apply=not check)
+        return cdc.Result(not outcome.remaining or p["report_only"], outcome.elapsed, "table", {}), report(outcome)
     removed, left, took = reconcile(sql, [TABLES[name] for name in names], timeout, apply=not check)
     hints = {"table": f"rows without a source are left: {left}"} if left else {}
     return cdc.Result(not left, took, "table", hints), {"removed": removed, "changed": any(removed.values())}
@@ -134,10 +165,11 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **CONNECTION_SPEC,
-            "mode": {"type": "str", "required": True, "choices": ["probe", "row", "lag", "view", "reconcile"]},
+            "mode": {"type": "str", "required": True, "choices": ["probe", "row", "lag", "view", "reconcile", "reread"]},
             "source": {"type": "str", "choices": list(TABLES)},
             "key": {"type": "str"},
             "timeout": {"type": "int", "default": 30},
+            "report_only": {"type": "bool", "default": False},
             "call_timeout": {"type": "int", "default": 30},
         },
         required_if=[("mode", "row", ("source", "key"))],
@@ -148,6 +180,8 @@ def main() -> None:
     except (ClusterError, ConvergenceError) as error:
         module.fail_json(msg=failures.message(error))
     answer = {"changed": False, **result.report(), **others}
+    if not result.converged and module.params["mode"] == "reread":
+        module.fail_json(msg=f"BK-260: rows of analytics differ from their source: {'; '.join(answer['remaining'])}", **answer)
     if not result.converged:
         module.fail_json(msg=cdc.complaint(module.params["mode"], result, module.params["timeout"]), **answer)
     module.exit_json(**answer)

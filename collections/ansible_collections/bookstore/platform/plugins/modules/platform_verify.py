@@ -274,6 +274,15 @@ options:
             C(oldest_s), the seconds that a result may be old. Not asked without it.
         type: dict
         default: {}
+      quarantine:
+        description: Where the change records are that could not be applied, as C(namespace), C(instance) and C(database). Not asked without it.
+        type: dict
+        default: {}
+      capture:
+        description: Sources, each with C(source), C(database) and the captured C(tables), as C(debezium_servers) of role debezium.
+        type: list
+        elements: dict
+        default: []
       flink_port:
         description: Port of Flink's REST API on the loopback address; not asked without it.
         type: int
@@ -370,6 +379,8 @@ PIPELINE_SPEC = {
     "slots": LIST_OF_DICTS,
     "jobs": LIST_OF_NAMES,
     "audit": {"type": "dict", "default": {}},
+    "quarantine": {"type": "dict", "default": {}},
+    "capture": LIST_OF_DICTS,
     "flink_port": {"type": "int"},
 }
 ARGUMENTS = {

@@ -7,7 +7,9 @@ from __future__ import annotations
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+from ansible_collections.bookstore.platform.plugins.module_utils import cdc_source
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
 from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
 from ansible_collections.bookstore.platform.plugins.module_utils.verification.model import Object, Web
@@ -27,22 +29,36 @@ SELECT coalesce(json_agg(json_build_object('table', tables.name, 'result', resul
        'age_s', extract(epoch FROM now() - greatest(audited_at, pg_postmaster_start_time()))::int)), '[]')
 FROM unnest('{{{tables}}}'::text[]) AS tables (name) LEFT JOIN cdc_audit ON table_name = tables.name
 """
+# The newest of each row stands for it; of many some are shown.
+QUARANTINE = """
+SELECT json_build_object('count', (SELECT count(*) FROM quarantined_records WHERE resolved_at IS NULL), 'entries', (
+    SELECT coalesce(json_agg(entry), '[]') FROM (
+        SELECT topic, kafka_partition AS partition, kafka_offset AS offset, left(reason, 300) AS reason,
+               coalesce(row_key, left(encode(record_key, 'escape'), 100)) AS key
+        FROM quarantined_records WHERE resolved_at IS NULL ORDER BY seen_at DESC LIMIT 20) AS entry))
+"""
 
 
 def observe(cluster: Cluster, web: Web, wanted: Object, patient_until: float) -> Object:
-    """Return {topics, groups, slots: {instance: [...]}, jobs: [{name, state, checkpoints}], audit: [{table, result, ...}]}.
+    """Return {topics, groups, slots: {instance: [...]}, jobs: [{name, state, checkpoints, failure}], audit: [{table, result, ...}],
+    quarantine: {count, entries}, capture: [fault, ...]}.
 
     ``wanted``: {groups, slots: [{namespace, instance, database, slot}], flink_port, audit: {namespace, instance, database,
-    tables}}. Events that are on their way are waited for: the broker is asked again until a group has consumed what was there at
+    tables}, quarantine: {namespace, instance, database}, capture: [{source, database, tables}]}. Events that are on their way are waited for: the broker is asked again until a group has consumed what was there at
     first, or until ``patient_until`` (time.monotonic); of a busy shop some event is always on its way. ClusterError and OSError
     when something cannot be asked.
     """
-    with ThreadPoolExecutor(max_workers=4) as pool:
+    with ThreadPoolExecutor(max_workers=6) as pool:
         broker = pool.submit(_broker, cluster, wanted["groups"], patient_until)
         slots = pool.submit(lambda: {one["instance"]: _slots(cluster, one) for one in wanted["slots"]})
         jobs = pool.submit(_jobs, web, wanted.get("flink_port"))
         audit = pool.submit(_audit, cluster, wanted.get("audit") or {})
-        return {**broker.result(), "slots": slots.result(), "jobs": jobs.result(), "audit": audit.result()}
+        quarantine = pool.submit(_quarantine, cluster, wanted.get("quarantine") or {})
+        capture = pool.submit(_capture, cluster, wanted.get("capture") or [])
+        return {
+            **broker.result(), "slots": slots.result(), "jobs": jobs.result(), "audit": audit.result(), "quarantine": quarantine.result(),
+            "capture": capture.result(),
+        }  # fmt: skip
 
 
 def waiting(found: Object, ends: dict[str, int]) -> dict[str, dict[str, int]]:
@@ -76,12 +92,25 @@ def _audit(cluster: Cluster, one: Object) -> list[Object]:
     return _rows(cluster, one, AUDIT.format(tables=",".join(one["tables"]))) if one else []
 
 
+def _quarantine(cluster: Cluster, one: Object) -> Object:
+    return _asked(cluster, one, QUARANTINE) if one else {"count": 0, "entries": []}
+
+
+def _capture(cluster: Cluster, sources: list[Object]) -> list[str]:
+    """What of identities and publications is not as declared."""
+    run = cdc_source.psql(cluster, CALL_TIMEOUT)
+    return [str(fault) for source in sources for fault in cdc_source.faults(source, cdc_source.look(run, source))]
+
+
 def _rows(cluster: Cluster, one: Object, statement: str) -> list[Object]:
+    found: list[Object] = _asked(cluster, one, statement)
+    return found
+
+
+def _asked(cluster: Cluster, one: Object, statement: str) -> Any:
     command = ["psql", "--host=/run/postgresql", "--username=postgres", f"--dbname={one['database']}",
                "--no-psqlrc", "-tA", "--set=ON_ERROR_STOP=1", f"--command={statement}"]  # fmt: skip
-    text = cluster.execute(one["namespace"], f"{one['instance']}-0", "postgresql", command, CALL_TIMEOUT)
-    found: list[Object] = json.loads(text)
-    return found
+    return json.loads(cluster.execute(one["namespace"], f"{one['instance']}-0", "postgresql", command, CALL_TIMEOUT))
 
 
 def _jobs(web: Web, port: int | None) -> list[Object]:
@@ -92,7 +121,22 @@ def _jobs(web: Web, port: int | None) -> list[Object]:
         answer: Object = json.loads(web.http("localhost", path, port).body)
         return answer
 
+    def failure(job: Object) -> str:
+        tasks = job.get("tasks") or {}
+        if job["state"] == "RUNNING" and tasks.get("running") == tasks.get("total"):
+            return ""
+        entries = (ask(f"/jobs/{job['jid']}/exceptions?maxExceptions=1").get("exceptionHistory") or {}).get("entries") or []
+        return cause(entries[0].get("stacktrace") or "") if entries else ""
+
     return [
-        {"name": job["name"], "state": job["state"], "checkpoints": ask(f"/jobs/{job['jid']}/checkpoints").get("counts", {})}
+        {"name": job["name"], "state": job["state"], "checkpoints": ask(f"/jobs/{job['jid']}/checkpoints").get("counts", {}),
+         "failure": failure(job)}
         for job in ask("/jobs/overview")["jobs"]
-    ]
+    ]  # fmt: skip
+
+
+def cause(stacktrace: str) -> str:
+    """Return the innermost cause of a stack trace, in one line."""
+    lines = [line.strip() for line in stacktrace.splitlines()]
+    causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
+    return (causes[-1] if causes else (lines or [""])[0])[:300]

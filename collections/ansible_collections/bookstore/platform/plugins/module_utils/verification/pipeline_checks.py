@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 
+from ansible_collections.bookstore.platform.plugins.module_utils.cdc_tables import TABLES
 from ansible_collections.bookstore.platform.plugins.module_utils.verification.model import (
     Context,
     Finding,
@@ -15,6 +16,9 @@ from ansible_collections.bookstore.platform.plugins.module_utils.verification.mo
     verdict,
 )
 
+# Job to the table of analytics that it writes.
+SINKS = {table.job: table.sink for table in TABLES.values()}
+TOPICS = {table.topic: table.name for table in TABLES.values()}
 Function = Callable[[Object, Object], Finding]
 
 
@@ -94,8 +98,12 @@ def jobs(wanted: Object, seen: Object) -> Finding:
     for name in wanted["jobs"]:
         running = [job for job in seen["jobs"] if job["name"] == name and job["state"] == "RUNNING"]
         if len(running) != 1:
-            states = [job["state"] for job in seen["jobs"] if job["name"] == name]
-            faults.append(f"job {name} runs {len(running)} times, states {states}")
+            mine = [job for job in seen["jobs"] if job["name"] == name]
+            failure = next((job["failure"] for job in mine if job.get("failure")), "")
+            told = f", table {SINKS[name]}" if name in SINKS else ""
+            faults.append(
+                f"job {name}{told} runs {len(running)} times, states {[job['state'] for job in mine]}" + (f": {failure}" if failure else "")
+            )
         elif not running[0]["checkpoints"].get("completed"):
             faults.append(f"job {name} has not completed a checkpoint: {running[0]['checkpoints']}")
     return verdict(faults, f"{', '.join(wanted['jobs'])} running")
@@ -116,3 +124,27 @@ def audit(wanted: Object, seen: Object) -> Finding:
             faults.append(f"table {one['table']} differs from its source in {one['persistent']} of 64 shares, in two audits running")
         details.append(f"{one['table']} {one['result'] or 'not audited yet'}")
     return verdict(faults, ", ".join(details), {"audit_unsettled_shares": sum(one["unsettled"] or 0 for one in seen["audit"])})
+
+
+@_observed
+def quarantine(wanted: Object, seen: Object) -> Finding:
+    """Every change record was applied, or its row is right again."""
+    if not wanted.get("quarantine"):
+        return skipped("no quarantine is declared")
+    found = seen["quarantine"]
+    faults = [
+        f"table {TOPICS.get(one['topic'], one['topic'])}, key {one['key'] or 'none'}, offset {one['offset']} of {one['topic']}: {one['reason']}"
+        for one in found["entries"]
+    ]
+    if found["count"] > len(faults):
+        faults.append(f"{found['count'] - len(faults)} more; they are in quarantined_records of analyticsdb, with resolved_at NULL")
+    return verdict(faults, "no change record waits", {"quarantined_records": found["count"]})
+
+
+@_observed
+def capture(wanted: Object, seen: Object) -> Finding:
+    """Sources log whole old rows of the captured tables, and publish them and nothing less or more."""
+    if not wanted.get("capture"):
+        return skipped("no captured table is declared")
+    tables = sum(len(source["tables"]) for source in wanted["capture"])
+    return verdict(seen["capture"], f"{tables} tables are captured as declared")

@@ -110,6 +110,10 @@ CHECKS = (
           "look for cdc_divergence in the log of analytics/mv-refresher; make up starts jobs anew where a snapshot asks for it"),
     Check("V-ACCOUNTS", "BK-340", "Accounts have their rights and no others", account_checks.accounts,
           "compare the Roles, bindings and admission policies with bookstore_accounts; make up applies what is declared"),
+    Check("V-QUARANTINE", "BK-366", "Changes applied", pipeline_checks.quarantine,
+          'correct the row in its source if it is wrong, then make up ARGS="--tags flink_verify" brings it back'),
+    Check("V-CAPTURE", "BK-367", "Capture as declared", pipeline_checks.capture,
+          "make up restores identities and publications, and brings back what they left out"),
     Check("V-MEMORY", "BK-320", "Memory in use", cluster_checks.memory, "make status shows memory by workload"),
 )  # fmt: skip
 

@@ -1,0 +1,1 @@
+"""Watches the change records that Flink could not apply."""
