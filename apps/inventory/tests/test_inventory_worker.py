@@ -10,12 +10,12 @@ import pytest
 from inventory_testing import book, check_law, order
 
 from bookstore_common import consumer, events
+from bookstore_common.chores import Housekeeping
 from bookstore_common.consumer import Worker
 from bookstore_common.db import Database
 from bookstore_common.events import EventLine
 from bookstore_common.metrics import Metrics
 from bookstore_common.testing.kafka import Broker, until, worker_settings
-from bookstore_common.worker import prune
 from inventory.app import Service
 from inventory.events.service import EFFECTS, sweep
 from inventory.reservations.service import ReservationService
@@ -120,7 +120,7 @@ async def test_what_no_event_can_ask_for_any_more_is_forgotten(
     for number, days in ((1, 59), (2, 61)):
         values = f"%s, now() - make_interval(days => %s){topic}"
         rows.execute(f"INSERT INTO {table} ({columns}) VALUES ({values})", (order(number), days))
-    await prune(process.CHORES)(service.database)
+    assert await Housekeeping(service.database, Metrics(), process.CHORES).round()
     key = columns.partition(",")[0]
     assert rows.execute(f"SELECT {key}::text FROM {table}").fetchall() == [(order(1),)]
 
