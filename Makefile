@@ -1,7 +1,7 @@
 # The only door to the platform. `make help` lists what it can do.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help up test check coverage e2e molecule faults down recover status doctor venv venv-dev verify
+.PHONY: help up test check coverage e2e molecule faults down recover replay status doctor venv venv-dev verify
 
 comma := ,
 VENV := .venv
@@ -36,6 +36,9 @@ verify: venv ## Prove that the running platform works
 
 recover: venv ## Repair a platform whose host, engine or nodes went down
 	@$(PLAY) recover.yml $(ARGS)
+
+replay: venv ## Give workers again the events that they set aside, when the cause is mended
+	@$(PLAY) replay.yml $(ARGS)
 
 down: venv ## Remove the cluster; data and caches stay (ARGS="-e scope=all -e confirm=yes" for all)
 	@$(PLAY) teardown.yml $(ARGS)

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
 from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
+from ansible_collections.bookstore.platform.plugins.module_utils.verification import consumer_checks
 from ansible_collections.bookstore.platform.plugins.module_utils.verification.model import Object, Web
 
 CALL_TIMEOUT = 30.0
@@ -42,7 +43,8 @@ def observe(cluster: Cluster, web: Web, wanted: Object, patient_until: float) ->
         slots = pool.submit(lambda: {one["instance"]: _slots(cluster, one) for one in wanted["slots"]})
         jobs = pool.submit(_jobs, web, wanted.get("flink_port"))
         audit = pool.submit(_audit, cluster, wanted.get("audit") or {})
-        return {**broker.result(), "slots": slots.result(), "jobs": jobs.result(), "audit": audit.result()}
+        unapplied = pool.submit(consumer_checks.observe, cluster, wanted)
+        return {**broker.result(), "slots": slots.result(), "jobs": jobs.result(), "audit": audit.result(), **unapplied.result()}
 
 
 def waiting(found: Object, ends: dict[str, int]) -> dict[str, dict[str, int]]:
