@@ -37,7 +37,7 @@ verify: venv ## Prove that the running platform works
 recover: venv ## Repair a platform whose host, engine or nodes went down
 	@$(PLAY) recover.yml $(ARGS)
 
-replay: venv ## Give workers again the events that they set aside, when the cause is mended
+replay: venv ## Give workers again the events that they missed or set aside
 	@$(PLAY) replay.yml $(ARGS)
 
 down: venv ## Remove the cluster; data and caches stay (ARGS="-e scope=all -e confirm=yes" for all)

@@ -140,7 +140,7 @@ def test_nothing_to_do_changes_nothing(world: World) -> None:
     world.sent()
     before = world("ecom", "SELECT * FROM outbox_events")
     for consumer in CONSUMERS:
-        outcome = replay.repair(world, consumer, 10, apply=True, clock=world)
+        outcome = replay.repair(world, consumer, 10, acknowledge=False, apply=True, clock=world)
         assert (outcome.changed, outcome.left) == (False, [])
     assert world("ecom", "SELECT * FROM outbox_events") == before
 
@@ -153,22 +153,22 @@ def test_what_was_missed_is_given_again_and_the_gap_closed(world: World, monkeyp
     # Another worker's.
     world.sent("inventory.updated")
     world.gap()
-    asked = replay.repair(world, INVENTORY, 10, apply=False, clock=world)
+    asked = replay.repair(world, INVENTORY, 10, acknowledge=False, apply=False, clock=world)
     assert (asked.replayed, asked.repaired, count(world, "inventory", "processed_events")) == (250, 1, 1)
     kept = world("ecom", "SELECT id, event_type, payload, created_at FROM outbox_events ORDER BY id")
-    outcome = replay.repair(world, INVENTORY, 10, apply=True, clock=world)
+    outcome = replay.repair(world, INVENTORY, 10, acknowledge=False, apply=True, clock=world)
     assert (outcome.replayed, outcome.repaired, outcome.left) == (250, 1, [])
     assert world("ecom", "SELECT id, event_type, payload, created_at FROM outbox_events ORDER BY id") == kept
     assert missed <= set(world("inventory", "SELECT event_id FROM processed_events").split())
     assert count(world, "inventory", "consumer_gaps WHERE repaired_at IS NULL") == 0
-    assert not replay.repair(world, INVENTORY, 10, apply=True, clock=world).changed
+    assert not replay.repair(world, INVENTORY, 10, acknowledge=False, apply=True, clock=world).changed
 
 
 def test_a_gap_stays_open_until_the_worker_has_applied_it_all(world: World) -> None:
     world.works = False
     event = world.sent("inventory.rejected", "inventory")
     world.gap("ecom", topic="inventory.rejected")
-    outcome = replay.repair(world, ECOM, 10, apply=True, clock=world)
+    outcome = replay.repair(world, ECOM, 10, acknowledge=False, apply=True, clock=world)
     assert event in outcome.left[0]
     assert outcome.left[0].startswith("BK-276: 1 events")
     assert "inventory.rejected/1: offsets 5 to 9 were not read (expired)" in outcome.left[0]
@@ -179,10 +179,10 @@ def test_an_event_that_is_refused_again_is_told_and_not_repeated_for_ever(world:
     event = world.sent()
     world.refuses = {event}
     world.gap()
-    outcome = replay.repair(world, INVENTORY, 10, apply=True, clock=world)
+    outcome = replay.repair(world, INVENTORY, 10, acknowledge=False, apply=True, clock=world)
     assert (outcome.repaired, outcome.left) == (1, [f"BK-276: 1 events were set aside when they were given again: {event}"])
     world.gap()
-    assert replay.repair(world, INVENTORY, 10, apply=True, clock=world).replayed == 0
+    assert replay.repair(world, INVENTORY, 10, acknowledge=False, apply=True, clock=world).replayed == 0
 
 
 @pytest.mark.parametrize("consumed", ["23 days", None], ids=["off too long", "never consumed"])
@@ -195,7 +195,7 @@ def test_a_gap_beyond_the_outbox_is_refused_unless_the_tables_agree(world: World
     world("ecom", f"INSERT INTO books VALUES ('{book}', {HOUR_AGO})")
     world("inventory", f"INSERT INTO reservations VALUES ('{sent_back}', 'COMMITTED')")
     world.gap(consumed=consumed)
-    refused = replay.repair(world, INVENTORY, 10, apply=True, clock=world)
+    refused = replay.repair(world, INVENTORY, 10, acknowledge=False, apply=True, clock=world)
     assert refused.repaired == 0
     assert refused.left[0].startswith("BK-277: order.created/1: offsets 5 to 9 were not read (expired)")
     assert refused.left[1:] == [
@@ -203,9 +203,13 @@ def test_a_gap_beyond_the_outbox_is_refused_unless_the_tables_agree(world: World
         f"order {sent_back}: cancelled, and its copies did not come back",
         f"book {book}: without stock",
     ]
+    if consumed is None:
+        # Somebody has dealt with these three.
+        assert replay.repair(world, INVENTORY, 10, acknowledge=True, apply=True, clock=world).repaired == 1
+        return
     world("inventory", f"UPDATE reservations SET status = 'RELEASED'; INSERT INTO reservations VALUES ('{placed}', 'COMMITTED')")
     world("inventory", f"INSERT INTO inventory VALUES ('{book}')")
-    assert replay.repair(world, INVENTORY, 10, apply=True, clock=world).repaired == 1
+    assert replay.repair(world, INVENTORY, 10, acknowledge=False, apply=True, clock=world).repaired == 1
 
 
 def test_dead_letters_are_given_again(world: World) -> None:

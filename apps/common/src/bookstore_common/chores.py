@@ -68,14 +68,11 @@ class Housekeeping:
 
     async def run(self) -> None:
         """One round after the other, without end."""
-        pause = _FIRST_RETRY_SECONDS
+        retry = _FIRST_RETRY_SECONDS
         while True:
-            if await self.round():
-                pause = _FIRST_RETRY_SECONDS
-                await asyncio.sleep(CHORES_SECONDS)
-            else:
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, CHORES_SECONDS)
+            succeeded = await self.round()
+            await asyncio.sleep(CHORES_SECONDS if succeeded else retry)
+            retry = _FIRST_RETRY_SECONDS if succeeded else min(retry * 2, CHORES_SECONDS)
 
     async def round(self) -> bool:
         """Do every chore until nothing is left for it; returns whether all succeeded."""

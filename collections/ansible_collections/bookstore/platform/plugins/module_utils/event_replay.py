@@ -188,10 +188,11 @@ def differences(sql: Sql) -> list[str]:
     return lines
 
 
-def repair(sql: Sql, consumer: Consumer, timeout: float, *, apply: bool, clock: Clock = time) -> Outcome:
+def repair(sql: Sql, consumer: Consumer, timeout: float, *, acknowledge: bool, apply: bool, clock: Clock = time) -> Outcome:
     """Give a worker again what it never saw, and mark its gaps as repaired once it has applied that.
 
-    Where the outbox does not reach back far enough, the gap is closed if orders, books and stock agree, and refused if not.
+    Where the outbox does not reach back far enough, the gap is closed if orders, books and stock agree, or if somebody has dealt
+    with the differences (``acknowledge``), and refused if not.
     """
     outcome = Outcome()
     gaps = open_gaps(sql, consumer.place)
@@ -211,7 +212,7 @@ def repair(sql: Sql, consumer: Consumer, timeout: float, *, apply: bool, clock: 
         return outcome
     repaired = [gap for gap in gaps if gap["reached"]]
     lost = [gap for gap in gaps if not gap["reached"]]
-    if lost and (found := differences(sql)):
+    if lost and not acknowledge and (found := differences(sql)):
         outcome.left = [f"BK-277: {gap_text(gap)}; it may have held events that the outbox of {consumer.producer} has no more" for gap in
                         lost[:NAMED]] + found  # fmt: skip
     else:

@@ -27,8 +27,11 @@ options:
     default: gaps
     choices: [gaps, dead_letters]
   acknowledge:
-    description: In V(mode=dead_letters), also remove letters that cannot be given again, because they are no events or the
-      outbox has them no more.
+    description:
+      - With O(mode=dead_letters), also remove letters that cannot be given again, because they are no events or the outbox has
+        them no more.
+      - With O(mode=gaps), also close gaps that the outbox does not reach although orders, books and stock differ, because
+        somebody has dealt with the differences.
     type: bool
     default: false
   timeout:
@@ -93,7 +96,7 @@ def run(p: dict[str, Any], check: bool) -> tuple[dict[str, Outcome], list[str], 
     outcomes, emptied, left = {}, list[str](), list[str]()
     for consumer in CONSUMERS:
         if p["mode"] == "gaps":
-            outcome = event_replay.repair(sql, consumer, p["timeout"], apply=not check)
+            outcome = event_replay.repair(sql, consumer, p["timeout"], acknowledge=p["acknowledge"], apply=not check)
         else:
             outcome = event_replay.bring_back(sql, consumer, p["timeout"], acknowledge=p["acknowledge"], apply=not check)
             broker = Broker(cluster, p["call_timeout"])
