@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from kafka import TopicPartition
 
 from bookstore_common import records
-from bookstore_common.deadletters import letter
+from bookstore_common.deadletters import event_id, letter
 from bookstore_common.records import Beat, UnreadableError
 from bookstore_common.testing.kafka import Record, until
 
@@ -97,6 +97,22 @@ def test_a_reason_can_be_written_everywhere(text: str) -> None:
     short = records.shortened(text)
     assert len(short.encode()) <= 300
     assert "\x00" not in short
+
+
+@pytest.mark.parametrize(
+    ("value", "headers", "known"),
+    [
+        (b"x", (("id", b'"00000000-0000-0000-0000-000000000001"'),), True),
+        (b"x", (("id", b'{"schema":{},"payload":"00000000-0000-0000-0000-000000000001"}'),), True),
+        (json.dumps({**VALID, "title": 5}).encode(), (("id", b"\xff"), ("id", None)), True),
+        (b'{"event_id": 5}', (), False),
+        (b"x", (("id", b"a" * 1_000_000), ("other", BOOK.encode())), False),
+        (None, (), False),
+    ],
+)
+def test_which_event_an_unreadable_record_was_meant_to_be(value: bytes | None, headers: Any, known: bool) -> None:
+    found = event_id(Record(TOPIC, 0, 5, None, value, headers))
+    assert (str(found) if found else None) == (BOOK if known else None)
 
 
 def test_a_letter_of_a_record_that_no_topic_takes_is_cut() -> None:

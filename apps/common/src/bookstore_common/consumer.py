@@ -264,7 +264,7 @@ class Worker:
             payload = records.event(record.value, record.topic)
             event_id = uuid.UUID(payload["event_id"])
         except ValueError as error:
-            await self._set_aside(producer, record, "invalid", str(error), None)
+            await self._set_aside(producer, record, "invalid", str(error), deadletters.event_id(record))
             return
         backlog, patient = Backlog(), Backlog(_BUSY_PAUSE)
         for attempt in range(1, ATTEMPTS + 1):

@@ -93,7 +93,7 @@ class DeadLetter(Base):
     topic: Mapped[str] = mapped_column(String(255))
     partition: Mapped[int] = mapped_column(Integer)
     record_offset: Mapped[int] = mapped_column(BigInteger)
-    # Null if the record was no event.
+    # Null if nothing says which event the record was.
     event_id: Mapped[uuid.UUID | None] = mapped_column(Uuid)
     reason: Mapped[str] = mapped_column(String(400))
     set_aside_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.clock_timestamp())

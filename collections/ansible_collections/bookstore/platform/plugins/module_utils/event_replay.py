@@ -143,7 +143,8 @@ def missing(sql: Sql, consumer: Consumer, since: str | None) -> list[str]:
     sent = _ids(sql, consumer.producer, "outbox_events", "id", condition)
     # All that were applied, whenever that was: an event that comes again keeps its id.
     applied = set(_ids(sql, consumer.place, "processed_events", "event_id", f"topic IN ({listed})"))
-    aside = {letter["event"] for letter in open_letters(sql, consumer.place)}
+    # Dealt with or not: what is no event would be set aside again.
+    aside = set(sql(consumer.place, "SELECT DISTINCT event_id FROM dead_letters WHERE event_id IS NOT NULL").split())
     return [one for one in sent if one not in applied and one not in aside]
 
 
