@@ -3,7 +3,7 @@ SHELL := /bin/bash
 # -p: whatever BASH_ENV and exported functions are.
 .SHELLFLAGS := -pc
 .DEFAULT_GOAL := help
-.PHONY: help up test check coverage e2e molecule faults down recover status doctor venv venv-dev verify
+.PHONY: help up test check coverage e2e molecule faults down recover replay status doctor venv venv-dev verify
 
 $(if $(wildcard tools/environment),,$(error BK-296: this is not the checkout's folder; run: make -C $(dir $(lastword $(MAKEFILE_LIST)))))
 # The environment of everything; what it holds is declared in one place.
@@ -29,6 +29,9 @@ verify: venv ## Prove that the running platform works
 
 recover: venv ## Repair a platform whose host, engine or nodes went down
 	@$(PLAY) recover.yml $(ARGS)
+
+replay: venv ## Give workers again the events that they missed or set aside
+	@$(PLAY) replay.yml $(ARGS)
 
 down: venv ## Remove the cluster; data and caches stay (ARGS="-e scope=all -e confirm=yes" for all)
 	@$(PLAY) teardown.yml $(ARGS)

@@ -5,99 +5,24 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from consumer_testing import HEARTBEATS, NOW, PARTS, TOPIC, Desk, broker, desk, rows
 from kafka import TopicPartition
 
-from bookstore_common import consumer
-from bookstore_common.consumer import ATTEMPTS, Worker
-from bookstore_common.db import Database, Session, not_now
+from bookstore_common import consumer, patience
+from bookstore_common.consumer import ATTEMPTS
+from bookstore_common.db import Session, not_now
 from bookstore_common.health import CheckFailedError
-from bookstore_common.metrics import Metrics
-from bookstore_common.settings import DatabaseSettings, load_settings
-from bookstore_common.testing.kafka import Broker, until, worker_settings
+from bookstore_common.heartbeats import _Pending
+from bookstore_common.testing.kafka import until
 
+__all__ = ["broker", "desk", "rows"]
 pytestmark = pytest.mark.anyio
-TOPIC, HEARTBEATS = "book.created", "cdc.test.public.cdc_heartbeat"
-PARTS = [TopicPartition(TOPIC, number) for number in range(2)]
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-def rows(database_environment: dict[str, str]) -> Iterator[sa.Connection]:
-    """The owner's connection to a database with the worker's table and that of its effects."""
-    engine = sa.create_engine(load_settings(DatabaseSettings).database_url(), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(sa.text("CREATE TABLE processed_events (event_id uuid PRIMARY KEY, topic text)"))
-        connection.execute(sa.text("CREATE TABLE effects (number serial, title text)"))
-        yield connection
-    engine.dispose()
-
-
-@pytest.fixture
-def broker() -> Iterator[Broker]:
-    with Broker({TOPIC: 2, HEARTBEATS: 1}).behind(consumer) as made:
-        yield made
-
-
-class Desk:
-    """A worker over ``broker`` and ``database``, what it does, and what it did."""
-
-    def __init__(self, broker: Broker, database: Database, rows: sa.Connection, environment: dict[str, str]) -> None:
-        self.broker, self.rows = broker, rows
-        self._database, self._environment = database, environment
-        self.metrics = Metrics()
-        self.attempts: list[str] = []
-        self.moments: list[datetime] = []
-        # Raised by the effect of this title, so many times.
-        self.faults: dict[str, list[Exception]] = {}
-        self.schema_is_old = False
-
-    async def effect(self, session: Session, event: Mapping[str, Any]) -> None:
-        title = event["title"]
-        self.attempts.append(title)
-        await session.execute(sa.text("INSERT INTO effects (title) VALUES (:title)"), {"title": title})
-        if self.faults.get(title):
-            raise self.faults[title].pop()
-
-    async def _schema(self) -> None:
-        if self.schema_is_old:
-            raise CheckFailedError("run the migrations")
-
-    async def _told(self, moment: datetime) -> None:
-        self.moments.append(moment)
-
-    def worker(self) -> Worker:
-        return Worker(
-            worker_settings(self._environment), "test-group", {TOPIC: self.effect}, self._database, Metrics(),
-            self._schema, heartbeat=(HEARTBEATS, self._told),
-        )  # fmt: skip
-
-    @asynccontextmanager
-    async def working(self) -> Any:
-        async with self.worker().running() as task:
-            yield task
-        assert task.exception() is None
-
-    def publish(self, title: str, *, partition: int = 0, event_id: uuid.UUID | None = None) -> str:
-        body = {"book_id": str(uuid.uuid4()), "title": title}
-        return self.broker.event(TOPIC, body, partition=partition, event_id=event_id)
-
-    def titles(self) -> list[str]:
-        return list(self.rows.execute(sa.text("SELECT title FROM effects ORDER BY number")).scalars())
-
-    def committed(self, partition: int = 0) -> int:
-        return self.broker.committed.get(PARTS[partition], 0)
-
-
-@pytest.fixture
-def desk(broker: Broker, database: Database, rows: sa.Connection, database_environment: dict[str, str]) -> Desk:
-    return Desk(broker, database, rows, database_environment)
 
 
 async def test_an_event_and_its_repeat_take_effect_once(desk: Desk) -> None:
@@ -202,7 +127,7 @@ async def test_a_table_that_is_not_there_is_no_fault_of_the_event(
         put_off.append(error)
         return not_now(error)
 
-    monkeypatch.setattr(consumer, "not_now", counted)
+    monkeypatch.setattr(patience, "not_now", counted)
     desk.rows.execute(sa.text(f"ALTER TABLE {missing} RENAME TO hidden"))
     desk.publish("a")
     async with desk.working():
@@ -293,7 +218,8 @@ async def test_what_a_heartbeat_waits_for_is_forgotten_with_its_consumer(desk: D
     worker = desk.worker()
     async with worker.running():
         await until(lambda: desk.broker.consumers and desk.broker.consumers[0].assignment(), "the assignment")
-        worker._pending = (NOW, dict.fromkeys(PARTS, 0))
+        assert worker.heartbeats is not None
+        worker.heartbeats._pending = _Pending(NOW, None, dict.fromkeys(PARTS, 0))
         desk.broker.failures["poll"] = 1
         await until(lambda: len(desk.broker.consumers) == 2, "the next consumer")
         await until(desk.broker.consumers[1].assignment, "its assignment")
@@ -346,3 +272,81 @@ async def test_a_producer_that_cannot_be_made_takes_its_consumer_along(desk: Des
     async with desk.working():
         await until(lambda: len(desk.broker.consumers) == 2, "another attempt")
     assert desk.broker.consumers[0].closed
+
+
+def raising(desk: Desk, state: str, times: int) -> None:
+    """Let the database refuse the effect of "bad" with an SQLSTATE, so many times."""
+    effect, left = desk.effect, [times]
+
+    async def refused(session: Session, event: Mapping[str, Any]) -> None:
+        await effect(session, event)
+        if event["title"] == "bad" and left[0]:
+            left[0] -= 1
+            await session.execute(sa.text(f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{state}'; END $$"))
+
+    desk.effect = refused  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("state", ["57014", "55P03", "40001", "40P01", "53200", "XX001", "22021", "42501"])
+async def test_an_effect_that_never_ends_well_blocks_nobody(
+    desk: Desk, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cancelled for its time, without the locks that it needs: no database that is away."""
+    monkeypatch.setattr(consumer, "_BUSY_PAUSE", 0.01)
+    raising(desk, state, 100)
+    bad = desk.publish("bad")
+    desk.publish("good")
+    async with desk.working():
+        await until(lambda: desk.committed() == 2, "both to be dealt with")
+    assert desk.attempts == ["bad"] * ATTEMPTS + ["good"]
+    ((offset, event_id, _reason),) = desk.letters()
+    assert (offset, str(event_id)) == (0, bad)
+
+
+async def test_an_effect_that_is_always_too_slow_is_set_aside(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumer, "_BUSY_PAUSE", 0.01)
+    effect = desk.effect
+
+    async def slow(session: Session, event: Mapping[str, Any]) -> None:
+        await effect(session, event)
+        if event["title"] == "slow":
+            await session.execute(sa.text("SET LOCAL statement_timeout = 20"))
+            await session.execute(sa.text("SELECT pg_sleep(10)"))
+
+    desk.effect = slow  # type: ignore[method-assign]
+    desk.publish("slow")
+    desk.publish("good")
+    async with desk.working():
+        await until(lambda: desk.committed() == 2, "both to be dealt with")
+    assert [reason for _, _, reason in desk.letters()] == ["OperationalError (QueryCanceled)"]
+    assert desk.titles() == ["good"]
+
+
+@pytest.mark.parametrize("state", ["53100", "53300", "57P01", "57P03", "58030", "25006", "08006"])
+async def test_a_database_that_can_do_nothing_now_is_waited_for(desk: Desk, state: str) -> None:
+    raising(desk, state, ATTEMPTS + 1)
+    desk.publish("bad")
+    async with desk.working():
+        await until(lambda: desk.committed() == 1, "the event")
+    assert (desk.titles(), desk.letters()) == (["bad"], [])
+
+
+async def test_a_heartbeat_whose_action_fails_keeps_no_event(desk: Desk, log_stream: Any) -> None:
+    faults: list[Exception] = [ValueError("unforeseen")]
+    told = desk._told
+
+    async def failing(moment: datetime) -> None:
+        if faults:
+            raise faults.pop()
+        await told(moment)
+
+    desk._told = failing  # type: ignore[method-assign]
+    async with desk.working():
+        await until(lambda: desk.broker.consumers and desk.broker.consumers[0].assignment(), "the assignment")
+        desk.broker.heartbeat(HEARTBEATS, NOW)
+        await until(lambda: not faults, "the fault")
+        desk.publish("a")
+        desk.broker.heartbeat(HEARTBEATS, NOW + timedelta(seconds=10))
+        await until(lambda: desk.moments, "the next heartbeat")
+    assert (desk.moments, desk.titles()) == ([NOW + timedelta(seconds=10)], ["a"])
+    assert "heartbeat_failed" in {line["event"] for line in log_stream.events()}

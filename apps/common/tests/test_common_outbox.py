@@ -20,7 +20,7 @@ from bookstore_common.audit import Audited, Bucket, as_event, from_event
 from bookstore_common.db import Database
 from bookstore_common.events import Event, EventError, EventLine
 from bookstore_common.metrics import Metrics
-from bookstore_common.outbox import OutboxAge, OutboxRepository, create_outbox_table, prune_statement
+from bookstore_common.outbox import OutboxAge, OutboxRepository, create_outbox_table, outbox_chore
 from bookstore_common.settings import DatabaseSettings, load_settings
 from bookstore_common.testing.postgres import Postgres
 
@@ -235,7 +235,8 @@ async def test_only_events_that_were_published_are_pruned(
         outbox.execute(sa.text("UPDATE outbox_events SET created_at = now() - interval '8 days'"))
 
     def pruned(event_type: str = "") -> int:
-        done = outbox.execute(sa.text(prune_statement("debezium_test_slot", "7 days", event_type)))
+        statement = sa.text(outbox_chore("debezium_test_slot", "7 days", event_type).statement())
+        done = outbox.execute(statement, {"rows": 100})
         return int(done.rowcount)
 
     await add()

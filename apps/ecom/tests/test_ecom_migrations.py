@@ -97,7 +97,11 @@ GRANTS: dict[str, tuple[set[str], set[str]]] = {
     "outbox_events": ({"SELECT"}, {"SELECT"}),
     "processed_events": ({"SELECT"}, set()),
     "cdc_heartbeat": ({"SELECT"}, {"SELECT", "INSERT", "UPDATE"}),
+    "consumer_gaps": ({"SELECT"}, set()),
+    "dead_letters": ({"SELECT"}, set()),
 }
+# app may change nothing of them but, in one column, that a gap is repaired.
+WRITTEN_ONCE = {"consumer_gaps", "dead_letters"}
 # SPEC 7.
 CAPTURED = {"books", "orders", "order_items", "outbox_events", "cdc_heartbeat"}
 
@@ -121,7 +125,8 @@ def test_grants(roles: Postgres, empty: str, settings: EcomMigrationSettings, ro
     migrate(Migrations(migrations_folder()), settings, "upgrade", "head")
     with roles.connect(empty) as connection:
         for table, (ro, cdc) in GRANTS.items():
-            allowed = {"ecom_app": DML, "ecom_ro": ro, "ecom_cdc": cdc}[role]
+            app = DML - {"UPDATE"} if table in WRITTEN_ONCE else DML
+            allowed = {"ecom_app": app, "ecom_ro": ro, "ecom_cdc": cdc}[role]
             for privilege in (*DML, "TRUNCATE", "REFERENCES", "TRIGGER"):
                 row = connection.execute("SELECT has_table_privilege(%s, %s, %s)", [role, table, privilege]).fetchone()
                 assert row == (privilege in allowed,), (table, privilege)

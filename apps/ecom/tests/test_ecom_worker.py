@@ -59,7 +59,7 @@ async def test_the_worker_applies_a_rejection_once_and_sets_aside_what_is_none(
     event = events.inventory_rejected(order_id=uuid.UUID(order["id"]), book_ids=[uuid.uuid4()])
     settings = worker_settings(environment(fresh))
     database, metrics = Database(settings, process.SERVICE), Metrics()
-    with Broker(dict.fromkeys(EFFECTS, 3)).behind(consumer) as broker:
+    with Broker({**dict.fromkeys(EFFECTS, 3), process.HEARTBEATS: 1}).behind(consumer) as broker:
         topic = event.event_type
         broker.event(topic, {**event.payload, "book_ids": "none"}, partition=2)
         broker.event(topic, event.payload, partition=2, event_id=event.event_id)

@@ -23,7 +23,7 @@ from inventory.settings import InventoryMigrationSettings
 
 TABLES = (
     "inventory", "reservations", "stock_movements", "outbox_events", "processed_events", "cdc_heartbeat",
-    "cancelled_orders",
+    "cancelled_orders", "consumer_gaps", "dead_letters",
 )  # fmt: skip
 
 

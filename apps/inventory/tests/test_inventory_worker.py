@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 from inventory_testing import book, check_law, order
+from kafka import TopicPartition
 
 from bookstore_common import consumer, events
+from bookstore_common.chores import Housekeeping
 from bookstore_common.consumer import Worker
 from bookstore_common.db import Database
 from bookstore_common.events import EventLine
 from bookstore_common.metrics import Metrics
 from bookstore_common.testing.kafka import Broker, until, worker_settings
-from bookstore_common.worker import prune
 from inventory.app import Service
 from inventory.events.service import EFFECTS, sweep
 from inventory.reservations.service import ReservationService
@@ -120,7 +121,7 @@ async def test_what_no_event_can_ask_for_any_more_is_forgotten(
     for number, days in ((1, 59), (2, 61)):
         values = f"%s, now() - make_interval(days => %s){topic}"
         rows.execute(f"INSERT INTO {table} ({columns}) VALUES ({values})", (order(number), days))
-    await prune(process.CHORES)(service.database)
+    assert await Housekeeping(service.database, Metrics(), process.CHORES).round()
     key = columns.partition(",")[0]
     assert rows.execute(f"SELECT {key}::text FROM {table}").fetchall() == [(order(1),)]
 
@@ -252,3 +253,30 @@ async def test_the_worker_commits_a_hold_once_and_expires_only_what_no_order_cla
     assert state() == (48, 0, "COMMITTED")
     assert rows.execute("SELECT count(*) FROM processed_events").fetchone() == (1,)
     assert not [part for part in broker.records if part.topic.endswith(".dlq")]
+
+
+async def test_a_worker_that_was_off_for_longer_than_topics_keep_events_sells_nothing_twice(
+    service: Service, worked: tuple[Broker, Worker], state: Any, rows: Any, log_stream: Any
+) -> None:
+    """The order's event expired unread; its hold must not, until the event was given again."""
+    broker, worker = worked
+    await hold(service, ended=timedelta(days=8))
+    event = created()
+    rows.execute(
+        "INSERT INTO processed_events (event_id, topic, processed_at)"
+        " VALUES (gen_random_uuid(), 'order.created', now() - interval '8 days')"
+    )
+    part = TopicPartition("order.created", 1)
+    broker.event("order.created", event.payload, partition=1, event_id=event.event_id)
+    broker.committed.update({TopicPartition(topic, number): 0 for topic in EFFECTS for number in range(3)})
+    broker.expire(part, 1)
+    async with worker.running():
+        await until(lambda: broker.committed.get(part) == 1, "what is behind the gap")
+        broker.heartbeat(process.HEARTBEATS, datetime.now(UTC))
+        await until(lambda: "heartbeat_withheld" in {line["event"] for line in log_stream.events()}, "a heartbeat")
+        assert state() == (50, 2, "HELD")
+        broker.event("order.created", event.payload, partition=1, event_id=event.event_id)
+        await until(lambda: state()[2] == "COMMITTED", "what was given again")
+    assert state() == (48, 0, "COMMITTED")
+    gap = rows.execute("SELECT topic, partition, from_offset, to_offset, reason FROM consumer_gaps").fetchall()
+    assert gap == [("order.created", 1, 0, 1, "expired")]

@@ -16,7 +16,9 @@ from kafka.errors import KafkaError
 from refresher_testing import PATIENCE_SECONDS
 
 from bookstore_common.health import CheckFailedError
+from bookstore_common.records import UnreadableError
 from bookstore_common.testing.postgres import Postgres
+from mv_refresher.audit.reading import read
 from mv_refresher.audit.repository import NOTHING, TARGETS
 
 pytestmark = pytest.mark.anyio
@@ -201,6 +203,37 @@ async def test_what_is_no_digest_is_refused_and_told(bench: Bench, log_stream: A
         await bench.auditor._take(bench.feed, value)  # type: ignore[arg-type]
     assert [line["event"] for line in log_stream.events()].count("audit_event_refused") == 5
     assert bench.results() == {}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seen_at": "9999-12-31T23:59:59Z", "settled_at": "9999-12-31T23:57:59Z"},
+        {"seen_at": "0001-01-01T00:00:00Z", "settled_at": "0001-01-01T00:00:00Z"},
+        {"seen_at": "2026-13-45T25:61:61Z"},
+        {"settled_at": "9000-01-01T00:00:00Z"},
+        {"buckets": "0 1 1 5.00 6.00 7.00 8.00"},
+        {"buckets": "0 1" + "0" * 5000 + " 1 5.00"},
+        {"table": "x\n"},
+    ],
+)
+async def test_a_digest_that_nobody_can_have_made_is_refused(bench: Bench, change: dict[str, str]) -> None:
+    payload = await bench.publish("books")
+    with pytest.raises(UnreadableError):
+        read(json.dumps({**payload, **change}).encode())
+    assert read(json.dumps(payload).encode()).target.audited.table == "books"
+
+
+@pytest.mark.parametrize(
+    "value", [b"\xff", b"[" * 200_000, b'{"a": ' + b"9" * 5000 + b"}", b'{"a": NaN}', b"5", b"{" * 90]
+)
+async def test_no_record_stops_the_audit_behind_it(bench: Bench, value: bytes) -> None:
+    """Read again with each new connection, it would stop every audit for as long as it is among the newest."""
+    payload = await bench.publish("books")
+    bench.sources.copy()
+    for one in (value, json.dumps(payload).encode()):
+        await bench.auditor._take(bench.feed, one)  # type: ignore[arg-type]
+    assert bench.results().keys() == {"books"}
 
 
 async def test_an_unforeseen_fault_ends_one_audit_and_not_the_process(

@@ -1,11 +1,13 @@
 """What the audit asks of Kafka, against stand-ins for the client; the real broker comes in the live tests."""
 
+import zlib
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from kafka import TopicPartition
 from kafka.admin import OffsetSpec
+from kafka.errors import CorruptRecordError, KafkaError
 
 from mv_refresher.audit import feed
 
@@ -77,6 +79,28 @@ def test_it_begins_with_the_last_digest_of_each_table(
     opened = feed.Feed("broker:9092")
     assert opened._consumer.begin == begin
     assert opened.poll(1) == [b"1", None]
+
+
+def test_what_the_client_cannot_take_apart_is_passed_over(
+    connected: feed.Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults: list[Exception] = [CorruptRecordError("no such codec"), zlib.error("no gzip"), KafkaError("away")]
+    at = [5]
+    poll = connected._consumer.poll
+
+    def stuck(timeout_ms: int) -> Any:
+        if faults:
+            raise faults.pop(0)
+        return poll(timeout_ms)
+
+    monkeypatch.setattr(connected._consumer, "poll", stuck)
+    monkeypatch.setattr(connected._consumer, "position", lambda _part: at[0], raising=False)
+    monkeypatch.setattr(connected._consumer, "seek", lambda _part, offset: at.append(offset))
+    assert [connected.poll(1), connected.poll(1), at] == [[], [], [5, 6, 6]]
+    # No fault of a record.
+    with pytest.raises(KafkaError, match="away"):
+        connected.poll(1)
+    assert connected.poll(1) == [b"1", None]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import Row
 
 from bookstore_common import events
-from bookstore_common.db import Database, not_now
+from bookstore_common.db import Database, contended, not_now
 from bookstore_common.outbox import OutboxRepository
 
 TOPIC = "cdc.audit"
@@ -144,9 +144,11 @@ class SourceAudit:
                 try:
                     work += await self.publish(audited)
                 except Exception as error:
-                    if not not_now(error):
-                        raise
-                    _log.warning("audit_put_off", table=audited.table, error=type(error).__name__)
+                    # Whatever one audit runs into, the next comes, and the worker's events do not wait for it.
+                    if not_now(error) or contended(error):
+                        _log.warning("audit_put_off", table=audited.table, error=type(error).__name__)
+                    else:
+                        _log.exception("audit_failed", table=audited.table)
             recent.append(work)
             pause = max(self._period, REST_PER_WORK * min(recent))
             # Two sources that started together do not work together for ever.

@@ -15,18 +15,35 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 from bookstore_common.settings import DatabaseSettings
 
 _AWAY = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError, OSError)
-# Undefined table and undefined column: the schema of this release is still being made.
-_NOT_THERE_YET = {"42P01", "42703"}
+# States of the database, by SQLSTATE or its class (two characters). 08 connection, 28 its account (a password is being
+# changed), 3D database missing, 53 disk or connections used up, 57P restarting, 58 its host; read-only; undefined table
+# and column: the schema of this release is still being made.
+_STATES = ("08", "28", "3D", "53", "57P", "58", "25006", "42P01", "42703")
+# Of these, a statement can be the cause itself.
+_NO_STATES = ("53200",)
+# The statement did not end: cancelled for its time, lock not had, victim of a deadlock, serialization failure.
+_CONTENTION = ("57014", "55P03", "40")
+
+
+def sqlstate(error: BaseException) -> str:
+    """PostgreSQL's code of ``error``; empty if the server said nothing."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None) or ""
 
 
 def not_now(error: BaseException) -> bool:
     """Whether ``error`` is about the database's state and not about what was asked: trying again later is right.
 
-    It is away, has no connection left, gave up a deadlock's victim, or lacks a part of its schema.
+    It is away, has no connection or disk left, takes no changes, or lacks a part of its schema. A statement that was
+    cancelled, for its time or for the sake of others (see :func:`contended`), is none of these: it may be so for ever.
     """
-    if isinstance(error, exc.ProgrammingError):
-        return getattr(error.orig, "sqlstate", None) in _NOT_THERE_YET
+    if code := sqlstate(error):
+        return code.startswith(_STATES) and code not in _NO_STATES
     return isinstance(error, _AWAY)
+
+
+def contended(error: BaseException) -> bool:
+    """Whether a statement was given up for its time, or for others who had what it needed."""
+    return sqlstate(error).startswith(_CONTENTION)
 
 
 class Base(DeclarativeBase):

@@ -11,6 +11,7 @@ from sqlalchemy import BigInteger, DateTime, Index, String, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
+from bookstore_common.chores import Chore
 from bookstore_common.db import Base, Database, Session
 from bookstore_common.events import Event
 from bookstore_common.metrics import Metrics
@@ -27,16 +28,15 @@ _OLDEST = text(
 
 # restart_lsn, not confirmed_flush_lsn: nothing before it belongs to a transaction that is still to be published.
 # Without a slot, or with one that was invalidated, no row is known to be.
-_PRUNE = """
-DELETE FROM outbox_events WHERE created_at < now() - interval '{age}'{only} AND wal_position < coalesce(
-    (SELECT max(pg_wal_lsn_diff(restart_lsn, '0/0')) FROM pg_replication_slots WHERE slot_name = '{slot}'), 0)
-"""
+_PUBLISHED = """created_at < now() - interval '{age}'{only} AND wal_position < coalesce(
+    (SELECT max(pg_wal_lsn_diff(restart_lsn, '0/0')) FROM pg_replication_slots WHERE slot_name = '{slot}'), 0)"""
 
 
-def prune_statement(slot: str, age: str, event_type: str = "") -> str:
-    """SQL that deletes events (of one type, if given) older than ``age`` that the replication slot has published."""
+def outbox_chore(slot: str, age: str, event_type: str = "") -> Chore:
+    """Delete events (of one type, if given) older than ``age`` that the replication slot has published."""
     only = f" AND event_type = '{event_type}'" if event_type else ""
-    return _PRUNE.format(age=age, only=only, slot=slot)
+    name = f"outbox_events_{event_type}" if event_type else "outbox_events"
+    return Chore(name, "outbox_events", _PUBLISHED.format(age=age, only=only, slot=slot))
 
 
 class OutboxEvent(Base):

@@ -17,12 +17,14 @@ from typing import Any, Self
 
 import pytest
 from kafka import TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import CorruptRecordError, KafkaError, MessageSizeTooLargeError
 
 from bookstore_common.consumer import WorkerSettings
 from bookstore_common.settings import load_settings
 
 _POLL_SECONDS = 0.01
+# What a producer sends at most.
+_MOST_BYTES = 1_048_576
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Record:
     offset: int
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+    timestamp: int = field(default_factory=lambda: int(time.time() * 1000))
 
 
 @dataclass
@@ -44,6 +47,10 @@ class Broker:
     partitions: Mapping[str, int]
     records: dict[TopicPartition, list[Record]] = field(default_factory=dict)
     committed: dict[TopicPartition, int] = field(default_factory=dict)
+    # Log starts: what was before them is deleted.
+    begins: dict[TopicPartition, int] = field(default_factory=dict)
+    # Records whose batch, of them alone, the client cannot take apart.
+    unreadable: set[tuple[TopicPartition, int]] = field(default_factory=set)
     # Partitions that another member of the group has.
     elsewhere: set[TopicPartition] = field(default_factory=set)
     # Number of calls that fail, by name: connect, poll, commit, send.
@@ -52,12 +59,25 @@ class Broker:
     paused: Event = field(default_factory=Event)
     lock: RLock = field(default_factory=RLock)
 
-    def put(self, topic: str, value: bytes | None, *, partition: int = 0, key: bytes | None = None) -> Record:
+    def put(
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        partition: int = 0,
+        key: bytes | None = None,
+        headers: tuple[tuple[str, bytes | None], ...] = (),
+    ) -> Record:
         """Append a record."""
         with self.lock:
             log = self.records.setdefault(TopicPartition(topic, partition), [])
-            log.append(Record(topic, partition, len(log), key, value))
+            log.append(Record(topic, partition, len(log), key, value, headers))
             return log[-1]
+
+    def expire(self, part: TopicPartition, begin: int) -> None:
+        """Delete what is before the offset ``begin``."""
+        with self.lock:
+            self.begins[part] = begin
 
     def event(
         self, topic: str, body: Mapping[str, Any], *, partition: int = 0, event_id: uuid.UUID | None = None
@@ -70,9 +90,9 @@ class Broker:
         self.put(topic, json.dumps(payload).encode(), partition=partition)
         return str(payload["event_id"])
 
-    def heartbeat(self, topic: str, moment: datetime) -> None:
-        """Append a change of a source's heartbeat row, as Debezium writes it."""
-        self.put(topic, json.dumps({"after": {"id": 1, "ts": moment.isoformat()}}).encode())
+    def heartbeat(self, topic: str, moment: datetime, operation: str = "u") -> None:
+        """Append a change of a source's heartbeat row, as Debezium writes it; ``r`` is one of a snapshot."""
+        self.put(topic, json.dumps({"after": {"id": 1, "ts": moment.isoformat()}, "op": operation}).encode())
 
     def values(self, topic: str) -> list[bytes | None]:
         """What the topic holds."""
@@ -119,23 +139,47 @@ class Consumer:
     def partitions_for_topic(self, topic: str) -> set[int] | None:
         return set(range(self._broker.partitions[topic]))
 
-    def poll(self, _timeout_ms: int) -> dict[TopicPartition, list[Record]]:
+    def assign(self, parts: list[TopicPartition]) -> None:
+        self._positions = {part: self._start(part) for part in parts}
+        self._topics = ()
+
+    def _start(self, part: TopicPartition) -> int:
+        """auto_offset_reset=earliest."""
+        begin = self._broker.begins.get(part, 0)
+        committed = self._broker.committed.get(part, begin)
+        return committed if begin <= committed <= self._broker.end(part) else begin
+
+    def poll(self, _timeout_ms: int, max_records: int | None = None) -> dict[TopicPartition, list[Record]]:
         broker = self._broker
         broker.fail("poll")
         with broker.lock:
-            wanted = broker.all(self._topics) - broker.elsewhere
+            wanted = broker.all(self._topics) - broker.elsewhere if self._topics else set(self._positions)
             if wanted != set(self._positions):
-                self._positions = {part: broker.committed.get(part, 0) for part in wanted}
+                self._positions = {part: self._start(part) for part in wanted}
+            for part, position in self._positions.items():
+                if not broker.begins.get(part, 0) <= position <= broker.end(part):
+                    self._positions[part] = broker.begins.get(part, 0)
             found = {} if broker.paused.is_set() else {
-                part: broker.records[part][position:]
+                part: self._take(part, position, max_records)
                 for part, position in self._positions.items()
                 if broker.end(part) > position
             }  # fmt: skip
-            for part in found:
-                self._positions[part] = broker.end(part)
+            found = {part: records for part, records in found.items() if records}
+            for part, records in found.items():
+                self._positions[part] = records[-1].offset + 1
+            stuck = {
+                part for part, position in self._positions.items() if (part, position) in broker.unreadable
+            } - found.keys()  # fmt: skip
+        if stuck and not found and not broker.paused.is_set():
+            raise CorruptRecordError("cannot be taken apart")
         if not found:
             Event().wait(_POLL_SECONDS)  # what a broker does while there is nothing
         return found
+
+    def _take(self, part: TopicPartition, position: int, most: int | None) -> list[Record]:
+        records = self._broker.records[part][position:]
+        bad = next((at for at, record in enumerate(records) if (part, record.offset) in self._broker.unreadable), None)
+        return records[:bad][:most]
 
     def seek(self, part: TopicPartition, offset: int) -> None:
         self._positions[part] = offset
@@ -143,14 +187,22 @@ class Consumer:
     def position(self, part: TopicPartition) -> int:
         return self._positions[part]
 
+    def committed(self, part: TopicPartition) -> int | None:
+        return self._broker.committed.get(part)
+
+    def beginning_offsets(self, parts: list[TopicPartition]) -> dict[TopicPartition, int]:
+        with self._broker.lock:
+            return {part: self._broker.begins.get(part, 0) for part in parts}
+
     def end_offsets(self, parts: list[TopicPartition]) -> dict[TopicPartition, int]:
         with self._broker.lock:
             return {part: self._broker.end(part) for part in parts}
 
-    def commit(self) -> None:
+    def commit(self, offsets: Mapping[TopicPartition, Any] | None = None) -> None:
         self._broker.fail("commit")
         with self._broker.lock:
-            self._broker.committed.update(self._positions)
+            positions = {part: at.offset for part, at in offsets.items()} if offsets else self._positions
+            self._broker.committed.update(positions)
 
     def close(self, _autocommit: bool = True) -> None:
         self.closed = True
@@ -164,6 +216,12 @@ class Producer:
         self._broker = broker
 
     def send(self, topic: str, value: bytes | None, key: bytes | None, headers: list[tuple[str, bytes]]) -> Any:
+        # As the client's own check.
+        if not all(isinstance(name, str) and isinstance(held, bytes) for name, held in headers):
+            raise TypeError("All headers items must be (str, bytes) tuples")
+        if len(value or b"") + len(key or b"") + sum(len(name) + len(held) for name, held in headers) > _MOST_BYTES:
+            raise MessageSizeTooLargeError
+
         def get(timeout: float) -> None:
             self._broker.fail("send")
             with self._broker.lock:

@@ -3,9 +3,10 @@
 import uuid
 from datetime import datetime
 
-from sqlalchemy import DateTime, String, func
+from sqlalchemy import DateTime, Index, String, func
 from sqlalchemy.orm import Mapped, mapped_column
 
+from bookstore_common import gaps as _gaps  # noqa: F401 # registers consumer_gaps and dead_letters
 from bookstore_common.db import Base
 
 
@@ -13,6 +14,7 @@ class ProcessedEvent(Base):
     """An event whose effect is in this database; written in the same transaction, so that a repeat does nothing."""
 
     __tablename__ = "processed_events"
+    __table_args__ = (Index("processed_events_processed_at_idx", "processed_at"),)
 
     event_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     topic: Mapped[str] = mapped_column(String(255))

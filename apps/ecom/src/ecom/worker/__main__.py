@@ -1,19 +1,22 @@
 """Serve until told to stop. Exit codes: 0 stopped on request, 1 failed, 2 bad settings."""
 
 import sys
+from datetime import datetime
 
 import structlog
 
 from bookstore_common import logging
 from bookstore_common.audit import SourceAudit
+from bookstore_common.chores import Chore
 from bookstore_common.consumer import Worker, WorkerSettings
 from bookstore_common.db import Database
+from bookstore_common.gaps import OUTBOX_DAYS
 from bookstore_common.metrics import Metrics
 from bookstore_common.migrations import Migrations
-from bookstore_common.outbox import prune_statement
+from bookstore_common.outbox import outbox_chore
 from bookstore_common.server import ListenError, run
 from bookstore_common.settings import SettingsError, load_settings
-from bookstore_common.worker import prune, run_worker
+from bookstore_common.worker import run_worker
 from ecom.audit.service import TABLES
 from ecom.events.service import EFFECTS
 from ecom.migrate import migrations_folder
@@ -21,13 +24,18 @@ from ecom.settings import SLOT
 
 SERVICE = "ecom-worker"
 GROUP = "ecom-service"
-# SPEC 5.3: answers are kept for 24 h, the outbox for seven days; topics keep events no longer.
+# Nothing waits for its time; with it the worker sees when a new snapshot of the source has closed a gap.
+HEARTBEATS = "cdc.inventory.public.cdc_heartbeat"
+# SPEC 5.3: answers are kept for 24 h. The outbox keeps events for longer than any topic, so that a worker that was away
+# can be given them again; ids of what was applied are kept for longer than that.
 CHORES = (
-    prune_statement(SLOT, "7 days"),
+    outbox_chore(SLOT, f"{OUTBOX_DAYS} days"),
     # Digests of the standing audit are large, and of no use once the next is there.
-    prune_statement(SLOT, "1 day", "cdc.audit"),
-    "DELETE FROM processed_events WHERE processed_at < now() - interval '60 days'",
-    "DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'",
+    outbox_chore(SLOT, "1 day", "cdc.audit"),
+    Chore("processed_events", "processed_events", "processed_at < now() - interval '60 days'"),
+    Chore("idempotency_keys", "idempotency_keys", "created_at < now() - interval '24 hours'"),
+    Chore("consumer_gaps", "consumer_gaps", "repaired_at < now() - interval '60 days'"),
+    Chore("dead_letters", "dead_letters", "resolved_at < now() - interval '60 days'"),
 )
 _log = structlog.get_logger(__name__)
 
@@ -40,7 +48,10 @@ def make_worker(settings: WorkerSettings, database: Database, metrics: Metrics) 
         async with database.reading() as session:
             await migrations.check(session)
 
-    return Worker(settings, GROUP, EFFECTS, database, metrics, schema)
+    async def told(moment: datetime) -> None:
+        _log.debug("heartbeat", moment=moment.isoformat())
+
+    return Worker(settings, GROUP, EFFECTS, database, metrics, schema, heartbeat=(HEARTBEATS, told))
 
 
 async def main(settings: WorkerSettings) -> None:
@@ -48,7 +59,7 @@ async def main(settings: WorkerSettings) -> None:
     database, metrics = Database(settings, SERVICE), Metrics()
     worker = make_worker(settings, database, metrics)
     audit = SourceAudit(database, TABLES, settings.cdc_audit_seconds)
-    await run_worker(settings, worker, database, metrics, prune(CHORES), audit.run)
+    await run_worker(settings, worker, database, metrics, CHORES, audit.run)
 
 
 def start() -> int:

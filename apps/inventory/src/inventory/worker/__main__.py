@@ -9,14 +9,16 @@ from prometheus_client import Counter
 
 from bookstore_common import logging
 from bookstore_common.audit import SourceAudit
+from bookstore_common.chores import Chore
 from bookstore_common.consumer import Worker, WorkerSettings
 from bookstore_common.db import Database
+from bookstore_common.gaps import OUTBOX_DAYS, TOPIC_DAYS
 from bookstore_common.metrics import Metrics
 from bookstore_common.migrations import Migrations
-from bookstore_common.outbox import prune_statement
+from bookstore_common.outbox import outbox_chore
 from bookstore_common.server import ListenError, run
 from bookstore_common.settings import SettingsError, load_settings
-from bookstore_common.worker import prune, run_worker
+from bookstore_common.worker import run_worker
 from inventory.audit.service import TABLES
 from inventory.events.service import EFFECTS, sweep
 from inventory.migrate import migrations_folder
@@ -27,14 +29,19 @@ GROUP = "inventory-service"
 # Its time says until when every placed order is known here (see bookstore_common.consumer.Worker).
 HEARTBEATS = "cdc.ecom.public.cdc_heartbeat"
 SWEEP_SECONDS = 60.0
-# SPEC 5.3: the outbox keeps events for seven days. Topics keep them as long, so older ids cannot come again.
+# The outbox keeps events for longer than any topic, so that a worker that was away can be given them again; ids of what
+# was applied are kept for longer than that.
 CHORES = (
-    prune_statement(SLOT, "7 days"),
+    outbox_chore(SLOT, f"{OUTBOX_DAYS} days"),
+    # No worker consumes these.
+    outbox_chore(SLOT, f"{TOPIC_DAYS} days", "inventory.updated"),
     # Digests of the standing audit are large, and of no use once the next is there.
-    prune_statement(SLOT, "1 day", "cdc.audit"),
-    "DELETE FROM processed_events WHERE processed_at < now() - interval '60 days'",
-    # Kept for an ``order.created`` that comes after its cancellation; none that old is in a topic.
-    "DELETE FROM cancelled_orders WHERE cancelled_at < now() - interval '60 days'",
+    outbox_chore(SLOT, "1 day", "cdc.audit"),
+    Chore("processed_events", "processed_events", "processed_at < now() - interval '60 days'"),
+    # Kept for an ``order.created`` that comes after its cancellation; none that old is in a topic or an outbox.
+    Chore("cancelled_orders", "cancelled_orders", "cancelled_at < now() - interval '60 days'"),
+    Chore("consumer_gaps", "consumer_gaps", "repaired_at < now() - interval '60 days'"),
+    Chore("dead_letters", "dead_letters", "resolved_at < now() - interval '60 days'"),
 )
 _log = structlog.get_logger(__name__)
 
@@ -79,7 +86,7 @@ async def main(settings: WorkerSettings) -> None:
     database, metrics = Database(settings, SERVICE), Metrics()
     worker = make_worker(settings, database, metrics)
     audit = SourceAudit(database, TABLES, settings.cdc_audit_seconds)
-    await run_worker(settings, worker, database, metrics, prune(CHORES), audit.run)
+    await run_worker(settings, worker, database, metrics, CHORES, audit.run)
 
 
 def start() -> int:

@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from contextlib import ExitStack
 
+import structlog
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.admin import OffsetSpec
 
+from bookstore_common import batches
 from bookstore_common.audit import TOPIC
+from bookstore_common.batches import BatchError
 from bookstore_common.kafka import connect
 from mv_refresher.audit.repository import TARGETS
 
@@ -15,6 +18,7 @@ _EVENTS = TopicPartition(TOPIC, 0)
 _FETCH_BYTES = 262_144
 # Less than a pod is given to end: who is told to end may have to wait for this.
 _TIMEOUT_MS = 5_000
+_log = structlog.get_logger(__name__)
 
 
 class Feed:
@@ -42,8 +46,15 @@ class Feed:
             begun.pop_all()
 
     def poll(self, timeout_ms: int) -> list[bytes | None]:
-        """Values of the events that came."""
-        return [record.value for records in self._consumer.poll(timeout_ms).values() for record in records]
+        """Values of the events that came; what the client cannot take apart is passed over."""
+        try:
+            found = batches.poll(self._consumer, timeout_ms)
+        except BatchError:
+            position = self._consumer.position(_EVENTS)
+            _log.exception("audit_events_unreadable", offset=position)
+            self._consumer.seek(_EVENTS, position + 1)
+            return []
+        return [record.value for records in found.values() for record in records]
 
     def ends(self, topics: Mapping[str, str]) -> dict[str, int]:
         """Consumer group to the present end of its topic."""

@@ -27,7 +27,8 @@ class AuditMetrics:
             registry=registry,
         )  # fmt: skip
         self.total = Counter(
-            "cdc_audit_total", "Audits: equal, divergent, unsettled (in part), behind (not completed).",
+            "cdc_audit_total",
+            "Audits: equal, divergent, unsettled (in part), behind or failed (not completed), refused (of no table).",
             ["table", "result"], registry=registry,
         )  # fmt: skip
 

@@ -11,24 +11,23 @@ looked counts as a divergence until the next audit; so an alert should wait for 
 """
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
 
 import structlog
 from kafka.errors import KafkaError
 
-from bookstore_common.audit import BUCKETS, EMPTY, Bucket, changed_since, from_event
-from bookstore_common.consumer import Backlog
+from bookstore_common.audit import BUCKETS, EMPTY, Bucket
 from bookstore_common.db import Database, not_now
-from bookstore_common.events import EventError, validate
 from bookstore_common.health import CheckFailedError
 from bookstore_common.metrics import Metrics
+from bookstore_common.patience import Backlog
+from bookstore_common.records import UnreadableError
 from mv_refresher.audit.feed import Feed
 from mv_refresher.audit.metrics import AuditMetrics
-from mv_refresher.audit.repository import NOTHING, TARGETS, AuditRepository, Target
+from mv_refresher.audit.reading import Digest, read
+from mv_refresher.audit.repository import NOTHING, AuditRepository, Target
 from mv_refresher.settings import Settings
 
 LOOKS = 3
@@ -97,60 +96,58 @@ class Auditor:
             self._metrics.show(table, moment, found)
 
     async def _take(self, feed: Feed, value: bytes | None) -> None:
+        """Audit what an event asks for; one that cannot be read or compared keeps no other one."""
         try:
-            payload = json.loads(value or b"null")
-            if not isinstance(payload, dict):
-                raise ValueError("no JSON object")
-            validate(payload)
-            target = TARGETS[payload["table"]]
-            if payload["sums"] != list(target.audited.sums):
-                raise ValueError(f"sums of {payload['table']}: {payload['sums']}, expected {target.audited.sums}")
-        except (ValueError, EventError, KeyError) as error:
+            digest = read(value)
+        except UnreadableError as error:
             _log.error("audit_event_refused", reason=str(error))
+            self._metrics.total.labels("unknown", "refused").inc()
             return
-        await self.audit(feed, target, payload)
+        try:
+            await self.audit(feed, digest)
+        except Exception as error:
+            if isinstance(error, (KafkaError, OSError)) or not_now(error):
+                raise
+            # Views must stay fresh, whatever the audit runs into; it shows as an audit that was not completed.
+            _log.exception("audit_failed", table=digest.target.audited.table)
+            self._metrics.total.labels(digest.target.audited.table, "failed").inc()
 
-    async def audit(self, feed: Feed, target: Target, payload: dict[str, Any]) -> None:
+    async def audit(self, feed: Feed, digest: Digest) -> None:
         """Compare one digest; raises the driver's errors."""
-        table = target.audited.table
+        target, table = digest.target, digest.target.audited.table
         missing = await self._catch_up(feed, target)
         if missing:
             if not self._stop.is_set():
                 _log.warning("audit_behind", table=table, records=missing)
                 self._metrics.total.labels(table, "behind").inc()
             return
-        seen_at, settled, source = from_event(payload)
+        source = digest.buckets
         suspects, unsettled = set(range(BUCKETS)), set[int]()
         ours: dict[int, Bucket] = {}
         for look in range(LOOKS):
-            ours, moved = await self._repository.digest(target, settled, changed_since(seen_at))
+            ours, moved = await self._repository.digest(target, digest.settled_at, digest.changed_since)
             differing = {number for number in suspects if source.get(number, EMPTY) != ours.get(number, EMPTY)}
             suspects, unsettled = differing - moved, unsettled | (differing & moved)
             if not suspects:
                 break
             if look < LOOKS - 1 and await self._rest(self._settings.cdc_audit_confirm_seconds):
                 return
-        await self._conclude(table, payload, suspects, unsettled, (source, ours))
+        await self._conclude(digest, suspects, unsettled, ours)
 
     async def _conclude(
-        self,
-        table: str,
-        payload: dict[str, Any],
-        divergent: set[int],
-        unsettled: set[int],
-        sides: tuple[dict[int, Bucket], dict[int, Bucket]],
+        self, digest: Digest, divergent: set[int], unsettled: set[int], ours: dict[int, Bucket]
     ) -> None:
-        source, ours = sides
+        table, source = digest.target.audited.table, digest.buckets
         for number in sorted(divergent):
             left, right = source.get(number, EMPTY), ours.get(number, EMPTY)
             _log.error(
                 "cdc_divergence", table=table, bucket=number, source_count=left.count, analytics_count=right.count,
-                sums=payload["sums"], source_sums=left.sums, analytics_sums=right.sums,
+                sums=digest.sums, source_sums=left.sums, analytics_sums=right.sums,
             )  # fmt: skip
         rows = sum(bucket.count for bucket in source.values())
         _moment, before = (await self._repository.last()).get(table, (0.0, NOTHING))
         found = before.followed_by(divergent, unsettled)
-        await self._repository.save(table, from_event(payload)[0], rows, found)
+        await self._repository.save(table, digest.seen_at, rows, found)
         self._metrics.show(table, time.time(), found)
         self._metrics.total.labels(table, found.result).inc()
         _log.info("audited", table=table, rows=rows, divergent=len(found.divergent), unsettled=len(found.unsettled))

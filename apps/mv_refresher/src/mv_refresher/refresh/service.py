@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 import psycopg
 import structlog
 
-from bookstore_common.consumer import Backlog
 from bookstore_common.health import CheckFailedError
 from bookstore_common.metrics import Metrics
+from bookstore_common.patience import Backlog
 from mv_refresher.refresh.metrics import RefreshMetrics
 from mv_refresher.refresh.repository import ViewRepository, connected
 from mv_refresher.settings import Settings

@@ -12,6 +12,7 @@ from typing import Any
 from ansible_collections.bookstore.platform.plugins.module_utils import cdc_source
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
 from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
+from ansible_collections.bookstore.platform.plugins.module_utils.verification import consumer_checks
 from ansible_collections.bookstore.platform.plugins.module_utils.verification.model import Object, Web
 
 CALL_TIMEOUT = 30.0
@@ -55,9 +56,10 @@ def observe(cluster: Cluster, web: Web, wanted: Object, patient_until: float) ->
         audit = pool.submit(_audit, cluster, wanted.get("audit") or {})
         quarantine = pool.submit(_quarantine, cluster, wanted.get("quarantine") or {})
         capture = pool.submit(_capture, cluster, wanted.get("capture") or [])
+        unapplied = pool.submit(consumer_checks.observe, cluster, wanted)
         return {
             **broker.result(), "slots": slots.result(), "jobs": jobs.result(), "audit": audit.result(), "quarantine": quarantine.result(),
-            "capture": capture.result(),
+            "capture": capture.result(), **unapplied.result(),
         }  # fmt: skip
 
 
