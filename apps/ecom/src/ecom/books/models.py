@@ -7,6 +7,7 @@ from decimal import Decimal
 from sqlalchemy import CheckConstraint, DateTime, Index, Numeric, String, Text, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from bookstore_common.constraints import sane_time
 from bookstore_common.db import Base
 
 
@@ -19,7 +20,12 @@ class Book(Base):
     __tablename__ = "books"
     __table_args__ = (
         CheckConstraint("isbn ~ '^[0-9]{13}$'", name="isbn"),
-        CheckConstraint("price > 0", name="price"),
+        # Not "> 0": NaN is greater than every number.
+        CheckConstraint("price BETWEEN 0.01 AND 99999999.99", name="price"),
+        CheckConstraint("char_length(description) <= 20000", name="description"),
+        CheckConstraint("char_length(cover_url) <= 2000", name="cover_url"),
+        CheckConstraint(sane_time("created_at"), name="created_at"),
+        CheckConstraint(sane_time("updated_at"), name="updated_at"),
         CheckConstraint("published_year BETWEEN 1000 AND 2100", name="published_year"),
         Index("books_search_idx", text("books_search_vector(title, author, isbn, genre)"), postgresql_using="gin"),
     )
