@@ -86,10 +86,8 @@ def tighten(*tightenings: Tightening) -> None:
 
 def _mend(change: Tightening) -> None:
     values = ", ".join(f"{column} = {value}" for column, value in change.mends.items())
-    if values:
-        action = f"UPDATE {change.table} SET {values}"  # noqa: S608 # a migration's own words
-    else:
-        action = f"DELETE FROM {change.table}"  # noqa: S608
+    # A migration's own words.
+    action = f"UPDATE {change.table} SET {values}" if values else f"DELETE FROM {change.table}"  # noqa: S608
     good = " AND ".join(f"({condition}) IS NOT FALSE" for condition in change.conditions.values())
     mended = op.get_bind().execute(text(f"{action} WHERE NOT ({good}) RETURNING {change.key}")).scalars().all()
     if mended:
