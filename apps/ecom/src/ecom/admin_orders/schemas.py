@@ -6,7 +6,8 @@ from fastapi import Query
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
-from bookstore_common.inputs import Moment, StrictModel, refuse_control_characters
+from bookstore_common.characters import refuse_control_characters
+from bookstore_common.inputs import Moment, StrictModel
 from bookstore_common.problem import FieldError, InvalidInputError
 from ecom.orders.repository import OrderFilter
 from ecom.orders.schemas import DETAIL_EXAMPLE, ORDER_EXAMPLE, OrderDetail, OrderSummary, WantedStatus
