@@ -27,7 +27,8 @@ PAIRS = [
     ("الايام", "الأَيَّام"), ("الأيام", "الأَيَّام"), ("کتاب", "كتاب"),
     # Apostrophes, hyphens, initials, names of several words.
     ("obrien", "O'Brien"), ("obrien", "Oʼ Brien"), ("o'brien", "O’Brien"), ("o brien", "OʼBrien"),
-    ("etranger", "L’Étranger"), ("letranger", "L'Étranger"), ("jrr tolkien", "J.R.R. Tolkien"), ("jrr tolkien", "J. R. R. Tolkien"),
+    ("etranger", "L’Étranger"), ("letranger", "L'Étranger"), ("jrr tolkien", "J.R.R. Tolkien"),
+    ("jrr tolkien", "J. R. R. Tolkien"),
     ("j. r. r. tolkien", "JRR Tolkien"), ("j r r tolkien", "J.R.R. Tolkien"), ("jk rowling", "J. K. Rowling"),
     ("leguin", "Ursula K. Le Guin"), ("ursula le guin", "Ursula LeGuin"), ("van der meer", "VanderMeer"),
     ("vandermeer", "Van der Meer"), ("ussr", "U. S. S. R."), ("email", "E-mail"), ("e-mail", "Email"),
@@ -35,7 +36,8 @@ PAIRS = [
     ("co\u200boperation", "cooperation"),
     # Writing without spaces: a part of it, with spaces that are not there, without those that are.
     ("仮面", "ガラスの仮面"), ("ガラスの 仮面", "ガラスの仮面"), ("ガラスの仮面", "ガラスの 仮面"),
-    ("面", "ガラスの仮面"), ("ｶﾞﾗｽ", "ガラスの仮面"), ("ไทย", "ภาษาไทย ที่รัก"), ("कहानियाँ", "हिन्दी कहानियाँ"), ("한국", "한국어 이야기"),
+    ("面", "ガラスの仮面"), ("ｶﾞﾗｽ", "ガラスの仮面"), ("ไทย", "ภาษาไทย ที่รัก"),
+    ("कहानियाँ", "हिन्दी कहानियाँ"), ("한국", "한국어 이야기"),
     ("红楼", "红楼梦"),
     # Symbols only.
     ("1984", "1984"), ("???", "???"), ("🙂", "🙂"), ("c++", "C++"), ("c#", "C#"), ("+", "+"), ("'", "'"), ("´", "´"),

@@ -8,14 +8,13 @@ from typing import Any
 from sqlalchemy import ARRAY, ColumnElement, Uuid, bindparam, func, select
 
 from bookstore_common.db import ReadSession, Session
-from bookstore_common.pagination import PageRequest
-from ecom.books.models import Book
+from bookstore_common.pagination import PageRequest, read_page
+from ecom.books.models import TITLE_ORDER, Book
 from ecom.books.repository import BOOK_COLUMNS, search_page
 from ecom.books.searching import SearchText
-from ecom.paging import read_page
 
 _COLUMNS: tuple[ColumnElement[Any], ...] = (*BOOK_COLUMNS, Book.__table__.c.active, Book.__table__.c.version)
-_BY_TITLE = (func.lower(Book.title), Book.__table__.c.id)
+_BY_TITLE = (Book.title.collate(TITLE_ORDER), Book.__table__.c.id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import TSQUERY
 
 from bookstore_common.db import ReadSession
-from bookstore_common.pagination import PageRequest
-from ecom.books.models import Book, BookSearch
+from bookstore_common.pagination import PageRequest, read_page
+from ecom.books.models import TITLE_ORDER, Book, BookSearch
 from ecom.books.schemas import CURRENCY, BookFilter, SortKey
 from ecom.books.searching import SearchText
-from ecom.paging import read_page
 
 _BOOKS = Book.__table__.c
 BOOK_COLUMNS: tuple[ColumnElement[Any], ...] = (
@@ -43,7 +42,7 @@ BOOK_COLUMNS: tuple[ColumnElement[Any], ...] = (
     _BOOKS.updated_at,
 )
 _SORT_COLUMNS: dict[str, ColumnElement[Any]] = {
-    "title": func.lower(Book.title),
+    "title": Book.title.collate(TITLE_ORDER),
     "price": _BOOKS.price,
     "published_year": _BOOKS.published_year,
     "created_at": _BOOKS.created_at,
@@ -141,7 +140,7 @@ class BookRepository:
             select(Book.genre, func.count().label("count"))
             .where(Book.active, Book.genre != "")
             .group_by(Book.genre)
-            .order_by(Book.genre)
+            .order_by(Book.genre.collate(TITLE_ORDER))
         )
         return [row._asdict() for row in result]
 
@@ -153,5 +152,8 @@ class BookRepository:
 
 def _order(sort: SortKey) -> Sequence[ColumnElement[Any]]:
     """Missing values last either way; the id decides between equals, so that pages never overlap."""
-    column = _SORT_COLUMNS[sort.removeprefix("-")]
-    return (column.desc() if sort.startswith("-") else column.asc()).nulls_last(), _BOOKS.id
+    name = sort.removeprefix("-")
+    column = _SORT_COLUMNS[name]
+    ordered = column.desc() if sort.startswith("-") else column.asc()
+    # Only where they can be: an index backwards has them first.
+    return ordered.nulls_last() if name == "published_year" else ordered, _BOOKS.id
