@@ -304,6 +304,15 @@ async def test_invalid_fields(
     assert ecom.requests == inventory.requests == []
 
 
+@pytest.mark.parametrize("value", [b'"\xe9"', b'"3\xa0"', b"\xff" * 10, b'"' + b"3" * 1000 + b'"'])
+async def test_versions_that_are_no_ascii(client: httpx2.AsyncClient, ecom: PeerStub, value: bytes) -> None:
+    """They cannot be sent on: the administrator is told, and nobody asked."""
+    response = await client.put(ONE, json=FIELDS, headers=[(b"if-match", value)])
+    assert (response.status_code, response.json()["code"]) == (422, "validation_error")
+    assert [error["field"] for error in response.json()["errors"]] == ["if-match"]
+    assert ecom.requests == []
+
+
 async def test_edit(client: httpx2.AsyncClient, ecom: HttpStub, inventory: HttpStub) -> None:
     """If-Match goes there, ETag comes back, as they are."""
     script(ecom, inventory)

@@ -114,17 +114,58 @@ async def test_bad_json(client: httpx2.AsyncClient, content: bytes) -> None:
     refused(await send(client, content))
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "", "json"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "text/plain", "multipart/form-data", "", "json", "application/jsonp", "application/merge-patch+json",
+        "application/*+json", "application/x+json", "application/json, text/plain", "application/json; charset=utf-16",
+        "application/json; charset=utf-8; x=y", "application/json;x", "text/json", "application/json\xa0",
+        " application/json x", "application/json; charset=\xe9",
+    ],
+)  # fmt: skip
 async def test_other_kinds_of_body(client: httpx2.AsyncClient, kind: str) -> None:
-    refused(await send(client, b'{"name":"x"}', kind))
+    headers = [(b"content-type", kind.encode("latin-1"))]
+    problem = refused(await client.post("/things", content=b'{"name":"x"}', headers=headers))
+    assert [(error["field"], error["location"]) for error in problem["errors"]] == [("content-type", "header")]
+
+
+async def test_form_is_no_json(client: httpx2.AsyncClient) -> None:
+    refused(await send(client, b'{"name":"x"}', "application/x-www-form-urlencoded"))
+
+
+async def test_body_of_no_kind(client: httpx2.AsyncClient) -> None:
+    problem = refused(await client.post("/things", content=b'{"name":"x"}'))
+    assert problem["errors"][0]["field"] == "content-type"
+
+
+async def test_two_kinds_at_once(client: httpx2.AsyncClient) -> None:
+    for kinds in (("application/json", "application/json"), ("text/plain", "application/json")):
+        problem = refused(
+            await client.post("/things", content=b"{}", headers=[("content-type", kind) for kind in kinds])
+        )
+        assert problem["errors"][0]["field"] == "content-type"
 
 
 @pytest.mark.parametrize(
-    "kind", ["application/json", "APPLICATION/JSON; charset=utf-8", "application/merge-patch+json"]
+    "kind", ["application/json", "APPLICATION/JSON; charset=utf-8", 'application/json;charset="UTF-8"']
 )
-async def test_json_by_any_name_is_checked(client: httpx2.AsyncClient, kind: str) -> None:
+async def test_json_is_checked(client: httpx2.AsyncClient, kind: str) -> None:
     assert (await send(client, b'{"name":"x"}', kind)).status_code == 200
     refused(await send(client, b"[" * 100_000, kind))
+
+
+@pytest.mark.parametrize("value", [b'"\xe9"', b"\xc3\xa9", b'"1\x7f"', b'"' + b"1" * 300 + b'"', b'"\x00"'])
+@pytest.mark.parametrize("name", ["If-Match", "If-Unmodified-Since", "Content-Type"])
+async def test_headers_are_visible_ascii(client: httpx2.AsyncClient, name: str, value: bytes) -> None:
+    headers = {b"content-type": b"application/json", name.lower().encode(): value}
+    problem = refused(await client.post("/things", content=b"{}", headers=list(headers.items())))
+    assert [(error["field"], error["location"]) for error in problem["errors"]] == [(name.lower(), "header")]
+
+
+async def test_a_precondition_is_sent_once(client: httpx2.AsyncClient) -> None:
+    sent = [("content-type", "application/json"), ("if-match", '"1"'), ("If-Match", '"2"')]
+    problem = refused(await client.post("/things", content=b"{}", headers=sent))
+    assert problem["errors"][0]["field"] == "if-match"
 
 
 async def test_brackets_in_text_are_text(client: httpx2.AsyncClient) -> None:

@@ -11,7 +11,7 @@ import pytest
 from bookstore_common.context import request_id_var
 from bookstore_common.metrics import Metrics
 from bookstore_common.outbound import Breaker, OutboundClient, UpstreamTimeoutError, UpstreamUnavailableError
-from bookstore_common.problem import DependencyUnavailableError
+from bookstore_common.problem import DependencyUnavailableError, InvalidInputError
 from bookstore_common.service_token import ServiceToken, ServiceTokenError, ServiceTokenSettings
 from bookstore_common.settings import load_settings
 from bookstore_common.testing.http_stub import HttpStub
@@ -66,6 +66,17 @@ async def test_what_is_sent(client: OutboundClient, upstream: HttpStub) -> None:
     assert sent.query == {"page": ["2"], "tag": ["a", "b"]}
     assert sent.headers["authorization"] == "Bearer the-token"
     assert (sent.headers["x-request-id"], sent.headers["idempotency-key"]) == ("request-7", "k")
+
+
+@pytest.mark.parametrize("value", ['"\xe9"', "\u0142", "a\r\nx: y", "\x00", "\x7f", "x" * 20_000])
+async def test_headers_that_cannot_be_sent(client: OutboundClient, upstream: HttpStub, value: str) -> None:
+    """A client's header that is handed on is that client's fault, not ours."""
+    with pytest.raises(InvalidInputError) as refused:
+        await client.request("PUT", "/things", headers={"if-match": value})
+    assert [(error.field, error.location) for error in refused.value.errors] == [("if-match", "header")]
+    with pytest.raises(InvalidInputError):
+        await client.request("GET", "/things", token=value)
+    assert upstream.requests == []
 
 
 @pytest.mark.parametrize("status", [200, 204, 301, 400, 401, 404, 409, 422, 429, 500])

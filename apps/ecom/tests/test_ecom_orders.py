@@ -194,6 +194,29 @@ async def test_admin_list_by_time(customer: Caller, admin: Caller) -> None:
         assert problem_of(await admin.get(f"{ADMIN}?{query}")) == (422, "validation_error"), query
 
 
+async def test_every_order_is_in_one_day(customer: Caller, admin: Caller, books: Any) -> None:
+    """Days are half-open, [begin, begin of the next one): also those of 23 and 25 hours (Berlin, 2026)."""
+    moments = (
+        "2026-03-28T23:59:59.9995+01:00", "2026-03-29T00:00:00+01:00", "2026-03-29T23:59:59.999999+02:00",
+        "2026-03-30T00:00:00+02:00", "2026-10-25T02:30:00+02:00", "2026-10-25T02:30:00+01:00",
+        "2026-10-25T23:59:59.9999+01:00",
+    )  # fmt: skip
+    days = (
+        ("2026-03-28T00:00:00+01:00", "2026-03-29T00:00:00+01:00"),
+        ("2026-03-29T00:00:00+01:00", "2026-03-30T00:00:00+02:00"),
+        ("2026-03-30T00:00:00+02:00", "2026-03-31T00:00:00+02:00"),
+        ("2026-10-25T00:00:00+02:00", "2026-10-26T00:00:00+01:00"),
+    )
+    for number, moment in enumerate(moments):
+        order = await customer.order(1, 1, f"key-{number}")
+        books.execute("UPDATE orders SET created_at = %s WHERE id = %s", [moment, order["id"]])
+    found = []
+    for begin, end in days:
+        response = await admin.client.get(ADMIN, params={"from": begin, "to": end}, headers=admin.headers)
+        found.append(response.json()["total"])
+    assert found == [1, 2, 1, 3]
+
+
 async def test_admin_moves_an_order_on(customer: Caller, admin: Caller, inventory: Inventory, books: Any) -> None:
     order = await customer.order()
     shipped = (await set_status(admin, order, "SHIPPED")).json()

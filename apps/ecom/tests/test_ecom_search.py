@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from ecom_testing import Connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -108,17 +109,34 @@ async def test_length_counts_characters(client: httpx2.AsyncClient) -> None:
     assert await titles(client, "é" * 100) == []
 
 
-async def test_index_is_used(books: Any) -> None:
-    """Its expression and the query's must stay the same, or every search reads the whole table."""
+@pytest.fixture
+def large(books: Connection) -> Connection:
+    """A catalogue of 2,500 books, "the" in each title."""
     books.execute(
-        "INSERT INTO books (title, author, price) SELECT 'Filler ' || n, 'Anon', 1 FROM generate_series(1, 5000) n"
+        "INSERT INTO books (title, author, price) SELECT 'The Filler ' || n, 'Anon', 1 FROM generate_series(1, 2500) n"
     )
-    books.execute("ANALYZE books")
-    plan = books.execute(
-        "EXPLAIN SELECT id FROM books WHERE active"
-        " AND books_search_vector(title, author, isbn, genre) @@ to_tsquery('simple', '''dune'':*')"
-    ).fetchall()
-    assert "books_search_idx" in str(plan)
+    books.execute("ANALYZE books, book_search")
+    return books
+
+
+async def test_index_is_used(large: Connection) -> None:
+    large.execute("SET enable_seqscan = off")
+    plan = large.execute("EXPLAIN SELECT book_id FROM book_search WHERE terms @@ '''dune'':*'::tsquery").fetchall()
+    assert "book_search_terms_idx" in str(plan)
+
+
+async def test_frequent_words(shop: httpx2.AsyncClient, large: Connection, add_book: Callable[..., str]) -> None:
+    """Only some of the matches are ranked, the same title always is, and pages hold each match once."""
+    add_book("The")
+    first = (await shop.get(SEARCH, params={"q": "the", "size": 100})).json()
+    assert first["items"][0]["title"] == "The"
+    assert first["total"] > 2500
+    seen: set[str] = set()
+    for page in range(1, first["pages"] + 1, 7):
+        items = (await shop.get(SEARCH, params={"q": "the", "size": 100, "page": page})).json()["items"]
+        assert not seen & {item["id"] for item in items}
+        seen |= {item["id"] for item in items}
+    assert large.execute("SELECT count(*) FROM book_search").fetchone() == (2531,)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -126,27 +144,6 @@ async def test_index_is_used(books: Any) -> None:
 async def test_no_text_breaks_it(client: httpx2.AsyncClient, q: str) -> None:
     response = await client.get(SEARCH, params={"q": q})
     assert response.status_code == (200 if q.strip() else 422), response.text
-
-
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(text=st.text(st.characters(min_codepoint=0x20, max_codepoint=0x24F, exclude_categories=["Cc"]), max_size=40))
-async def test_both_sides_fold_alike(client: httpx2.AsyncClient, books: Any, text: str) -> None:
-    """The words that Python looks for are those that PostgreSQL keeps."""
-    row = books.execute("SELECT books_search_fold(%s)", [text]).fetchone()
-    parsed = searching.parse(f"x {text}")
-    assert parsed is not None
-    in_sql = ["x", *searching._WORD.findall(row[0])]
-    assert parsed.phrase.split() == list(dict.fromkeys(in_sql))
-
-
-@given(st.text(max_size=100))
-def test_query_text_is_always_well_formed(text: str) -> None:
-    parsed = searching.parse(text)
-    if parsed is not None:
-        words = parsed.phrase.split()
-        assert words
-        assert parsed.words == " & ".join(f"'{word}'" for word in words)
-        assert all(word.isalnum() or not set(word) & set("'\\&|!():*") for word in words)
 
 
 @pytest.mark.parametrize(

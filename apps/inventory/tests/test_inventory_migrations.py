@@ -17,6 +17,7 @@ from sqlalchemy import create_engine
 from bookstore_common.db import Base
 from bookstore_common.migrations import Migrations, migrate
 from bookstore_common.settings import load_settings
+from bookstore_common.testing.logs import LogStream
 from bookstore_common.testing.postgres import Postgres
 from inventory.migrate import migrations_folder
 from inventory.settings import InventoryMigrationSettings
@@ -166,6 +167,10 @@ MOVEMENT = "INSERT INTO stock_movements (book_id, delta, reserved_delta, reason,
         (INVENTORY.format("3, -1, 5"), psycopg.errors.CheckViolation),
         (INVENTORY.format("3, 0, -1"), psycopg.errors.CheckViolation),
         (INVENTORY.format("NULL, 0, 5"), psycopg.errors.NotNullViolation),
+        (INVENTORY.format("1000000001, 0, 5"), psycopg.errors.CheckViolation),
+        (INVENTORY.format("3, 0, 1000000001"), psycopg.errors.CheckViolation),
+        ("INSERT INTO inventory (book_id, quantity, updated_at) VALUES (gen_random_uuid(), 1, 'infinity')",
+         psycopg.errors.CheckViolation),
         (f"INSERT INTO inventory VALUES ('{book(1)}', 1)", psycopg.errors.UniqueViolation),
         (f"UPDATE inventory SET quantity = 49, reserved = 50 WHERE book_id = '{book(1)}'",
          psycopg.errors.CheckViolation),
@@ -182,6 +187,33 @@ MOVEMENT = "INSERT INTO stock_movements (book_id, delta, reserved_delta, reason,
 def test_database_refuses(rows: Any, statement: str, error: type[psycopg.Error]) -> None:
     with pytest.raises(error):
         rows.execute(statement)
+
+
+def test_rows_from_before_are_mended(
+    roles: Postgres, empty: str, settings: InventoryMigrationSettings, log_stream: LogStream
+) -> None:
+    """What the pipeline cannot carry becomes what it can, and the audit still adds up."""
+    migrations = Migrations(migrations_folder())
+    migrate(migrations, settings, "upgrade", "0005")
+    with roles.connect(empty) as connection:
+        most = 2**31 - 1
+        for number, values in ((1, f"quantity = {most}, reserved = {most}"), (2, f"low_stock_threshold = {most}")):
+            connection.execute(f"UPDATE inventory SET {values} WHERE book_id = '{book(number)}'".encode())
+        connection.execute(
+            f"INSERT INTO stock_movements (book_id, delta, reserved_delta, reason, actor)"
+            f" VALUES ('{book(1)}', {most - 50}, {most}, 'set', 'somebody')".encode()
+        )
+        migrate(migrations, settings, "upgrade", "head")
+        found = connection.execute(
+            "SELECT quantity, reserved, low_stock_threshold FROM inventory ORDER BY book_id LIMIT 3"
+        ).fetchall()
+        assert found == [(10**9, 10**9, 5), (50, 0, 10**9), (50, 0, 5)]
+        sums = connection.execute(
+            f"SELECT sum(delta), sum(reserved_delta) FROM stock_movements WHERE book_id = '{book(1)}'".encode()
+        ).fetchone()
+        assert sums == (10**9, 10**9)
+    told = [entry["rows"] for entry in log_stream.events() if entry["event"] == "rows_mended"]
+    assert told == [[book(1), book(2)]]
 
 
 def test_one_line_per_order_and_book(rows: Any) -> None:

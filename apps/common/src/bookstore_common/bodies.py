@@ -1,4 +1,7 @@
-"""Limits for request bodies, before anything parses them: size 413, and 422 for JSON that no endpoint could take."""
+"""Rules for requests that change something, before anything parses them: 413 for size, 422 for everything else.
+
+A body is JSON or, for the one endpoint that takes it, a form; its Content-Type says so in one way.
+"""
 
 import re
 
@@ -6,6 +9,7 @@ import orjson
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bookstore_common.headers import check_read, refused
 from bookstore_common.problem import FieldError, InvalidInputError, ProblemError
 
 # SPEC 4.1; the gateway refuses more as well.
@@ -16,8 +20,10 @@ MAX_JSON_VALUES = 1000
 # The one form there is, a logout token, has a single field.
 MAX_FORM_FIELDS = 20
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-_JSON_TYPE = re.compile(r"application/(?:[\w.+-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
-_FORM_TYPE = "application/x-www-form-urlencoded"
+# No application/*+json: a parser that took it would parse what these rules had not seen.
+_TYPE = re.compile(
+    r"application/(json|x-www-form-urlencoded)[ \t]*(?:;[ \t]*charset=(?:utf-8|\"utf-8\")[ \t]*)?;?", re.IGNORECASE
+)
 # Takes each byte once, whatever the body: possessive, and an unclosed string is taken to the body's end, where a
 # failure would start anew at every quote inside of it.
 _STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
@@ -47,12 +53,10 @@ class BodyRulesMiddleware:
             return
         headers = Headers(scope=scope)
         try:
+            check_read(headers)
             body = await _read(receive, headers.get("content-length"))
-            kind = headers.get("content-type", "")
-            if body and _JSON_TYPE.match(kind):
-                check_json(body)
-            elif body and kind.lower().startswith(_FORM_TYPE) and body.count(b"&") >= MAX_FORM_FIELDS:
-                raise _unusable(f"has more than {MAX_FORM_FIELDS} fields")
+            if body:
+                _check(body, headers.get("content-type", ""))
         except ProblemError as error:
             await error.response()(scope, receive, send)
             return
@@ -64,6 +68,16 @@ class BodyRulesMiddleware:
             return pending.pop() if pending else await receive()
 
         await self._app(scope, replay, send)
+
+
+def _check(body: bytes, kind: str) -> None:
+    match = _TYPE.fullmatch(kind)
+    if match is None:
+        raise refused("content-type", 'must be "application/json" (with "; charset=utf-8", if anything)')
+    if match[1].lower() == "json":
+        check_json(body)
+    elif body.count(b"&") >= MAX_FORM_FIELDS:
+        raise _unusable(f"has more than {MAX_FORM_FIELDS} fields")
 
 
 async def _read(receive: Receive, announced: str | None) -> bytes | None:

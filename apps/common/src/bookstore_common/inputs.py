@@ -1,11 +1,11 @@
-"""What JSON bodies may hold: known fields, text without control characters, money as text, whole numbers (SPEC 5.1).
+"""What JSON bodies may hold: known fields, text without invisible characters, money as text, whole numbers (SPEC 5.1).
 
 FastAPI reports what these types refuse as a 422 problem that names the field.
 """
 
 import re
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from types import UnionType
@@ -25,15 +25,13 @@ from pydantic import (
 )
 from pydantic_core.core_schema import ValidationInfo
 
+from bookstore_common.characters import refuse_control_characters, refuse_invisible
 from bookstore_common.problem import MAX_ERRORS, FieldError, InvalidInputError
 
 # Lower-case for people who paste; more digits than NUMERIC(12,2) holds are refused by the types below.
 _AMOUNT = re.compile(r"[0-9]{1,10}(?:\.[0-9]{1,2})?")
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:[Zz]|[+-]\d{2}:\d{2})", re.ASCII)
-# Categories Cc and Cs of Unicode. A body is looked at before its texts' lengths are, so this must be quick.
-_CONTROLS = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
 _ID = TypeAdapter(uuid.UUID)
-_LINE_BREAKS = frozenset("\n\t")
 # Prices are numeric(10,2), totals numeric(12,2) (SPEC 5.3).
 MAX_PRICE = Decimal("99999999.99")
 MAX_TOTAL = Decimal("9999999999.99")
@@ -44,26 +42,16 @@ class _Multiline:
     """Marks a field in which line breaks and tabs are text."""
 
 
-def refuse_control_characters(value: str, *, allowed: Iterable[str] = ()) -> str:
-    """Return ``value``, or raise ValueError if it holds control characters or lone surrogates.
-
-    They have no place in what people type, PostgreSQL refuses NUL, and UTF-8 cannot carry a lone surrogate.
-    """
-    if any(character not in allowed for character in _CONTROLS.findall(value)):
-        raise ValueError("must not contain control characters or lone surrogates")
-    return value
-
-
-def _check_strings(value: Any, allowed: frozenset[str]) -> None:
+def _check_strings(value: Any, *, multiline: bool) -> None:
     if isinstance(value, str):
-        refuse_control_characters(value, allowed=allowed)
+        refuse_invisible(value, multiline=multiline)
     elif isinstance(value, dict):
         for key, item in value.items():
-            _check_strings(key, frozenset())
-            _check_strings(item, allowed)
+            _check_strings(key, multiline=False)
+            _check_strings(item, multiline=multiline)
     elif isinstance(value, list | tuple):
         for item in value:
-            _check_strings(item, allowed)
+            _check_strings(item, multiline=multiline)
 
 
 def _holds_models(annotation: Any) -> bool:
@@ -77,7 +65,7 @@ def _holds_models(annotation: Any) -> bool:
 
 
 class StrictModel(BaseModel):
-    """Base of request bodies: unknown fields are errors, text is stripped and holds no control characters.
+    """Base of request bodies: unknown fields are errors, text is stripped and holds no invisible characters.
 
     Fields of type :data:`Paragraphs` may hold line breaks and tabs. Instances cannot be changed.
     """
@@ -86,15 +74,14 @@ class StrictModel(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_control_characters(cls, value: Any, info: ValidationInfo) -> Any:
+    def _no_invisible_characters(cls, value: Any, info: ValidationInfo) -> Any:
         # Before white space at the ends is cut, which would forgive a line break there.
         field = cls.model_fields[info.field_name] if info.field_name else None
         if field is not None and _holds_models(field.annotation):
             # Its own fields are looked at there, so that an error names them and not the whole.
             return value
         metadata = field.metadata if field is not None else []
-        multiline = any(isinstance(part, _Multiline) for part in metadata)
-        _check_strings(value, _LINE_BREAKS if multiline else frozenset())
+        _check_strings(value, multiline=any(isinstance(part, _Multiline) for part in metadata))
         return value
 
 
@@ -146,7 +133,7 @@ ShortText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1
 # Several lines.
 Paragraphs = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=10_000), _Multiline()]
 
-# For query parameters, which no StrictModel guards.
+# For query parameters, which no StrictModel guards and which are only compared: rows of old may hold anything.
 QueryText = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=100),

@@ -15,6 +15,7 @@ import stamina
 import structlog
 
 from bookstore_common.context import request_id_var
+from bookstore_common.headers import check_sent
 from bookstore_common.metrics import Metrics
 from bookstore_common.problem import DependencyUnavailableError
 from bookstore_common.trust import authorities
@@ -153,13 +154,16 @@ class OutboundClient:
 
         ``json`` may hold UUIDs and times; ``params`` that are None are left out; ``token`` is sent as Bearer;
         X-Request-ID of the request being served goes along. Raises UpstreamTimeoutError after time-outs and 504,
-        UpstreamUnavailableError after connection errors, 502, 503 and while the breaker is open.
+        UpstreamUnavailableError after connection errors, 502, 503 and while the breaker is open, InvalidInputError
+        about a header that cannot be sent.
         """
         sent = {"x-request-id": request_id_var.get(), **(headers or {})}
         if not sent["x-request-id"]:
             del sent["x-request-id"]
         if token is not None:
             sent["authorization"] = f"Bearer {token}"
+        for name, value in sent.items():
+            check_sent(name, value)
         content = None
         if json is not None:
             content = orjson.dumps(json)

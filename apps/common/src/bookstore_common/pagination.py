@@ -6,6 +6,9 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Query
 from pydantic import BaseModel, Field
+from sqlalchemy import ColumnElement, Select, func, select
+
+from bookstore_common.db import ReadSession
 
 DEFAULT_SIZE = 12
 MAX_SIZE = 100
@@ -53,3 +56,22 @@ async def page_request(
 ) -> PageRequest:
     """FastAPI dependency."""
     return PageRequest(page, size)
+
+
+async def read_page(
+    session: ReadSession, statement: Select[Any], order: Sequence[ColumnElement[Any]], page: PageRequest
+) -> tuple[list[dict[str, Any]], int]:
+    """Rows of ``statement`` on ``page`` in ``order``, and how many rows all pages have together.
+
+    One statement, and past the end a second: there no row carries the total.
+    """
+    counting = statement.add_columns(func.count().over())
+    result = await session.execute(counting.order_by(*order).limit(page.size).offset(page.offset))
+    rows = result.all()
+    if rows:
+        names = list(result.keys())[:-1]
+        return [dict(zip(names, row[:-1], strict=True)) for row in rows], rows[0][-1]
+    if page.page == 1:
+        return [], 0
+    counted = await session.execute(select(func.count()).select_from(statement.order_by(None).subquery()))
+    return [], counted.scalar_one()

@@ -54,7 +54,7 @@ class BookFields(StrictModel):
     genre: ShortText | None = None
     # StrictModel looks for the mark of several lines on the field, not inside of a union.
     description: Annotated[Paragraphs | None, *Paragraphs.__metadata__[1:]] = None
-    cover_url: Annotated[str, StringConstraints(max_length=2048)] | None = Field(
+    cover_url: Annotated[str, StringConstraints(max_length=2000)] | None = Field(
         default=None, description="https address, or a path of the shop"
     )
     price: Price

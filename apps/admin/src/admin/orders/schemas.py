@@ -21,6 +21,7 @@ _ORDER = {
     "created_at": "2026-01-06T09:00:00.120000Z",
     "updated_at": "2026-01-06T09:00:00.120000Z",
 }
+_BEFORE = "Created before this moment, which is excluded: for a whole day, the beginning of the next one"
 Amount = Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]{2}$", description="Amount with two decimals")]
 
 
@@ -137,10 +138,11 @@ class OrderFilter:
 async def order_filter(
     status: Annotated[Status | None, Query(description="Only orders in this status")] = None,
     created_from: Annotated[
-        Moment | None, Query(alias="from", description="Created then or later", examples=["2026-01-01T00:00:00Z"])
+        Moment | None,
+        Query(alias="from", description="Created at this moment or later", examples=["2026-01-01T00:00:00Z"]),
     ] = None,
     created_before: Annotated[
-        Moment | None, Query(alias="to", description="Created before then", examples=["2026-02-01T00:00:00Z"])
+        Moment | None, Query(alias="to", description=_BEFORE, examples=["2026-02-01T00:00:00Z"])
     ] = None,
     user_id: Annotated[QueryText | None, Query(description="Only this customer's")] = None,
 ) -> OrderFilter:

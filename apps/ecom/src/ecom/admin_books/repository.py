@@ -8,21 +8,20 @@ from typing import Any
 from sqlalchemy import ARRAY, ColumnElement, Uuid, bindparam, func, select
 
 from bookstore_common.db import ReadSession, Session
-from bookstore_common.pagination import PageRequest
-from ecom.books.models import Book
-from ecom.books.repository import BOOK_COLUMNS, matching
-from ecom.books.searching import SearchQuery
-from ecom.paging import read_page
+from bookstore_common.pagination import PageRequest, read_page
+from ecom.books.models import TITLE_ORDER, Book
+from ecom.books.repository import BOOK_COLUMNS, search_page
+from ecom.books.searching import SearchText
 
 _COLUMNS: tuple[ColumnElement[Any], ...] = (*BOOK_COLUMNS, Book.__table__.c.active, Book.__table__.c.version)
-_BY_TITLE = (func.lower(Book.title), Book.__table__.c.id)
+_BY_TITLE = (Book.title.collate(TITLE_ORDER), Book.__table__.c.id)
 
 
 @dataclass(frozen=True, slots=True)
 class BookSelection:
     """Which books; None selects all."""
 
-    query: SearchQuery | None = None
+    query: SearchText | None = None
     active: bool | None = None
     ids: Sequence[uuid.UUID] | None = None
 
@@ -35,17 +34,15 @@ class AdminBookReadRepository:
 
     async def find(self, wanted: BookSelection, page: PageRequest) -> tuple[list[dict[str, Any]], int]:
         """Rows of the page and the number of all matches; best match first, else by title."""
-        statement = select(*_COLUMNS)
-        order: tuple[ColumnElement[Any], ...] = _BY_TITLE
-        if wanted.query is not None:
-            condition, ranking = matching(wanted.query)
-            statement, order = statement.where(condition), tuple(ranking)
+        conditions: list[ColumnElement[bool]] = []
         if wanted.active is not None:
-            statement = statement.where(Book.active.is_(wanted.active))
+            conditions.append(Book.active.is_(wanted.active))
         if wanted.ids is not None:
             # One array instead of a list of parameters: one statement to prepare, however many ids.
-            statement = statement.where(Book.id == func.any(bindparam("ids", wanted.ids, type_=ARRAY(Uuid))))
-        return await read_page(self._session, statement, order, page)
+            conditions.append(Book.id == func.any(bindparam("ids", wanted.ids, type_=ARRAY(Uuid))))
+        if wanted.query is not None:
+            return await search_page(self._session, wanted.query, _COLUMNS, conditions, page)
+        return await read_page(self._session, select(*_COLUMNS).where(*conditions), _BY_TITLE, page)
 
     async def get(self, book_id: uuid.UUID) -> dict[str, Any] | None:
         result = await self._session.execute(select(*_COLUMNS).where(Book.id == book_id))

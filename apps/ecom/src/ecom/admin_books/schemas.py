@@ -44,7 +44,7 @@ Isbn = Annotated[
 ]
 CoverUrl = Annotated[
     str,
-    StringConstraints(max_length=2048, pattern=r'^(https://|/)[^\s"<>\\]*$'),
+    StringConstraints(max_length=2000, pattern=r'^(https://|/)[^\s"<>\\]*$'),
     Field(description="https address, or a path of the shop"),
 ]
 

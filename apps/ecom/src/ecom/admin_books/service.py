@@ -53,8 +53,6 @@ class AdminBookReads:
         self, text: str | None, active: bool | None, ids: Sequence[uuid.UUID] | None, page: PageRequest
     ) -> dict[str, Any]:
         query = None if text is None else searching.parse(text)
-        if text is not None and query is None:
-            return page.body([], 0)
         return page.body(*await self._books.find(BookSelection(query, active, ids), page))
 
     async def get(self, book_id: uuid.UUID) -> dict[str, Any]:

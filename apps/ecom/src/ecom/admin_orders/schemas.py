@@ -6,12 +6,14 @@ from fastapi import Query
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
-from bookstore_common.inputs import Moment, StrictModel, refuse_control_characters
+from bookstore_common.characters import refuse_control_characters
+from bookstore_common.inputs import Moment, StrictModel
 from bookstore_common.problem import FieldError, InvalidInputError
 from ecom.orders.repository import OrderFilter
 from ecom.orders.schemas import DETAIL_EXAMPLE, ORDER_EXAMPLE, OrderDetail, OrderSummary, WantedStatus
 from ecom.orders.transitions import Status
 
+_BEFORE = "Created before this moment, which is excluded: for a whole day, the beginning of the next one"
 _USER: JsonDict = {"user_id": "7d1a2f0e-0f5a-4d55-9b1e-3c1f1f2e9a77"}
 
 
@@ -47,10 +49,11 @@ UserId = Annotated[str, StringConstraints(min_length=1, max_length=255), AfterVa
 async def order_filter(
     status: WantedStatus = None,
     created_from: Annotated[
-        Moment | None, Query(alias="from", description="Created then or later", examples=["2026-01-01T00:00:00Z"])
+        Moment | None,
+        Query(alias="from", description="Created at this moment or later", examples=["2026-01-01T00:00:00Z"]),
     ] = None,
     created_before: Annotated[
-        Moment | None, Query(alias="to", description="Created before then", examples=["2026-02-01T00:00:00Z"])
+        Moment | None, Query(alias="to", description=_BEFORE, examples=["2026-02-01T00:00:00Z"])
     ] = None,
     user_id: Annotated[UserId | None, Query(description="Only this customer's")] = None,
 ) -> OrderFilter:

@@ -4,15 +4,26 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, cast, func, literal, literal_column, select
-from sqlalchemy.dialects.postgresql import REGCONFIG, TSVECTOR
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Text,
+    Uuid,
+    bindparam,
+    cast,
+    func,
+    literal,
+    literal_column,
+    select,
+    text,
+)
+from sqlalchemy.dialects.postgresql import TSQUERY
 
 from bookstore_common.db import ReadSession
-from bookstore_common.pagination import PageRequest
-from ecom.books.models import Book
+from bookstore_common.pagination import PageRequest, read_page
+from ecom.books.models import TITLE_ORDER, Book, BookSearch
 from ecom.books.schemas import CURRENCY, BookFilter, SortKey
-from ecom.books.searching import SearchQuery
-from ecom.paging import read_page
+from ecom.books.searching import SearchText
 
 _BOOKS = Book.__table__.c
 BOOK_COLUMNS: tuple[ColumnElement[Any], ...] = (
@@ -30,33 +41,71 @@ BOOK_COLUMNS: tuple[ColumnElement[Any], ...] = (
     _BOOKS.created_at,
     _BOOKS.updated_at,
 )
-# The index's expression, so that the planner can use it.
-_VECTOR: ColumnElement[Any] = func.books_search_vector(Book.title, Book.author, Book.isbn, Book.genre, type_=TSVECTOR)
-_SIMPLE = literal_column("'simple'", REGCONFIG)
-_ENGLISH = literal_column("'english'", REGCONFIG)
 _SORT_COLUMNS: dict[str, ColumnElement[Any]] = {
-    "title": func.lower(Book.title),
+    "title": Book.title.collate(TITLE_ORDER),
     "price": _BOOKS.price,
     "published_year": _BOOKS.published_year,
     "created_at": _BOOKS.created_at,
 }
+# Matches that are ranked; a frequent word has more, of which nobody reads the thousandth.
+RANKED = 2000
+# As text, so that the next statement has constants of which the planner knows how frequent they are.
+_QUERY = text(
+    """
+    SELECT (CASE WHEN isbn IS NULL THEN matches ELSE coalesce(isbn || matches, isbn) END)::text AS matches,
+           (CASE WHEN isbn IS NULL THEN whole ELSE coalesce(isbn || whole, isbn) END)::text AS whole,
+           marks::text AS marks, phrase
+    FROM book_search_query(:text), CAST(book_search_lexeme(CAST(:isbn AS text), ':*') AS tsquery) AS isbn
+    """
+)
 
 
-def matching(query: SearchQuery) -> tuple[ColumnElement[bool], Sequence[ColumnElement[Any]]]:
-    """Condition and order of a full-text search, best match first.
+async def search_page(
+    session: ReadSession,
+    wanted: SearchText,
+    columns: Sequence[ColumnElement[Any]],
+    conditions: Sequence[ColumnElement[bool]],
+    page: PageRequest,
+) -> tuple[list[dict[str, Any]], int]:
+    """Rows of the page, best match first, and the number of matches among the books that meet ``conditions``.
 
     The same title wins; then whole words count more than beginnings, titles and ISBNs more than authors, and authors
-    more than genres (the weights of ``books_search_vector``).
+    more than genres. Of more than RANKED matches the others follow in any order, which stays the same.
     """
-    words = func.to_tsquery(_SIMPLE, query.words)
-    matches = func.to_tsquery(_SIMPLE, query.prefixes).op("||")(func.to_tsquery(_ENGLISH, query.prefixes))
-    order = (
-        (func.books_search_fold(Book.title) == literal(query.phrase)).desc(),
-        (func.ts_rank(_VECTOR, words) * 4 + func.ts_rank(_VECTOR, matches)).desc(),
-        func.lower(Book.title),
-        _BOOKS.id,
+    query = (await session.execute(_QUERY, {"text": wanted.text, "isbn": wanted.isbn})).one()
+    if query.matches is None:
+        return [], 0
+    found = (
+        select(BookSearch.book_id, (BookSearch.phrase == query.phrase).label("same"))
+        .join(Book, Book.id == BookSearch.book_id)
+        .where(BookSearch.terms.op("@@")(_tsquery(query.matches)), *conditions)
+        .cte("found")
+        .prefix_with("MATERIALIZED")
     )
-    return _VECTOR.op("@@")(matches), order
+    some = select(found.c.book_id).order_by(found.c.same.desc(), found.c.book_id).limit(RANKED).subquery()
+    rank = func.ts_rank(BookSearch.terms, _tsquery(query.whole)) * 4
+    rank += func.ts_rank(BookSearch.terms, _tsquery(query.matches))
+    if query.marks is not None:
+        rank += func.ts_rank(BookSearch.terms, _tsquery(query.marks))
+    ranked = (
+        select(BookSearch.book_id, BookSearch.phrase, rank.label("rank"))
+        .join(some, some.c.book_id == BookSearch.book_id)
+        .subquery()
+    )
+    order = (found.c.same.desc(), ranked.c.rank.desc().nulls_last(), ranked.c.phrase, found.c.book_id)
+    matches = select(found.c.book_id).outerjoin(ranked, ranked.c.book_id == found.c.book_id)
+    ids, total = await read_page(session, matches, order, page)
+    # The other columns of the page only: sorting carries no descriptions.
+    page_ids = [row["book_id"] for row in ids]
+    rows = await session.execute(
+        select(*columns).where(Book.id == func.any(bindparam("page_ids", page_ids, type_=ARRAY(Uuid))))
+    )
+    books = {row.id: row._asdict() for row in rows}
+    return [books[book_id] for book_id in page_ids if book_id in books], total
+
+
+def _tsquery(value: str) -> ColumnElement[Any]:
+    return cast(literal(value), TSQUERY)
 
 
 class BookRepository:
@@ -76,10 +125,9 @@ class BookRepository:
             conditions.append(Book.price <= wanted.max_price)
         return await self._page(conditions, _order(wanted.sort), page)
 
-    async def search(self, query: SearchQuery, page: PageRequest) -> tuple[list[dict[str, Any]], int]:
+    async def search(self, query: SearchText, page: PageRequest) -> tuple[list[dict[str, Any]], int]:
         """As :meth:`find`, best match first."""
-        matches, order = matching(query)
-        return await self._page([matches], order, page)
+        return await search_page(self._session, query, BOOK_COLUMNS, [Book.active], page)
 
     async def get(self, book_id: uuid.UUID) -> dict[str, Any] | None:
         result = await self._session.execute(select(*BOOK_COLUMNS).where(Book.active, Book.id == book_id))
@@ -92,7 +140,7 @@ class BookRepository:
             select(Book.genre, func.count().label("count"))
             .where(Book.active, Book.genre != "")
             .group_by(Book.genre)
-            .order_by(Book.genre)
+            .order_by(Book.genre.collate(TITLE_ORDER))
         )
         return [row._asdict() for row in result]
 
@@ -104,5 +152,8 @@ class BookRepository:
 
 def _order(sort: SortKey) -> Sequence[ColumnElement[Any]]:
     """Missing values last either way; the id decides between equals, so that pages never overlap."""
-    column = _SORT_COLUMNS[sort.removeprefix("-")]
-    return (column.desc() if sort.startswith("-") else column.asc()).nulls_last(), _BOOKS.id
+    name = sort.removeprefix("-")
+    column = _SORT_COLUMNS[name]
+    ordered = column.desc() if sort.startswith("-") else column.asc()
+    # Only where they can be: an index backwards has them first.
+    return ordered.nulls_last() if name == "published_year" else ordered, _BOOKS.id

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from fastapi import Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from bookstore_common.inputs import refuse_control_characters
+from bookstore_common.characters import refuse_control_characters
 from bookstore_common.problem import FieldError, InvalidInputError
 
 CURRENCY = "USD"

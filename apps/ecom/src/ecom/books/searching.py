@@ -1,45 +1,26 @@
-"""Turns what a person typed into a full-text query.
+"""What a person typed, before PostgreSQL makes a query of it.
 
-The column side is the SQL function ``books_search_vector`` of migration 0001, which folds text in the same way.
+Folding, words and the query are the SQL functions of migration 0009, which index the books, too: one folding for both.
 """
 
 import re
-import unicodedata
 from dataclasses import dataclass
 
-_WORD = re.compile(r"[^\W_]+")
-_APOSTROPHES = str.maketrans("", "", "'’‘`´")
 _ISBN_LIKE = re.compile(r"97[89][0-9 -]*|[0-9][0-9 -]{7,15}[0-9Xx]")
 _ISBN10_LENGTH = 10
 _ISBN13_LENGTH = 13
 
 
 @dataclass(frozen=True, slots=True)
-class SearchQuery:
-    """``words``: tsquery text of whole words; ``prefixes``: each word as a prefix; ``phrase``: the folded text."""
+class SearchText:
+    """``isbn``: the digits of an ISBN-13 or the start of one, if the text is an ISBN or the start of one."""
 
-    words: str
-    prefixes: str
-    phrase: str
-
-
-def fold(value: str) -> str:
-    """Lower case, no accents, no apostrophes: ``García's`` -> ``garcias``."""
-    decomposed = unicodedata.normalize("NFKD", value.translate(_APOSTROPHES))
-    return "".join(character for character in decomposed if not unicodedata.combining(character)).lower()
+    text: str
+    isbn: str | None
 
 
-def parse(value: str) -> SearchQuery | None:
-    """Return None if nothing searchable remains, for example of ``!!!``."""
-    isbn = _isbn_digits(value)
-    words = [isbn] if isbn else list(dict.fromkeys(_WORD.findall(fold(value))))
-    if not words:
-        return None
-    return SearchQuery(
-        " & ".join(f"'{word}'" for word in words),
-        " & ".join(f"'{word}':*" for word in words),
-        " ".join(words),
-    )
+def parse(value: str) -> SearchText:
+    return SearchText(value, _isbn_digits(value))
 
 
 def _isbn_digits(value: str) -> str | None:

@@ -26,8 +26,6 @@ class BookService:
 
     async def search(self, text: str, page: PageRequest) -> bytes:
         query = searching.parse(text)
-        if query is None:
-            return dumps(page.body([], 0))
 
         async def read() -> bytes:
             return dumps(page.body(*await self._books.search(query, page)))

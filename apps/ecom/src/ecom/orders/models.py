@@ -9,6 +9,7 @@ from sqlalchemy import CheckConstraint, DateTime, ForeignKey, Index, Numeric, St
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
+from bookstore_common.constraints import sane_time
 from bookstore_common.db import Base, relation
 
 
@@ -18,7 +19,10 @@ class Order(Base):
     __tablename__ = "orders"
     __table_args__ = (
         CheckConstraint("status IN ('CONFIRMED', 'SHIPPED', 'DELIVERED', 'CANCELLED')", name="status"),
-        CheckConstraint("total >= 0", name="total"),
+        CheckConstraint("total BETWEEN 0 AND 9999999999.99", name="total"),
+        CheckConstraint("octet_length(shipping::text) <= 16384", name="shipping"),
+        CheckConstraint(sane_time("created_at"), name="created_at"),
+        CheckConstraint(sane_time("updated_at"), name="updated_at"),
         CheckConstraint("currency = 'USD'", name="currency"),
         # A customer's orders and everybody's orders, newest first.
         Index("orders_user_id_idx", "user_id", text("created_at DESC"), "id"),
@@ -50,8 +54,8 @@ class OrderItem(Base):
     __tablename__ = "order_items"
     __table_args__ = (
         UniqueConstraint("order_id", "book_id"),
-        CheckConstraint("quantity > 0", name="quantity"),
-        CheckConstraint("price_at_purchase > 0", name="price_at_purchase"),
+        CheckConstraint("quantity BETWEEN 1 AND 99", name="quantity"),
+        CheckConstraint("price_at_purchase BETWEEN 0.01 AND 99999999.99", name="price_at_purchase"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())

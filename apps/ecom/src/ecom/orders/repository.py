@@ -9,10 +9,9 @@ from sqlalchemy import ColumnElement, Text, cast, exists, func, select, text
 from sqlalchemy.orm import selectinload
 
 from bookstore_common.db import ReadSession, Session
-from bookstore_common.pagination import PageRequest
+from bookstore_common.pagination import PageRequest, read_page
 from ecom.orders.models import Order, OrderItem
 from ecom.orders.transitions import Status
-from ecom.paging import read_page
 
 # As in ecom.cart.repository; 2 stands for orders.
 _LOCK = text("SELECT pg_advisory_xact_lock(2, hashtext(:order_id))")

@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Identity, Index, String, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from bookstore_common.constraints import sane_time
 from bookstore_common.db import Base
 
 
@@ -17,9 +18,10 @@ class Inventory(Base):
 
     __tablename__ = "inventory"
     __table_args__ = (
-        CheckConstraint("quantity >= 0", name="quantity"),
+        CheckConstraint("quantity BETWEEN 0 AND 1000000000", name="quantity"),
         CheckConstraint("reserved BETWEEN 0 AND quantity", name="reserved"),
-        CheckConstraint("low_stock_threshold >= 0", name="low_stock_threshold"),
+        CheckConstraint("low_stock_threshold BETWEEN 0 AND 1000000000", name="low_stock_threshold"),
+        CheckConstraint(sane_time("updated_at"), name="updated_at"),
     )
 
     book_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)

@@ -9,7 +9,7 @@ from sqlalchemy import ARRAY, ColumnElement, Integer, Uuid, bindparam, exists, f
 from sqlalchemy.dialects import postgresql
 
 from bookstore_common.db import ReadSession, Session
-from bookstore_common.pagination import PageRequest
+from bookstore_common.pagination import PageRequest, read_page
 from inventory.stock.arithmetic import DEFAULT_LOW_STOCK_THRESHOLD, Stock, status_of
 from inventory.stock.models import Inventory, StockMovement
 from inventory.stock.schemas import StockFilter
@@ -103,27 +103,18 @@ class StockReadRepository:
         if wanted.book_ids is not None:
             conditions.append(_STOCK.book_id == func.any(bindparam("ids", wanted.book_ids, type_=ARRAY(Uuid))))
         order = (_AVAILABLE, _STOCK.book_id) if wanted.low else (_STOCK.book_id,)
-        statement = select(func.count().over(), *_ADMIN_COLUMNS).where(*conditions).order_by(*order)
-        rows = (await self._session.execute(statement.limit(page.size).offset(page.offset))).all()
-        if rows:
-            return [_shown_to_admin(row[1:]) for row in rows], rows[0][0]
-        if page.page == 1:
-            return [], 0
-        # Past the end no row carries the total.
-        counted = await self._session.execute(select(func.count()).select_from(Inventory).where(*conditions))
-        return [], counted.scalar_one()
+        statement = select(*_ADMIN_COLUMNS).where(*conditions)
+        rows, total = await read_page(self._session, statement, order, page)
+        return [_shown_to_admin(list(row.values())) for row in rows], total
 
     async def movements(self, book_id: uuid.UUID, page: PageRequest) -> tuple[list[dict[str, Any]], int] | None:
         """The book's audit, newest first, and its length; None if the book is unknown."""
-        mine = _MOVEMENTS.book_id == book_id
-        statement = select(func.count().over(), *_MOVEMENT_COLUMNS).where(mine).order_by(_MOVEMENTS.id.desc())
-        rows = (await self._session.execute(statement.limit(page.size).offset(page.offset))).all()
-        if rows:
-            return [dict(zip(_MOVEMENT_NAMES, row[1:], strict=True)) for row in rows], rows[0][0]
-        count = select(func.count()).select_from(StockMovement).where(mine).scalar_subquery()
-        known = select(exists().where(_STOCK.book_id == book_id).label("known"), count.label("total"))
-        row = (await self._session.execute(known)).one()
-        return ([], row.total) if row.known else None
+        statement = select(*_MOVEMENT_COLUMNS).where(_MOVEMENTS.book_id == book_id)
+        rows, total = await read_page(self._session, statement, (_MOVEMENTS.id.desc(),), page)
+        if total:
+            return rows, total
+        known = await self._session.execute(select(exists().where(_STOCK.book_id == book_id)))
+        return ([], 0) if known.scalar_one() else None
 
 
 class StockRepository:
@@ -184,9 +175,6 @@ class StockRepository:
         """The row as it will be committed."""
         row = (await self._session.execute(select(*_ADMIN_COLUMNS).where(_STOCK.book_id == book_id))).one()
         return _shown_to_admin(row)
-
-
-_MOVEMENT_NAMES = [str(column.key) for column in _MOVEMENT_COLUMNS]
 
 
 def _shown(row: Sequence[Any]) -> dict[str, Any]:
