@@ -22,6 +22,7 @@ from bookstore_common.health import CheckFailedError
 from bookstore_common.settings import DatabaseSettings, SettingsError, load_settings
 
 # One number for all services: each has a database of its own, and advisory locks are per database.
+_LOCK_PAUSE_SECONDS = 0.2
 LOCK_KEY = 0x626F6F6B73
 _log = structlog.get_logger(__name__)
 
@@ -140,6 +141,26 @@ def _require_roles(connection: Connection, roles: Roles) -> None:
             )
 
 
+def _lock(connection: Connection, timeout_seconds: float) -> None:
+    """Take the lock of migrations, of the session and not of a transaction: it outlasts the commits between migrations.
+
+    Asked for again and again: a statement that waits for the lock keeps a snapshot, for whose end an index that the
+    holder builds concurrently would wait in turn.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        taken = connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": LOCK_KEY})
+        connection.commit()
+        if taken:
+            return
+        if time.monotonic() > deadline:
+            raise MigrationError(
+                f"another migration holds the lock for more than {timeout_seconds} s; see "
+                "pg_stat_activity for application_name 'migrate', or raise MIGRATION_LOCK_TIMEOUT_SECONDS"
+            )
+        time.sleep(_LOCK_PAUSE_SECONDS)  # bounded polling of a fact that no event announces
+
+
 def migrate(migrations: Migrations, settings: MigrationSettings, action: str, revision: str) -> str | None:
     """Run ``action`` (upgrade, downgrade or current) under the lock; returns the revision afterwards.
 
@@ -158,15 +179,7 @@ def migrate(migrations: Migrations, settings: MigrationSettings, action: str, re
         },
     )
     with _connect(engine, settings.migration_connect_patience_seconds) as connection:
-        try:
-            # Of the session, not the transaction: it outlasts the commits between migrations.
-            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK_KEY})
-        except exc.OperationalError:
-            raise MigrationError(
-                f"another migration holds the lock for more than {settings.migration_lock_timeout_seconds} s; see "
-                "pg_stat_activity for application_name 'migrate', or raise MIGRATION_LOCK_TIMEOUT_SECONDS"
-            ) from None
-        connection.commit()
+        _lock(connection, settings.migration_lock_timeout_seconds)
         before = migrations.current(connection)
         if action != "current":
             _require_roles(connection, roles)
