@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from kafka import KafkaProducer
 
 from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import configs
 
 from .pipeline import Kafka, until
 
+# The first test of a run also renders, compiles and starts a broker, on a machine that may be busy.
+pytestmark = pytest.mark.timeout(900)
 TOPIC = "compaction.test"
 DECLARED = {"name": TOPIC, "partitions": 1, "cleanup": "compact", "flush": True, "delete_retention_days": 7}
 SHORT = {"max.compaction.lag.ms": "2000", "delete.retention.ms": "8000"}

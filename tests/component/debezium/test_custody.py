@@ -9,6 +9,8 @@ import pytest
 
 from .pipeline import Debezium, Kafka, docker, until, values
 
+# The first test of a run also renders, compiles and starts a broker, on a machine that may be busy.
+pytestmark = pytest.mark.timeout(900)
 TOPIC = "cdc.ecom.public.books"
 
 

@@ -10,6 +10,8 @@ import yaml
 
 from .pipeline import ROOT, Debezium, Kafka, until, values
 
+# The first test of a run also renders, compiles and starts a broker, on a machine that may be busy.
+pytestmark = pytest.mark.timeout(900)
 BOOKS = 4_000
 TOPIC = "cdc.ecom.public.books"
 DEAD_LETTERS = "debezium.ecom.dlq"

@@ -9,6 +9,8 @@ from kafka import KafkaProducer
 
 from .pipeline import Kafka
 
+# The first test of a run also renders, compiles and starts a broker, on a machine that may be busy.
+pytestmark = pytest.mark.timeout(900)
 TOPIC = "order.created.dlq"
 RECORDS, BYTES = 2_000, 50_000
 MOST_RECORDS, MOST_BYTES = 1_000, 4 << 20
