@@ -51,7 +51,7 @@ async def list_books(
     "/search",
     operation_id="searchBooks",
     summary="Search title, author, ISBN and genre",
-    description="Best match first. Words may be incomplete; accents, case and hyphens in an ISBN do not matter.",
+    description="Best match first. Words may be incomplete; accents, case, apostrophes and hyphens do not matter.",
     response_model=Page[Book],
     responses=NOT_MODIFIED | responses(InvalidInputError, DependencyUnavailableError),
     dependencies=[Depends(public(Limit.SEARCH))],

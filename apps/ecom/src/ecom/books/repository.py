@@ -127,7 +127,7 @@ class BookRepository:
 
     async def search(self, query: SearchText, page: PageRequest) -> tuple[list[dict[str, Any]], int]:
         """As :meth:`find`, best match first."""
-        return await search_page(self._session, query, BOOK_COLUMNS, [Book.active], page)
+        return await search_page(self._session, query, BOOK_COLUMNS, [Book.active.is_(True)], page)
 
     async def get(self, book_id: uuid.UUID) -> dict[str, Any] | None:
         result = await self._session.execute(select(*BOOK_COLUMNS).where(Book.active, Book.id == book_id))
