@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import os
 import re
-import ssl
 import subprocess
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -39,6 +38,7 @@ from tests.live.conftest import (  # noqa: F401 (fixtures)
 from tests.live.goods import Goods, Sql
 from tests.live.people import Account, People
 from tests.live.signin import Hidden, Shopper
+from tests.live.tls import Trust
 
 from .shelf import shelf  # noqa: F401 (fixture)
 from .window import Window, cookies_for
@@ -115,7 +115,7 @@ def browser_type_launch_args(browser_home: Path) -> dict[str, Any]:
 
 # An account of this worker, its browser cookies, and an API client of the same session.
 @pytest.fixture(scope="session")
-def everyone(trust: ssl.SSLContext, secret: Callable[[str, str], Hidden]) -> Iterator[People]:  # noqa: F811
+def everyone(trust: Trust, secret: Callable[[str, str], Hidden]) -> Iterator[People]:  # noqa: F811
     """Makes users that live as long as the worker."""
     made = People(trust, PLACES, CONSOLE, secret("keycloak-clients", "e2e-provisioner"))
     yield made
@@ -123,7 +123,7 @@ def everyone(trust: ssl.SSLContext, secret: Callable[[str, str], Hidden]) -> Ite
 
 
 @pytest.fixture
-def people(trust: ssl.SSLContext, secret: Callable[[str, str], Hidden]) -> Iterator[People]:  # noqa: F811
+def people(trust: Trust, secret: Callable[[str, str], Hidden]) -> Iterator[People]:  # noqa: F811
     """Makes users for one test."""
     made = People(trust, PLACES, CONSOLE, secret("keycloak-clients", "e2e-provisioner"))
     yield made

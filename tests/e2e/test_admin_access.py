@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import ssl
 from collections.abc import Callable, Iterator
 
 import httpx2
@@ -16,6 +15,7 @@ from tests.live import documents, forged
 from tests.live.conftest import API, CONSOLE, PLACES, SHOP_ORIGIN
 from tests.live.people import People
 from tests.live.signin import Hidden, Shopper, bearer, problem_of
+from tests.live.tls import Trust
 from tests.live.workloads import Workloads
 
 from .conftest import sign_in
@@ -44,7 +44,7 @@ print(json.dumps(found))
 
 
 @pytest.fixture
-def mint(trust: ssl.SSLContext, secret: Callable[[str, str], Hidden]) -> Iterator[forged.Mint]:
+def mint(trust: Trust, secret: Callable[[str, str], Hidden]) -> Iterator[forged.Mint]:
     made = forged.Mint(trust, PLACES, CONSOLE, secret)
     yield made
     made.close()
@@ -176,7 +176,7 @@ def test_a_forged_role_opens_nothing(api: httpx2.Client, people: People, mint: f
 
 
 def test_who_comes_after_an_administrator_finds_nothing(
-    window: Open, people: People, trust: ssl.SSLContext, secret: Callable[[str, str], Hidden]
+    window: Open, people: People, trust: Trust, secret: Callable[[str, str], Hidden]
 ) -> None:
     """The same tab, another account: neither link nor page stays."""
     account = people.account()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import ssl
 import uuid
 from collections.abc import Callable
 
@@ -17,6 +16,7 @@ from tests.live.documents import NOTHING, operations
 from tests.live.goods import Goods
 from tests.live.people import People
 from tests.live.signin import SAFE_METHODS, Hidden, Shopper, body_of, problem_of
+from tests.live.tls import Trust
 from tests.live.waiting import until
 from tests.live.workloads import Workloads
 
@@ -82,7 +82,7 @@ def test_wrong_token(people: People, goods: Goods) -> None:
     assert empty_cart(customer, {"X-CSRF-Token": good}).status_code == 204
 
 
-def test_foreign_token(people: People, trust: ssl.SSLContext) -> None:
+def test_foreign_token(people: People, trust: Trust) -> None:
     """Neither another customer's, nor one's own of another session."""
     mine, other = people.customers(2)
     assert problem_of(empty_cart(mine, other.csrf())) == REFUSED

@@ -23,6 +23,7 @@ from playwright.sync_api import BrowserType, Error, Page, expect
 from tests.live.conftest import API, NETWORK, PLACES, SHOP_ORIGIN
 from tests.live.documents import NOTHING
 from tests.live.signin import Shopper, problem_of
+from tests.live.tls import Trust
 
 from .steps import account_button, expect_guest
 from .window import Window
@@ -86,12 +87,12 @@ def get(client: httpx2.Client, url: str, **headers: str) -> httpx2.Response:
     return client.get(url, headers=headers)
 
 
-def tls(trust: ssl.SSLContext, host: str) -> ssl.SSLSocket:
+def tls(settings: ssl.SSLContext, host: str) -> ssl.SSLSocket:
     """A connection to the gateway, verified."""
     address = urlsplit(HOSTS[host])
     assert address.hostname is not None
     plain = socket.create_connection((address.hostname, address.port or 443), timeout=10)
-    return trust.wrap_socket(plain, server_hostname=address.hostname)
+    return settings.wrap_socket(plain, server_hostname=address.hostname)
 
 
 def test_each_route_leads_to_its_service(api: httpx2.Client, customer: Shopper, admin: Shopper) -> None:
@@ -146,7 +147,7 @@ def test_plain_http_only_redirects(guest: Page, api: httpx2.Client) -> None:
 
 
 def test_the_browser_verifies_the_certificate(
-    guest: Page, browser_type: BrowserType, browser_type_launch_args: dict[str, Any], tmp_path: Path, trust: ssl.SSLContext
+    guest: Page, browser_type: BrowserType, browser_type_launch_args: dict[str, Any], tmp_path: Path, trust: Trust
 ) -> None:
     answer = guest.goto("/")
     assert answer is not None
@@ -163,12 +164,12 @@ def test_the_browser_verifies_the_certificate(
 
     leaves = set()
     for host in HOSTS:
-        with tls(trust, host) as connection:
+        with tls(trust.context(), host) as connection:
             content = connection.getpeercert(binary_form=True)
             assert content is not None
             leaves.add(content)
     (leaf,) = (x509.load_der_x509_certificate(content) for content in leaves)
-    (authority,) = (one for one in map(x509.load_der_x509_certificate, trust.get_ca_certs(binary_form=True)))
+    (authority,) = (one for one in map(x509.load_der_x509_certificate, trust.context().get_ca_certs(binary_form=True)))
     leaf.verify_directly_issued_by(authority)
     assert authority.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     (issuer,) = authority.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
@@ -180,7 +181,7 @@ def test_the_browser_verifies_the_certificate(
     assert key.curve.name == "secp256r1"
     assert timedelta(days=396) <= leaf.not_valid_after_utc - leaf.not_valid_before_utc <= timedelta(days=398)
     # Below 1.2 there is no handshake, though our own side is willing.
-    old = ssl.create_default_context(cadata=trust.get_ca_certs(binary_form=True)[0])
+    old = trust.context()
     old.set_ciphers("ALL:@SECLEVEL=0")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import os
-import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from .goods import Goods, Sql
 from .people import People
 from .rerun import Rerun, rerun
 from .signin import Hidden, Places, Shopper
+from .tls import Trust
 
 STATE = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "bookstore-platform"
 NETWORK = yaml.safe_load((Path(__file__).parents[2] / "inventory/local/group_vars/all/network.yml").read_text())
@@ -48,17 +48,17 @@ def second_bootstrap(cluster: Cluster) -> Rerun:
 
 
 @pytest.fixture(scope="session")
-def trust(cluster: Cluster) -> ssl.SSLContext:
-    """TLS that trusts the platform's certificate authority and nothing else."""
+def trust(cluster: Cluster) -> Trust:
+    """Makes clients that trust the platform's certificate authority and nothing else."""
     secret = cluster.get("Secret", "gateway", "bookstore-gateway-tls")
     assert secret is not None, "gateway/bookstore-gateway-tls does not exist; run make up"
-    return ssl.create_default_context(cadata=base64.b64decode(secret["data"]["ca.crt"]).decode("ascii"))
+    return Trust(base64.b64decode(secret["data"]["ca.crt"]).decode("ascii"))
 
 
 @pytest.fixture
-def api(trust: ssl.SSLContext) -> Iterator[httpx2.Client]:
+def api(trust: Trust) -> Iterator[httpx2.Client]:
     """A client of the api host."""
-    with httpx2.Client(base_url=API, verify=trust, timeout=15, trust_env=False) as client:
+    with trust.client(base_url=API, timeout=15) as client:
         yield client
 
 
@@ -110,7 +110,7 @@ def secret(cluster: Cluster) -> Callable[[str, str], Hidden]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def swept(trust: ssl.SSLContext, secret: Callable[[str, str], Hidden], ecom_sql: Sql, inventory_sql: Sql) -> None:
+def swept(trust: Trust, secret: Callable[[str, str], Hidden], ecom_sql: Sql, inventory_sql: Sql) -> None:
     """Nothing is left of runs that were killed; of several workers the first one sees to it."""
     if os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0":
         people = People(trust, PLACES, CONSOLE, secret("keycloak-clients", "e2e-provisioner"))
@@ -119,21 +119,21 @@ def swept(trust: ssl.SSLContext, secret: Callable[[str, str], Hidden], ecom_sql:
 
 
 @pytest.fixture
-def user1(trust: ssl.SSLContext, secret: Callable[[str, str], Hidden]) -> Iterator[Shopper]:
+def user1(trust: Trust, secret: Callable[[str, str], Hidden]) -> Iterator[Shopper]:
     """The demo customer, newly signed in."""
     with Shopper(trust, PLACES, "user1", secret("demo-users", "user1")) as shopper:
         yield shopper
 
 
 @pytest.fixture(scope="module")
-def admin1(trust: ssl.SSLContext, secret: Callable[[str, str], Hidden]) -> Iterator[Shopper]:
+def admin1(trust: Trust, secret: Callable[[str, str], Hidden]) -> Iterator[Shopper]:
     """The demo administrator, signed in for a module's tests."""
     with Shopper(trust, PLACES, "admin1", secret("demo-users", "admin1")) as shopper:
         yield shopper
 
 
 @pytest.fixture
-def people(trust: ssl.SSLContext, secret: Callable[[str, str], Hidden]) -> Iterator[People]:
+def people(trust: Trust, secret: Callable[[str, str], Hidden]) -> Iterator[People]:
     """Makes users for one test."""
     made = People(trust, PLACES, CONSOLE, secret("keycloak-clients", "e2e-provisioner"))
     yield made

@@ -17,6 +17,7 @@ import yaml
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
 
 from .signin import Hidden
+from .tls import plain_client
 
 Row = dict[str, Any]
 NETWORK = yaml.safe_load((Path(__file__).parents[2] / "inventory/local/group_vars/all/network.yml").read_text("utf-8"))
@@ -85,7 +86,7 @@ class Dashboards:
 @contextmanager
 def signed_in(cluster: Cluster) -> Iterator[Dashboards]:
     """The administrator's session."""
-    with httpx2.Client(base_url=URL, timeout=60, trust_env=False) as client:
+    with plain_client(base_url=URL, timeout=60) as client:
         assert "login" not in sign_in(client, *administrator(cluster))
         yield Dashboards(client)
 

@@ -6,7 +6,6 @@ import hashlib
 import hmac
 import json
 import secrets
-import ssl
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +14,8 @@ import httpx2
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from .signin import Hidden, Places, bearer, browser, padless, unpadded
+from .signin import Hidden, Places, bearer, padless, unpadded
+from .tls import Trust
 
 # Of forgeries(); named here, so that tests can be generated before there is a token.
 KINDS = (
@@ -82,8 +82,8 @@ def _jwk(key: rsa.RSAPrivateKey) -> dict[str, str]:
 class Mint:
     """Lets Keycloak itself sign wrong tokens: as its administrator (N8) it makes clients, which ``close`` removes."""
 
-    def __init__(self, trust: ssl.SSLContext, places: Places, console: str, secret: Callable[[str, str], Hidden]) -> None:
-        self._client = browser(trust)
+    def __init__(self, trust: Trust, places: Places, console: str, secret: Callable[[str, str], Hidden]) -> None:
+        self._client = trust.client()
         self._places = places
         self._console = console
         self._secret = secret

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,7 +10,8 @@ from typing import Any
 
 import httpx2
 
-from .signin import Hidden, Places, Shopper, bearer, browser
+from .signin import Hidden, Places, Shopper, bearer
+from .tls import Trust
 
 # A password check costs Keycloak 0.1 s of processor time.
 AT_ONCE = 4
@@ -29,12 +29,12 @@ class Account:
 class People:
     """Makes customers. ``close`` removes them, and whoever signed in is signed out with them."""
 
-    def __init__(self, trust: ssl.SSLContext, places: Places, console: str, client_secret: Hidden) -> None:
+    def __init__(self, trust: Trust, places: Places, console: str, client_secret: Hidden) -> None:
         self._trust = trust
         self._places = places
         self._users = f"{console}/admin/realms/bookstore/users"
         self._secret = client_secret
-        self._admin = browser(trust)
+        self._admin = trust.client()
         self._made: list[str] = []
         self._shoppers: list[Shopper] = []
 

@@ -11,13 +11,15 @@ import html
 import json
 import re
 import secrets
-import ssl
 import time
 from dataclasses import dataclass
+from threading import RLock
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
+
+from .tls import Trust
 
 CLIENT = "ui-client"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -95,11 +97,6 @@ def padless(content: bytes) -> str:
     return base64.urlsafe_b64encode(content).rstrip(b"=").decode("ascii")
 
 
-def browser(trust: ssl.SSLContext) -> httpx2.Client:
-    """A client with a cookie jar of its own that follows no redirect."""
-    return httpx2.Client(verify=trust, timeout=30, trust_env=False)
-
-
 def sign_in(client: httpx2.Client, places: Places, username: str, password: Hidden) -> Tokens:
     """Walk through Keycloak's pages with the cookies of ``client``; the shop itself is not contacted."""
     verifier, state, nonce = (secrets.token_urlsafe(48) for _ in range(3))
@@ -138,14 +135,15 @@ def exchange(client: httpx2.Client, places: Places, **form: str) -> Tokens:
 class Shopper:
     """A signed-in person in front of the APIs. Sends the access token, renews it in time, and a CSRF token where one is needed.
 
-    Threads may share a shopper for requests to the APIs once it has a CSRF token (:meth:`csrf`).
+    Threads may share a shopper for requests to the APIs once it has a CSRF token (:meth:`csrf`); one of them renews the tokens.
     """
 
-    def __init__(self, trust: ssl.SSLContext, places: Places, username: str, password: Hidden) -> None:
+    def __init__(self, trust: Trust, places: Places, username: str, password: Hidden) -> None:
         self.places = places
         self.username = username
-        self.client = browser(trust)
+        self.client = trust.client()
         self._csrf: Hidden | None = None
+        self._renewing = RLock()
         try:
             self.tokens = sign_in(self.client, places, username, password)
         except BaseException:
@@ -164,13 +162,15 @@ class Shopper:
 
     def refresh(self) -> None:
         """Trade the refresh token, which works once, for new tokens."""
-        self.tokens = exchange(self.client, self.places, grant_type="refresh_token", refresh_token=self.tokens.refresh)
+        with self._renewing:
+            self.tokens = exchange(self.client, self.places, grant_type="refresh_token", refresh_token=self.tokens.refresh)
 
     def bearer(self) -> dict[str, str]:
         """The Authorization header with a token that is good for a minute more."""
-        if self.tokens.claims["exp"] - time.time() < RENEW_SECONDS:
-            self.refresh()
-        return bearer(self.tokens.access)
+        with self._renewing:
+            if self.tokens.claims["exp"] - time.time() < RENEW_SECONDS:
+                self.refresh()
+            return bearer(self.tokens.access)
 
     def csrf(self) -> dict[str, str]:
         """The X-CSRF-Token header; one token serves the whole session."""

@@ -6,7 +6,6 @@ comes after the role, and nothing changes.
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,8 @@ from . import documents, forged
 from .conftest import API, CONSOLE, PLACES, SHOP_ORIGIN
 from .documents import NOTHING, Operation
 from .people import People
-from .signin import SAFE_METHODS, Hidden, Shopper, bearer, browser, problem_of
+from .signin import SAFE_METHODS, Hidden, Shopper, bearer, problem_of
+from .tls import Trust
 from .waiting import until
 
 ROUTES = yaml.safe_load((Path(__file__).parents[2] / "inventory/local/group_vars/all/routes.yml").read_text())["bookstore_routes"]
@@ -38,14 +38,14 @@ Bearers = dict[str, dict[str, str]]
 
 
 @pytest.fixture(scope="module")
-def client(trust: ssl.SSLContext) -> Iterator[httpx2.Client]:
-    with browser(trust) as client:
+def client(trust: Trust) -> Iterator[httpx2.Client]:
+    with trust.client() as client:
         client.base_url = API
         yield client
 
 
 @pytest.fixture(scope="module")
-def customer(trust: ssl.SSLContext, secret: Callable[[str, str], Hidden]) -> Iterator[Shopper]:
+def customer(trust: Trust, secret: Callable[[str, str], Hidden]) -> Iterator[Shopper]:
     """Somebody whose rate limits nobody else uses up."""
     people = People(trust, PLACES, CONSOLE, secret("keycloak-clients", "e2e-provisioner"))
     try:
@@ -166,7 +166,7 @@ WRONG = [*forged.KINDS, "other issuer", "expired"]
 
 
 @pytest.fixture(scope="module")
-def mint(trust: ssl.SSLContext, secret: Callable[[str, str], Hidden]) -> Iterator[forged.Mint]:
+def mint(trust: Trust, secret: Callable[[str, str], Hidden]) -> Iterator[forged.Mint]:
     mint = forged.Mint(trust, PLACES, CONSOLE, secret)
     try:
         yield mint

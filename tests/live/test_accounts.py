@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import ssl
 from collections.abc import Callable, Iterator
 
 import httpx2
@@ -13,6 +12,7 @@ import yaml
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
 
 from .conftest import STATE
+from .tls import Trust
 
 CONFIGMAPS = "/api/v1/namespaces/analytics/configmaps"
 OWN = "flink-00000000000000000000000000000000-config-map"
@@ -24,9 +24,9 @@ def flink(cluster: Cluster) -> Iterator[httpx2.Client]:
     asked = {"spec": {"expirationSeconds": 600}}
     answer = yaml.safe_load(cluster.raw("/api/v1/namespaces/analytics/serviceaccounts/flink/token", "POST", asked))
     server = yaml.safe_load((STATE / "kubeconfig").read_text(encoding="utf-8"))["clusters"][0]["cluster"]
-    trust = ssl.create_default_context(cadata=base64.b64decode(server["certificate-authority-data"]).decode("ascii"))
+    trust = Trust(base64.b64decode(server["certificate-authority-data"]).decode("ascii"))
     headers = {"Authorization": f"Bearer {answer['status']['token']}"}
-    with httpx2.Client(base_url=server["server"], verify=trust, headers=headers, trust_env=False) as client:
+    with trust.client(base_url=server["server"], headers=headers) as client:
         yield client
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import ssl
 from collections.abc import Callable
 
 import httpx2
 import pytest
 
 from .conftest import NETWORK, SHOP_ORIGIN
+from .tls import Trust
 
 SEEDS = "00000000-0000-0000-0000-"
 FIRST = f"{SEEDS}000000000001"
@@ -111,9 +111,8 @@ def test_doubled_slashes_and_dots_do_not_pass_the_routes(api: httpx2.Client) -> 
 
 
 def test_certificate_is_refused_without_our_authority() -> None:
-    with pytest.raises(httpx2.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
-        httpx2.get(f"https://api.bookstore.test:{NETWORK['bookstore_gateway_https_port']}/ecom/books",
-                   verify=ssl.create_default_context(), trust_env=False)
+    with Trust(None).client() as client, pytest.raises(httpx2.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+        client.get(f"https://api.bookstore.test:{NETWORK['bookstore_gateway_https_port']}/ecom/books")
 
 
 def test_redirect_keeps_host_and_path() -> None:

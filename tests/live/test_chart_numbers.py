@@ -16,6 +16,7 @@ from .dashboards import Dashboards, signed_in
 from .goods import Goods, Sql
 from .people import People
 from .signin import Hidden, Shopper, body_of
+from .tls import Trust
 from .waiting import until
 
 pytestmark = pytest.mark.timeout(600)
@@ -60,7 +61,7 @@ def shop(request: pytest.FixtureRequest, admin1: Shopper, ecom_sql: Sql, invento
         goods.close()
 
 
-def new_people(trust: Any, secret: Hidden) -> People:
+def new_people(trust: Trust, secret: Hidden) -> People:
     """Makes users for a module's tests."""
     return People(trust, PLACES, CONSOLE, secret)
 

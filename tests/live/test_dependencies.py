@@ -5,7 +5,6 @@ Each test takes a part of the running platform away for a while and brings it ba
 
 from __future__ import annotations
 
-import ssl
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from .conftest import API, PLACES
 from .goods import Goods, Sql
 from .people import People
 from .signin import Hidden, Shopper, body_of, problem_of
+from .tls import Trust
 from .waiting import until
 from .workloads import SERVICES, Workloads
 
@@ -106,7 +106,7 @@ def test_without_inventory_there_is_no_order(people: People, goods: Goods, clust
 
 
 def test_without_keycloak_who_is_signed_in_stays_so(
-    people: People, goods: Goods, workloads: Workloads, api: httpx2.Client, trust: ssl.SSLContext, secret: Callable[[str, str], Hidden]
+    people: People, goods: Goods, workloads: Workloads, api: httpx2.Client, trust: Trust, secret: Callable[[str, str], Hidden]
 ) -> None:
     book, customer = goods.book(copies=5), people.customer()
     customer.add(book["id"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
 import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -13,6 +12,7 @@ import httpx2
 import pytest
 
 from .conftest import API, PLACES, SHOP_ORIGIN
+from .tls import Trust
 
 ADDRESS = urlsplit(API)
 # What role istio declares: 10 s for headers, 30 s for a request; and time for a busy machine.
@@ -41,9 +41,9 @@ class Ending:
         return str(json.loads(self.answer.split(b"\r\n\r\n", 1)[1])["code"])
 
 
-async def held(trust: ssl.SSLContext, sent: str, patience: float) -> Ending:
+async def held(trust: Trust, sent: str, patience: float) -> Ending:
     """Send this and nothing more; TimeoutError when the gateway neither answers nor closes in ``patience`` seconds."""
-    reader, writer = await asyncio.open_connection(ADDRESS.hostname, ADDRESS.port, ssl=trust)
+    reader, writer = await asyncio.open_connection(ADDRESS.hostname, ADDRESS.port, ssl=trust.context())
     began, answer = time.monotonic(), b""
     try:
         writer.write(sent.encode())
@@ -67,13 +67,13 @@ async def held(trust: ssl.SSLContext, sent: str, patience: float) -> Ending:
     ],
     ids=["half a header", "half a body", "half a chunk"],
 )
-def test_half_a_request_ends_with_408(trust: ssl.SSLContext, sent: str, seconds: int) -> None:
+def test_half_a_request_ends_with_408(trust: Trust, sent: str, seconds: int) -> None:
     ending = asyncio.run(held(trust, sent, seconds + SLACK_S))
     assert (ending.status, ending.code) == (408, "request_timeout")
     assert ending.seconds >= seconds - 1
 
 
-def test_a_connection_without_a_request_is_closed(trust: ssl.SSLContext) -> None:
+def test_a_connection_without_a_request_is_closed(trust: Trust) -> None:
     assert asyncio.run(held(trust, "", IDLE_S + SLACK_S)).answer == b""
 
 
@@ -81,7 +81,7 @@ def test_a_connection_without_a_request_is_closed(trust: ssl.SSLContext) -> None
 @pytest.mark.parametrize(
     ("path", "statuses"), [("/ecom/books", {200}), ("/ecom/cart", {401}), ("/nothing", {404})], ids=["open", "signed in", "unknown"]
 )
-def test_an_upgrade_is_ignored(trust: ssl.SSLContext, protocol: str, path: str, statuses: set[int]) -> None:
+def test_an_upgrade_is_ignored(trust: Trust, protocol: str, path: str, statuses: set[int]) -> None:
     """RFC 9110, 7.8: a server may ignore it; the answer is that of the plain request, at once."""
     headers = f"Connection: Upgrade\r\nUpgrade: {protocol}\r\nSec-WebSocket-Key: eA==\r\nSec-WebSocket-Version: 13\r\n"
     ending = asyncio.run(held(trust, f"GET {path} HTTP/1.1\r\n{HOST}{headers}\r\n", HEADERS_S))
@@ -89,20 +89,21 @@ def test_an_upgrade_is_ignored(trust: ssl.SSLContext, protocol: str, path: str, 
 
 
 @pytest.mark.parametrize("method", ["CONNECT", "TRACE"])
-def test_tunnels_are_refused_at_once(trust: ssl.SSLContext, method: str) -> None:
+def test_tunnels_are_refused_at_once(trust: Trust, method: str) -> None:
     target = ADDRESS.netloc if method == "CONNECT" else "/ecom/books"
     ending = asyncio.run(held(trust, f"{method} {target} HTTP/1.1\r\n{HOST}\r\n", HEADERS_S))
     assert ending.status in {400, 403, 404, 405}
 
 
-def test_500_slow_clients_do_not_disturb_a_shopper(trust: ssl.SSLContext) -> None:
+def test_500_slow_clients_do_not_disturb_a_shopper(trust: Trust) -> None:
     """From one address: a third sends headers, a third a body of up to 1 MiB, a third nothing, all of them byte by byte."""
     body = f"POST /ecom/checkout HTTP/1.1\r\n{HOST}Content-Type: application/json\r\nContent-Length: 1000000\r\n\r\n" + "x" * 100_000
+    settings = trust.context()  # of the one event loop
     kinds = (f"GET /ecom/books HTTP/1.1\r\n{HOST}X-Slow: ", body, "")
 
     async def slow(number: int, opened: asyncio.Semaphore) -> Ending:
         async with opened:
-            reader, writer = await asyncio.open_connection(ADDRESS.hostname, ADDRESS.port, ssl=trust)
+            reader, writer = await asyncio.open_connection(ADDRESS.hostname, ADDRESS.port, ssl=settings)
         sent, began = kinds[number % 3], time.monotonic()
         try:
             writer.write(sent.encode())
@@ -124,7 +125,7 @@ def test_500_slow_clients_do_not_disturb_a_shopper(trust: ssl.SSLContext) -> Non
     async def shop(crowd: asyncio.Future[list[Ending]]) -> list[float]:
         """What a shopper waits for each page, again and again while the slow ones are there."""
         waited = []
-        async with httpx2.AsyncClient(base_url=API, verify=trust, timeout=SHOPPER_ANSWERS_S, trust_env=False) as client:
+        async with httpx2.AsyncClient(base_url=API, verify=trust.context(), timeout=SHOPPER_ANSWERS_S, trust_env=False) as client:
             while not crowd.done():
                 began = time.monotonic()
                 (await client.get("/ecom/books")).raise_for_status()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from ansible_collections.bookstore.platform.plugins.module_utils.cluster import 
 from .goods import Goods, Sql
 from .people import People
 from .signin import SHIPPING, Hidden, Shopper
+from .tls import Trust
 from .waiting import until
 
 COPIES = 10
@@ -37,7 +37,7 @@ def sample(cluster: Cluster, statement: str) -> list[str]:
 
 @pytest.mark.timeout(300)
 def test_200_checkouts_of_10_copies_make_10_orders(
-    cluster: Cluster, trust: ssl.SSLContext, people: People, goods: Goods, inventory_sql: Sql
+    cluster: Cluster, trust: Trust, people: People, goods: Goods, inventory_sql: Sql
 ) -> None:
     book = goods.book(copies=COPIES)
     customers = people.customers(CUSTOMERS)
@@ -46,23 +46,21 @@ def test_200_checkouts_of_10_copies_make_10_orders(
     together = Barrier(len(tries) + 1)
     samplers = f"SELECT count(*) FROM pg_stat_activity WHERE application_name = '{SAMPLER}' AND query LIKE '%reservations%'"
 
-    limits = httpx2.Limits(max_connections=len(tries), max_keepalive_connections=len(tries))
-    with httpx2.Client(verify=trust, timeout=60, trust_env=False, limits=limits) as client:
-
-        def place(attempt: tuple[Shopper, Hidden, str]) -> httpx2.Response:
-            customer, csrf, key = attempt
-            headers = {**customer.bearer(), "X-CSRF-Token": csrf, "Origin": customer.places.shop, "Idempotency-Key": key}
-            wanted = {"shipping": SHIPPING, "expected_total": carts[customer.sub]["total"]}
+    def place(attempt: tuple[Shopper, Hidden, str]) -> httpx2.Response:
+        customer, csrf, key = attempt
+        headers = {**customer.bearer(), "X-CSRF-Token": csrf, "Origin": customer.places.shop, "Idempotency-Key": key}
+        wanted = {"shipping": SHIPPING, "expected_total": carts[customer.sub]["total"]}
+        with trust.client(timeout=60) as client:
             together.wait(60)
             return client.post(f"{customer.places.api}/ecom/checkout", json=wanted, headers=headers)
 
-        with ThreadPoolExecutor(len(tries) + 1) as pool:
-            sampled = pool.submit(sample, cluster, goods.law(book["id"]))
-            waiting = [pool.submit(place, attempt) for attempt in tries]
-            until(lambda: inventory_sql(samplers) == "1", "the stock to be looked at", 20)
-            together.wait(60)
-            answers = [attempt.result() for attempt in waiting]
-        seen = sampled.result()
+    with ThreadPoolExecutor(len(tries) + 1) as pool:
+        sampled = pool.submit(sample, cluster, goods.law(book["id"]))
+        waiting = [pool.submit(place, attempt) for attempt in tries]
+        until(lambda: inventory_sql(samplers) == "1", "the stock to be looked at", 20)
+        together.wait(60)
+        answers = [attempt.result() for attempt in waiting]
+    seen = sampled.result()
 
     told = Counter((answer.status_code, answer.json().get("code", "order")) for answer in answers)
     assert told[201, "order"] == COPIES, told

@@ -18,6 +18,7 @@ from .dashboards import URL, Dashboards, administrator, rounded, sign_in, signed
 from .goods import Goods, Sql
 from .people import People
 from .signin import Hidden, body_of
+from .tls import plain_client
 from .waiting import until
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +31,7 @@ DASHBOARDS = {"Book Store Analytics": 5, "Sales & Revenue Analytics": 5, "Invent
 @pytest.fixture(scope="module")
 def visitor() -> Iterator[httpx2.Client]:
     """A browser that has not signed in."""
-    with httpx2.Client(base_url=URL, timeout=60, trust_env=False) as client:
+    with plain_client(base_url=URL, timeout=60) as client:
         yield client
 
 

@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import base64
 import json
-import ssl
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ from typing import Any
 import kubernetes
 import urllib3
 import yaml
+
+from tests.live.tls import Trust
 
 from .load import Connections, constant_rate
 from .machine import REPORTS, STATE, facts, sentence, table
@@ -50,9 +51,9 @@ def certificate() -> str:
     return base64.b64decode(secret.data["ca.crt"]).decode("ascii")
 
 
-def authority() -> ssl.SSLContext:
-    """Return TLS settings that trust the platform's own authority and nothing else."""
-    return ssl.create_default_context(cadata=certificate())
+def authority() -> Trust:
+    """Return what makes clients that trust the platform's own authority and nothing else."""
+    return Trust(certificate())
 
 
 async def run(rates: list[float], seconds: float) -> list[dict[str, Any]]:

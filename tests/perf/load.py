@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import math
 import resource
-import ssl
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+
+from tests.live.tls import Trust
 
 LOOPBACK = "127.0.0.1"
 TIMEOUT_SECONDS = 10.0
@@ -51,8 +52,8 @@ def percentile(values: list[float], share: float) -> float:
 class Connections:
     """Kept-alive connections to one host on this machine's loopback; idle ones are reused, broken ones dropped."""
 
-    def __init__(self, host: str, port: int, trust: ssl.SSLContext) -> None:
-        self.host, self.port, self._trust = host, port, trust
+    def __init__(self, host: str, port: int, trust: Trust) -> None:
+        self.host, self.port, self._tls = host, port, trust.context()
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
         self._slots = asyncio.Semaphore(MOST_CONNECTIONS)
 
@@ -81,7 +82,7 @@ class Connections:
             return status
 
     async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection(LOOPBACK, self.port, ssl=self._trust, server_hostname=self.host)
+        return await asyncio.open_connection(LOOPBACK, self.port, ssl=self._tls, server_hostname=self.host)
 
     async def close(self) -> None:
         """Close all idle connections."""

@@ -28,6 +28,7 @@ from bookstore_common.testing.tokens import Issuer
 
 from tests.contract.stack import SESSION, SHOP, Stack, running
 from tests.live.signin import SHIPPING
+from tests.live.tls import plain_client
 from tests.live.waiting import until
 
 from .machine import REPORTS, facts, sentence, table
@@ -79,7 +80,7 @@ def load(stack: Stack, send: Send, requests: int, profile: Path | None = None) -
     """Send requests one after the other; returns the service's processor time per request in ms."""
     pid = stack.pids["ecom"]
     headers = {**stack.issuer.headers(sid=SESSION), "X-CSRF-Token": stack.csrf(), "Origin": SHOP}
-    with httpx2.Client(base_url=stack.urls["ecom", "public"], timeout=60, trust_env=False) as client:
+    with plain_client(base_url=stack.urls["ecom", "public"], timeout=60) as client:
         _stock_up(client, stack)
         for number in range(WARM_UP + requests):
             if number == WARM_UP:

@@ -3,20 +3,19 @@
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from typing import Any
 
 import httpx2
 import pytest
 from fastapi import FastAPI
 
+from bookstore_common.events import EventLine, order_created, validate
 from bookstore_common.settings import load_settings
 from inventory.app import Service, create_service
-from inventory.reservations.models import Status
+from inventory.events.service import EFFECTS
 from inventory.reservations.repository import ReservationRepository
 from inventory.settings import Settings
-from inventory.stock import arithmetic
-from inventory.stock.repository import Change
-from inventory.stock.service import StockLedger
 
 
 def settings_of(variables: dict[str, str]) -> Settings:
@@ -77,21 +76,15 @@ def order(number: int) -> str:
 
 
 async def commit(service: Service, order_id: str) -> None:
-    """What the worker does on ``order.created``, with the service's own parts."""
+    """The order for what is reserved was placed: the worker's own effect of ``order.created``."""
+    async with service.database.reading() as session:
+        reserved = await ReservationRepository(session).get(uuid.UUID(order_id))
+    assert reserved is not None
+    lines = [EventLine(book_id, copies, Decimal("10.00")) for book_id, copies in reserved.items.items()]
+    event = order_created(order_id=reserved.order_id, user_id="someone", items=lines, total=Decimal(100))
+    validate(event)
     async with service.database.transaction() as session:
-        reservations, ledger = ReservationRepository(session), StockLedger(session)
-        await reservations.lock_order(uuid.UUID(order_id))
-        held = await reservations.get(uuid.UUID(order_id))
-        assert held is not None
-        assert held.status is Status.HELD
-        stock = await ledger.lock(held.items)
-        await ledger.record(
-            [
-                Change(book, stock[book], arithmetic.commit(stock[book], copies), "committed", "test", held.order_id)
-                for book, copies in held.items.items()
-            ]
-        )
-        await reservations.set_status(held.order_id, Status.COMMITTED)
+        await EFFECTS[event.event_type](session, event.payload)
 
 
 def metric(service: Service, result: str) -> float:

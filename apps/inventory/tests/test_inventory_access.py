@@ -13,6 +13,7 @@ from inventory.app import Service
 from inventory.openapi import document
 
 pytestmark = pytest.mark.anyio
+SHOP = "https://shop.bookstore.test:30000"
 HOLD = {"order_id": order(1), "items": [{"book_id": book(1), "quantity": 1}]}
 # SPEC 5.4: method, path, body, role, status for who may.
 GUARDED: dict[str, tuple[str, str, Any, str, int]] = {
@@ -130,14 +131,19 @@ async def test_the_right_caller(internal: httpx2.AsyncClient, headers: Headers, 
 
 
 @each
-async def test_no_csrf_token_and_no_origin_on_the_internal_listener(
-    internal: httpx2.AsyncClient, headers: Headers, operation: str
+@pytest.mark.parametrize("origin", [None, SHOP, "https://evil.test", "null"])
+async def test_neither_csrf_token_nor_origin_counts_on_the_internal_listener(
+    internal: httpx2.AsyncClient, headers: Headers, operation: str, origin: str | None
 ) -> None:
     """SPEC 5.1: no browser reaches port 8001. The admin's own token comes from the SPA, by way of admin-api."""
     _method, _path, _body, role, status = GUARDED[operation]
-    if role == "admin":
-        response = await call(internal, operation, headers(role, azp="ui-client"))
-        assert response.status_code == status
+    sent = headers(role, azp="ui-client" if role == "admin" else "ecom-service")
+    if origin is not None:
+        sent |= {"origin": origin, "sec-fetch-site": "cross-site", "sec-fetch-mode": "cors"}
+    response = await call(internal, operation, sent)
+    assert response.status_code == status
+    # And no page is told that it may read the answer.
+    assert [name for name in response.headers if name.startswith("access-control-")] == []
 
 
 @each

@@ -48,11 +48,17 @@ class Bench:
 
     def __init__(self, sources: Sources, ours: Database, theirs: tuple[Database, Database], settings: Settings) -> None:
         self.sources = sources
+        self._ours, self._settings = ours, settings
         self.metrics = Metrics()
         self.feed = Feed()
         self.auditor = Auditor(settings, ours, self.metrics)
         self.ecom = SourceAudit(theirs[0], ECOM_TABLES, 300)
         self.inventory = SourceAudit(theirs[1], INVENTORY_TABLES, 300)
+
+    def restart(self) -> None:
+        """Another process of the service, over the same database."""
+        self.metrics = Metrics()
+        self.auditor = Auditor(self._settings, self._ours, self.metrics)
 
     async def publish(self, table: str) -> dict[str, Any]:
         """What the source's worker does; returns the event as Debezium publishes it."""

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import ssl
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from tls_server import certified
 
+from tests.live.tls import Trust
 from tests.perf.bringup import mebibytes
 from tests.perf.load import Connections, Sample, constant_rate, percentile
 from tests.perf.machine import table
@@ -23,26 +19,14 @@ Handler = Callable[[int], Awaitable[bytes]]
 
 
 @pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """A server's TLS settings with a certificate for HOST, and a client's that trust it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
-    now = datetime.datetime.now(datetime.UTC)
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
-    builder = builder.not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=1))
-    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False)
-    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    pem = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-    encoded = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    both: Path = tmp_path_factory.mktemp("tls") / "both.pem"
-    both.write_bytes(encoded + pem)
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(both)
-    return server, ssl.create_default_context(cadata=pem.decode())
+def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, Trust]:
+    """A server's TLS settings with a certificate for HOST, and clients that trust it."""
+    server, pem = certified(HOST, tmp_path_factory.mktemp("tls"))
+    return server, Trust(pem)
 
 
 def measured(
-    tls: tuple[ssl.SSLContext, ssl.SSLContext], handler: Handler, rate: float, seconds: float, host: str = HOST
+    tls: tuple[ssl.SSLContext, Trust], handler: Handler, rate: float, seconds: float, host: str = HOST
 ) -> tuple[Sample, int]:
     """Load a server that answers by ``handler(number of the request)``; return the sample and the connections it took."""
     counts = {"requests": 0, "connections": 0}
@@ -78,7 +62,7 @@ async def at_once(_number: int) -> bytes:
     return answer()
 
 
-def test_all_planned_requests_are_sent_over_kept_connections(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+def test_all_planned_requests_are_sent_over_kept_connections(tls: tuple[ssl.SSLContext, Trust]) -> None:
     sample, connections = measured(tls, at_once, 100, 0.5)
     assert len(sample.latencies) == len(sample.lags) == 50
     assert not sample.errors
@@ -86,7 +70,7 @@ def test_all_planned_requests_are_sent_over_kept_connections(tls: tuple[ssl.SSLC
     assert sample.summary()["requests"] == 50
 
 
-def test_a_stall_makes_the_requests_planned_meanwhile_slow(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+def test_a_stall_makes_the_requests_planned_meanwhile_slow(tls: tuple[ssl.SSLContext, Trust]) -> None:
     gate: dict[str, asyncio.Event] = {}
 
     async def stall(number: int) -> bytes:
@@ -103,7 +87,7 @@ def test_a_stall_makes_the_requests_planned_meanwhile_slow(tls: tuple[ssl.SSLCon
     assert sum(latency > 0.15 for latency in sample.latencies) > 10
 
 
-def test_errors_are_counted_by_kind(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+def test_errors_are_counted_by_kind(tls: tuple[ssl.SSLContext, Trust]) -> None:
     async def mixed(number: int) -> bytes:
         return {0: answer(503), 1: answer(extra=b"connection: close\r\n"), 2: b"HTTP/1.1 200 X\r\n\r\n"}.get(number % 4, answer())
 
@@ -112,13 +96,13 @@ def test_errors_are_counted_by_kind(tls: tuple[ssl.SSLContext, ssl.SSLContext]) 
     assert len(sample.latencies) == 10
 
 
-def test_a_certificate_for_another_name_is_refused(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+def test_a_certificate_for_another_name_is_refused(tls: tuple[ssl.SSLContext, Trust]) -> None:
     sample, _ = measured(tls, at_once, 50, 0.1, host="other.test")
     assert dict(sample.errors) == {"SSLCertVerificationError": 5}
 
 
 @pytest.mark.parametrize(("rate", "seconds"), [(0, 1), (-1, 1), (10, 0), (10_000, 60)])
-def test_unbounded_or_empty_load_is_refused(tls: tuple[ssl.SSLContext, ssl.SSLContext], rate: float, seconds: float) -> None:
+def test_unbounded_or_empty_load_is_refused(tls: tuple[ssl.SSLContext, Trust], rate: float, seconds: float) -> None:
     with pytest.raises(ValueError, match="give positive ones"):
         measured(tls, at_once, rate, seconds)
 

@@ -41,6 +41,10 @@ options:
         description: Not used; allowed, so that the list of the role can be given as it is.
         type: list
         elements: str
+      events:
+        description: Not used; allowed, so that the list of the role can be given as it is.
+        type: list
+        elements: str
   call_timeout:
     description: Bound of each call into a pod, in seconds.
     type: int
@@ -89,6 +93,7 @@ def main() -> None:
         "database": {"type": "dict", "required": True},
         "tables": {"type": "list", "elements": "str", "required": True},
         "exclude": {"type": "list", "elements": "str"},
+        "events": {"type": "list", "elements": "str"},
     }
     module = AnsibleModule(
         argument_spec={

@@ -29,12 +29,12 @@ class LiveWeb(Web):
         self.https_port = https_port
         self.http_port = http_port
         self.timeout = timeout
-        self._tls = ssl.create_default_context(cadata=authority)
+        self._authority = authority
 
     def https(
         self, host: str, path: str, method: str = "GET", headers: dict[str, str] | None = None, body: str | None = None
     ) -> Answer:
-        with self._connect(self.https_port) as raw, self._tls.wrap_socket(raw, server_hostname=host) as sock:
+        with self._connect(self.https_port) as raw, self._secured(raw, host) as sock:
             return _exchange(sock, f"{host}:{self.https_port}", path, method, headers, body)
 
     def http(self, host: str, path: str, port: int | None = None) -> Answer:
@@ -42,7 +42,7 @@ class LiveWeb(Web):
             return _exchange(sock, f"{host}:{port or self.http_port}", path, "GET")
 
     def certificate(self, host: str) -> Object:
-        with self._connect(self.https_port) as raw, self._tls.wrap_socket(raw, server_hostname=host) as sock:
+        with self._connect(self.https_port) as raw, self._secured(raw, host) as sock:
             found: Object = dict(sock.getpeercert() or {})
             return found
 
@@ -53,6 +53,10 @@ class LiveWeb(Web):
                 return reading_of(sock.recv(7))
             except ConnectionResetError:
                 return "connection reset"
+
+    def _secured(self, raw: socket.socket, host: str) -> ssl.SSLSocket:
+        # Checks run in threads: each connection has settings of its own.
+        return ssl.create_default_context(cadata=self._authority).wrap_socket(raw, server_hostname=host)
 
     def _connect(self, port: int) -> socket.socket:
         return socket.create_connection((LOOPBACK, port), timeout=self.timeout)
