@@ -85,18 +85,18 @@ def test_views_have_their_columns_and_keys(rows: Any) -> None:
         ).fetchall()
     }
     assert columns == {
-        "mv_product_sales_volume": ("book_id", "title", "author", "units_sold", "revenue"),
+        "mv_product_sales_volume": ("book_id", "label", "title", "author", "units_sold", "revenue"),
         "mv_sales_over_time": ("sale_date", "orders", "units", "revenue"),
         "mv_revenue_by_author": ("author", "revenue", "units", "orders"),
         "mv_revenue_by_genre": ("genre", "revenue", "units", "share_pct"),
         "mv_order_status_distribution": ("status", "orders", "total"),
         "mv_inventory_health": (
-            "book_id", "title", "author", "genre", "quantity", "reserved", "available", "low_stock_threshold",
-            "stock_status",
+            "book_id", "label", "title", "author", "genre", "quantity", "reserved", "available",
+            "low_stock_threshold", "stock_status",
         ),
         "mv_avg_order_value": ("order_date", "orders", "total", "avg_order_value"),
-        "mv_top_books_by_revenue": ("book_id", "title", "author", "revenue", "units_sold", "rank"),
-        "mv_inventory_turnover": ("book_id", "title", "units_sold", "quantity", "turnover_pct"),
+        "mv_top_books_by_revenue": ("book_id", "label", "title", "author", "revenue", "units_sold", "rank"),
+        "mv_inventory_turnover": ("book_id", "label", "title", "units_sold", "quantity", "turnover_pct"),
         "mv_book_price_distribution": ("price_range", "sort_key", "books"),
     }  # fmt: skip
     keys = rows.execute(

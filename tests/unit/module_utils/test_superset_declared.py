@@ -18,15 +18,15 @@ DATASETS = {str(asset.body["table_name"]): asset.body for asset in DECLARED if a
 DATABASES = [asset.body for asset in DECLARED if asset.kind == "database"]
 
 VIEWS = {
-    "mv_product_sales_volume": "book_id title author units_sold revenue",
+    "mv_product_sales_volume": "book_id label title author units_sold revenue",
     "mv_sales_over_time": "sale_date orders units revenue",
     "mv_revenue_by_author": "author revenue units orders",
     "mv_revenue_by_genre": "genre revenue units share_pct",
     "mv_order_status_distribution": "status orders total",
-    "mv_inventory_health": "book_id title author genre quantity reserved available low_stock_threshold stock_status",
+    "mv_inventory_health": "book_id label title author genre quantity reserved available low_stock_threshold stock_status",
     "mv_avg_order_value": "order_date orders total avg_order_value",
-    "mv_top_books_by_revenue": "book_id title author revenue units_sold rank",
-    "mv_inventory_turnover": "book_id title units_sold quantity turnover_pct",
+    "mv_top_books_by_revenue": "book_id label title author revenue units_sold rank",
+    "mv_inventory_turnover": "book_id label title units_sold quantity turnover_pct",
     "mv_book_price_distribution": "price_range sort_key books",
 }
 BAR, LINE, PIE, NUMBER, TABLE = "echarts_timeseries_bar", "echarts_timeseries_line", "pie", "big_number_total", "table"
@@ -117,6 +117,21 @@ def test_each_chart_asks_its_view_for_what_it_shows(chart: str, view: str, kind:
     assert query.get("row_limit") == params.get("row_limit")
     filters = [(row["subject"], row["operator"], row["comparator"]) for row in params["adhoc_filters"]]
     assert filters == [(row["col"], row["op"], row["val"]) for row in query["filters"]]
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_no_chart_tells_books_apart_by_their_title(chart: str) -> None:
+    """Two books of one title would be one bar, with the sum of both."""
+    body = CHARTS[chart]
+    (query,) = body["query_context"]["queries"]
+    columns = {column if isinstance(column, str) else column["sqlExpression"] for column in query["columns"]}
+    params = body["params"]
+    pivoted = [name for step in query["post_processing"] if step["operation"] == "pivot" for name in step["options"]["index"]]
+    shown = {*columns, *pivoted, *params.get("groupby", []), *params.get("all_columns", []), params.get("x_axis")}
+    assert not {"title", "book_id"} & shown
+    (dataset,) = [one for one in DATASETS.values() if one["uuid"] == body["dataset_uuid"]]
+    if "book_id" in names(dataset["columns"], "column_name") and chart != "Stock Status Distribution":
+        assert "label" in shown
 
 
 def test_the_connection_reads_only_and_holds_no_password() -> None:

@@ -1,6 +1,7 @@
 import { Link, useLocation } from '@tanstack/react-router';
 import { useEffect, useRef, useState, type ReactElement } from 'react';
 import { signOut } from '../lib/auth/session';
+import { bare } from '../lib/format';
 
 /** A disclosure with the signed-in visitor's links: a button and a list, no roles that would promise a menu's arrow keys. */
 export function UserMenu({ name }: { name: string }): ReactElement {
@@ -30,9 +31,9 @@ export function UserMenu({ name }: { name: string }): ReactElement {
   }, [open]);
   return (
     <div className="user-menu" ref={box}>
-      <button type="button" ref={button} aria-expanded={open} aria-controls="user-menu" aria-label={`Account: ${name}`} onClick={() => { setOpen(!open); }}>
+      <button type="button" ref={button} aria-expanded={open} aria-controls="user-menu" aria-label={`Account: ${bare(name)}`} onClick={() => { setOpen(!open); }}>
         <span className="avatar" aria-hidden="true">{name.slice(0, 1).toUpperCase()}</span>
-        <span className="user-name">{name}</span>
+        <bdi className="user-name">{name}</bdi>
       </button>
       <ul id="user-menu" hidden={!open}>
         <li><Link to="/orders">Your orders</Link></li>

@@ -1,6 +1,7 @@
 import { useEffect, useRef, useState, type ReactElement } from 'react';
 import { sentence } from '../lib/api/errors';
 import { addToCart } from '../lib/cart/cart';
+import { bare } from '../lib/format';
 import { notify } from '../lib/notices';
 import { Button } from './button';
 
@@ -25,7 +26,7 @@ export function AddToCart({ bookId, title, quantity = 1, soldOut = false, blocke
     try {
       await addToCart(bookId, quantity);
       setState('done');
-      notify(`“${title}” is in your cart.`);
+      notify(`“${bare(title)}” is in your cart.`);
       timer.current = setTimeout(() => { setState('idle'); }, 2500);
     } catch (error) {
       setState('idle');
@@ -34,7 +35,7 @@ export function AddToCart({ bookId, title, quantity = 1, soldOut = false, blocke
   };
   const words = soldOut ? 'Sold out' : state === 'done' ? 'Added ✓' : 'Add to cart';
   return (
-    <Button className={className} off={soldOut || blocked || state === 'busy'} aria-label={`${words}: ${title}`} data-state={state} onClick={() => void add()}>
+    <Button className={className} off={soldOut || blocked || state === 'busy'} aria-label={`${words}: ${bare(title)}`} data-state={state} onClick={() => void add()}>
       {words}
     </Button>
   );

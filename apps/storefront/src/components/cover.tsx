@@ -1,5 +1,6 @@
 import { useState, type ReactElement } from 'react';
 import { coverArt, isPictured, wrap, type CoverArt } from '../lib/cover-art';
+import { bare } from '../lib/format';
 
 interface Props {
   title: string;
@@ -16,7 +17,7 @@ export function Cover({ title, author, url, eager = false }: Props): ReactElemen
     return <img className="cover" src={url} alt="" width={200} height={300} loading={eager ? 'eager' : 'lazy'} onError={() => { setBroken(true); }} />;
   }
   const art = coverArt(title, author);
-  const lines = wrap(title, 14, 5);
+  const lines = wrap(bare(title), 14, 5);
   const size = lines.length > 3 || lines.some((line) => line.length > 11) ? 20 : 24;
   const start = 58;
   return (
@@ -30,7 +31,7 @@ export function Cover({ title, author, url, eager = false }: Props): ReactElemen
         ))}
       </text>
       <rect y="262" width="200" height="38" fill={art.paper} opacity="0.92" />
-      <text className="cover-author" fill={art.ink} fontSize="11.5" x="24" y="285">{wrap(author, 26, 1)[0] ?? ''}</text>
+      <text className="cover-author" fill={art.ink} fontSize="11.5" x="24" y="285">{wrap(bare(author), 26, 1)[0] ?? ''}</text>
       <rect x="0" width="9" height="300" fill="#000" opacity="0.12" />
       <rect x="9" width="1.5" height="300" fill="#fff" opacity="0.25" />
     </svg>

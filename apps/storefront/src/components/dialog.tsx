@@ -18,7 +18,7 @@ export function Dialog({ title, open, onClose, children, role = 'dialog' }: Prop
     <ModalOverlay className="overlay" isOpen={open} isDismissable={role === 'dialog'} onOpenChange={(next) => { if (!next) onClose(); }}>
       <Modal className="modal">
         <AriaDialog className="dialog" role={role}>
-          <Heading slot="title" level={2}>{title}</Heading>
+          <Heading slot="title" level={2}><bdi>{title}</bdi></Heading>
           {children}
         </AriaDialog>
       </Modal>

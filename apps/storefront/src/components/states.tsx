@@ -1,11 +1,12 @@
 import { useEffect, type ReactElement, type ReactNode } from 'react';
 import { describe, hasCode } from '../lib/api/errors';
+import { bare } from '../lib/format';
 import { SignInLink } from './sign-in-link';
 
 /** Set the window's title while the page is shown. */
 export function useTitle(title: string): void {
   useEffect(() => {
-    document.title = title === '' ? 'Marginalia: an online bookshop' : `${title} · Marginalia`;
+    document.title = title === '' ? 'Marginalia: an online bookshop' : `${bare(title)} · Marginalia`;
   }, [title]);
 }
 
@@ -25,7 +26,7 @@ export function Panel({ title, children, level = 'h2', mark = '¶' }: { title: s
   return (
     <section className="panel">
       <span className="panel-mark" aria-hidden="true">{mark}</span>
-      <Heading>{title}</Heading>
+      <Heading><bdi>{title}</bdi></Heading>
       <div className="panel-body">{children}</div>
     </section>
   );

@@ -15,3 +15,9 @@ export function total(lines: { price: string; quantity: number }[]): string {
   const cents = lines.reduce((sum, line) => sum + Math.round(Number(line.price) * 100) * line.quantity, 0);
   return (cents / 100).toFixed(2);
 }
+
+/**
+ * Somebody's words within a sentence of plain text, where no element can keep them apart: without the characters that turn the
+ * direction of what follows. On a page they stand in a `<bdi>`.
+ */
+export const bare = (words: string): string => words.replace(/[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, '');

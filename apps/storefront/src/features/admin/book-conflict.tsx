@@ -39,7 +39,7 @@ export function Conflict({ mine, theirs, busy, onClose, onReload, onOver }: Prop
         <div className="table-box" role="region" aria-label="Differences" tabIndex={0}>
           <table className="table">
             <thead><tr><th scope="col">Field</th><th scope="col">Yours</th><th scope="col">Theirs</th></tr></thead>
-            <tbody>{rows.map(([label, yours, found]) => <tr key={label}><th scope="row">{label}</th><td className="long">{yours}</td><td className="long">{found}</td></tr>)}</tbody>
+            <tbody>{rows.map(([label, yours, found]) => <tr key={label}><th scope="row">{label}</th><td className="long"><bdi>{yours}</bdi></td><td className="long"><bdi>{found}</bdi></td></tr>)}</tbody>
           </table>
         </div>
       )}

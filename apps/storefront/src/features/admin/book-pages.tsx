@@ -5,6 +5,7 @@ import { ErrorPanel, Loading, Panel } from '../../components/states';
 import { admin, body, type AdminSchemas } from '../../lib/api/client';
 import { isMissing } from '../../lib/api/errors';
 import { useDraft } from '../../lib/drafts';
+import { bare } from '../../lib/format';
 import { notify } from '../../lib/notices';
 import { queryClient } from '../../lib/query';
 import { BookFields } from './book-form';
@@ -17,8 +18,8 @@ export function NewBookPage(): ReactElement {
   const navigate = useNavigate();
   const save = async (form: BookForm) => {
     const made = await body(admin().POST('/admin/books', { body: { ...toBody(form), initial_quantity: Number(form.initial_quantity) } }));
-    if (made.stock_status === 'pending') notify(`“${made.title}” is added, but its stock could not be set yet. Set it under Stock.`, 'bad');
-    else notify(`“${made.title}” is added.`);
+    if (made.stock_status === 'pending') notify(`“${bare(made.title)}” is added, but its stock could not be set yet. Set it under Stock.`, 'bad');
+    else notify(`“${bare(made.title)}” is added.`);
     await changed();
     await navigate({ to: '/admin/books/$id', params: { id: made.id } });
   };
@@ -51,7 +52,7 @@ function EditBook({ book }: { book: AdminSchemas['BookWithWarnings'] }): ReactEl
         body: { ...toBody(form), active: form.active },
       }),
     );
-    notify(`“${saved.title}” is saved.`);
+    notify(`“${bare(saved.title)}” is saved.`);
     await changed();
   };
   return (

@@ -5,7 +5,7 @@ import { Confirm } from '../../components/dialog';
 import { Pagination } from '../../components/pagination';
 import { ErrorPanel, Loading, Panel } from '../../components/states';
 import { admin } from '../../lib/api/client';
-import { money, plural } from '../../lib/format';
+import { bare, money, plural } from '../../lib/format';
 import { notify } from '../../lib/notices';
 import { awaited } from '../../lib/query';
 import { Frame, SearchForm, Table, Warnings } from './frame';
@@ -14,7 +14,7 @@ import { StockWord } from './stock-words';
 
 async function withdraw(book: AdminBook): Promise<void> {
   await admin().DELETE('/admin/books/{book_id}', { params: { path: { book_id: book.id } } });
-  notify(`“${book.title}” is no longer sold.`);
+  notify(`“${bare(book.title)}” is no longer sold.`);
   await changed();
 }
 
@@ -45,8 +45,8 @@ export function BooksPage(): ReactElement {
         <Table label="Books" heads={['Title', 'Author', 'ISBN', ['Price', 'number'], 'Stock', ['Available', 'number'], 'State', 'Actions']}>
           {data.items.map((book) => (
             <tr key={book.id} data-testid="admin-book">
-              <th scope="row"><Link to="/admin/books/$id" params={{ id: book.id }}>{book.title}</Link></th>
-              <td>{book.author}</td>
+              <th scope="row"><Link to="/admin/books/$id" params={{ id: book.id }}><bdi>{book.title}</bdi></Link></th>
+              <td><bdi>{book.author}</bdi></td>
               <td>{book.isbn ?? '–'}</td>
               <td className="number">{money(book.price)}</td>
               <td><StockWord status={book.stock_status} /></td>
@@ -54,7 +54,7 @@ export function BooksPage(): ReactElement {
               <td>{book.active ? 'On sale' : 'Inactive'}</td>
               <td>
                 {book.active ? (
-                  <Confirm title={`Stop selling “${book.title}”?`} action="Delete" label={`Delete ${book.title}`} className="link-button" onConfirm={() => withdraw(book)}>
+                  <Confirm title={`Stop selling “${bare(book.title)}”?`} action="Delete" label={`Delete ${bare(book.title)}`} className="link-button" onConfirm={() => withdraw(book)}>
                     <p>Shoppers will no longer find it. It stays in past orders, and you can put it on sale again.</p>
                   </Confirm>
                 ) : null}

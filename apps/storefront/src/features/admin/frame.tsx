@@ -1,6 +1,7 @@
 import { Link } from '@tanstack/react-router';
 import { useState, type ReactElement, type ReactNode, type SubmitEvent } from 'react';
 import { useTitle } from '../../components/states';
+import { bare } from '../../lib/format';
 
 const PLACES = [
   ['/admin', 'Overview'],
@@ -11,13 +12,13 @@ const PLACES = [
 ] as const;
 
 export function Frame({ title, children, end }: { title: string; children: ReactNode; end?: ReactNode }): ReactElement {
-  useTitle(`${title}, admin`);
+  useTitle(`${bare(title)}, admin`);
   return (
     <div className="admin">
       <nav className="admin-nav" aria-label="Admin">
         <ul>{PLACES.map(([to, words]) => <li key={to}><Link to={to} activeOptions={{ exact: to === '/admin', includeSearch: false }}>{words}</Link></li>)}</ul>
       </nav>
-      <div className="title-row"><h1>{title}</h1>{end}</div>
+      <div className="title-row"><h1><bdi>{title}</bdi></h1>{end}</div>
       {children}
     </div>
   );

@@ -117,7 +117,7 @@ function OrderDetail({ order }: { order: AdminOrder }): ReactElement {
       <Table label="Items" heads={['Book', ['Copies', 'number'], ['Price', 'number'], ['Sum', 'number']]}>
         {order.items.map((item) => (
           <tr key={item.book_id}>
-            <th scope="row"><Link to="/admin/books/$id" params={{ id: item.book_id }}>{item.title}</Link></th>
+            <th scope="row"><Link to="/admin/books/$id" params={{ id: item.book_id }}><bdi>{item.title}</bdi></Link></th>
             <td className="number">{item.quantity}</td>
             <td className="number">{money(item.price)}</td>
             <td className="number">{money(item.line_total)}</td>
@@ -127,7 +127,7 @@ function OrderDetail({ order }: { order: AdminOrder }): ReactElement {
       <p className="total-line">Total <strong>{money(order.total)}</strong></p>
       <section className="address" aria-label="Delivery address">
         <h2>Goes to</h2>
-        <address>{[shipping.name, shipping.line1, shipping.line2, `${shipping.postal_code} ${shipping.city}`, shipping.country].filter(Boolean).map((line) => <span key={line}>{line}</span>)}</address>
+        <address>{[shipping.name, shipping.line1, shipping.line2, `${shipping.postal_code} ${shipping.city}`, shipping.country].filter(Boolean).map((line) => <span key={line}><bdi>{line}</bdi></span>)}</address>
       </section>
       <dl className="facts ids">
         <div><dt>Order</dt><dd>{order.id}</dd></div>

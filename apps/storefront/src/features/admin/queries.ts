@@ -55,8 +55,18 @@ export interface OrdersAsk {
   user_id?: string | undefined;
 }
 
-/** A day of the form as its first or last moment, where the administrator is: the times in the list are of there, too. */
-export const momentOf = (day: string, time: '00:00:00' | '23:59:59.999'): string => new Date(`${day}T${time}`).toISOString();
+/**
+ * The first moment of the day that is so many `days` after this one, where the administrator is: the times in the list are of there,
+ * too. By the calendar, since a day has 23 or 25 hours when the clocks change. A filter ends where the next day begins, so that no
+ * moment is between two days.
+ */
+export function startOf(day: string, days: 0 | 1 = 0): string {
+  const [year = 0, month = 1, date = 1] = day.split('-').map(Number);
+  const start = new Date(0);
+  start.setFullYear(year, month - 1, date + days);
+  start.setHours(0, 0, 0, 0);
+  return start.toISOString();
+}
 
 export const ordersQuery = ({ page = 1, status, from, to, user_id: user }: OrdersAsk) =>
   queryOptions({
@@ -67,8 +77,8 @@ export const ordersQuery = ({ page = 1, status, from, to, user_id: user }: Order
           query: {
             page, size: 20,
             ...(status && { status }),
-            ...(from && { from: momentOf(from, '00:00:00') }),
-            ...(to && { to: momentOf(to, '23:59:59.999') }),
+            ...(from && { from: startOf(from) }),
+            ...(to && { to: startOf(to, 1) }),
             ...(user && { user_id: user }),
           },
         },

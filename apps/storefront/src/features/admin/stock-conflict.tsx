@@ -1,7 +1,7 @@
 import type { ReactElement } from 'react';
 import { Button } from '../../components/button';
 import { Dialog } from '../../components/dialog';
-import { plural } from '../../lib/format';
+import { bare, plural } from '../../lib/format';
 import type { Movement, StockRow } from './queries';
 
 /** The stock as it is now, as a refused change tells it. */
@@ -35,7 +35,7 @@ export function happened(movements: Movement[]): string[] {
   const others: string[] = [];
   for (const { delta, reserved_delta: held, reason, order_id: order } of movements) {
     if (order === null) {
-      others.push(`${delta > 0 ? '+' : ''}${String(delta)} by an administrator: ${reason}`);
+      others.push(`${delta > 0 ? '+' : ''}${String(delta)} by an administrator: ${bare(reason)}`);
       continue;
     }
     const [shelf, reserved] = orders.get(order) ?? [0, 0];

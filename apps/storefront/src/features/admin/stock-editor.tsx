@@ -159,7 +159,7 @@ function Movements({ id }: { id: string }): ReactElement {
         {(data?.items ?? []).map((one) => (
           <li key={one.id}>
             <strong>{one.delta > 0 ? `+${String(one.delta)}` : String(one.delta)}</strong>
-            <span>{one.reason}{one.reserved_delta ? ` (reserved ${one.reserved_delta > 0 ? '+' : ''}${String(one.reserved_delta)})` : ''}</span>
+            <span><bdi>{one.reason}</bdi>{one.reserved_delta ? ` (reserved ${one.reserved_delta > 0 ? '+' : ''}${String(one.reserved_delta)})` : ''}</span>
             <time dateTime={one.created_at}>{dateTime(one.created_at)}</time>
           </li>
         ))}

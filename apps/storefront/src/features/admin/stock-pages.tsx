@@ -4,7 +4,7 @@ import { useState, type ReactElement } from 'react';
 import { Dialog } from '../../components/dialog';
 import { Pagination } from '../../components/pagination';
 import { ErrorPanel, Loading, Panel } from '../../components/states';
-import { plural } from '../../lib/format';
+import { bare, plural } from '../../lib/format';
 import { awaited } from '../../lib/query';
 import { Frame, SearchForm, Table } from './frame';
 import { stockQuery, type StockRow } from './queries';
@@ -47,13 +47,13 @@ function StockList({ asked, empty }: { asked: { page?: number | undefined; q?: s
       <Table label="Stock" heads={['Title', 'State', ['On the shelf', 'number'], ['Reserved', 'number'], ['Available', 'number'], ['Threshold', 'number'], 'Actions']}>
         {data.items.map((one) => (
           <tr key={one.book_id} data-testid="stock-row">
-            <th scope="row"><Link to="/admin/books/$id" params={{ id: one.book_id }}>{one.title ?? one.book_id}</Link></th>
+            <th scope="row"><Link to="/admin/books/$id" params={{ id: one.book_id }}><bdi>{one.title ?? one.book_id}</bdi></Link></th>
             <td><StockWord status={one.stock_status} /></td>
             <td className="number">{one.quantity ?? '–'}</td>
             <td className="number">{one.reserved ?? '–'}</td>
             <td className="number">{one.available ?? '–'}</td>
             <td className="number">{one.low_stock_threshold ?? '–'}</td>
-            <td><button type="button" className="link-button" aria-label={`Change stock of ${one.title ?? one.book_id}`} onClick={() => { setEdited(one); }}>Change</button></td>
+            <td><button type="button" className="link-button" aria-label={`Change stock of ${bare(one.title ?? one.book_id)}`} onClick={() => { setEdited(one); }}>Change</button></td>
           </tr>
         ))}
       </Table>

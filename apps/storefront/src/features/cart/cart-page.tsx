@@ -12,7 +12,7 @@ import { sentence } from '../../lib/api/errors';
 import { useSession } from '../../lib/auth/session';
 import { soldOut, useStock, type StockInfo } from '../../lib/books';
 import { useCartChanging } from '../../lib/cart/changes';
-import { money, plural } from '../../lib/format';
+import { bare, money, plural } from '../../lib/format';
 import { notify } from '../../lib/notices';
 import { clearCart, setQuantity, useCartView, type Line } from './use-lines';
 
@@ -81,7 +81,7 @@ function CartRow({ line, stock }: { line: Line; stock: StockInfo }): ReactElemen
       await setQuantity(line, quantity);
     } catch (caught) {
       setError(caught);
-      if (!shown.current) notify(`“${line.title}” was not changed in your cart. ${sentence(caught)}`, 'bad');
+      if (!shown.current) notify(`“${bare(line.title)}” was not changed in your cart. ${sentence(caught)}`, 'bad');
     } finally {
       setBusy(false);
     }
@@ -93,15 +93,15 @@ function CartRow({ line, stock }: { line: Line; stock: StockInfo }): ReactElemen
         <Cover title={line.title} author={line.author ?? ''} />
       </Link>
       <div className="line-text">
-        <h2><Link to="/books/$id" params={{ id: line.bookId }}>{line.title}</Link></h2>
-        {line.author ? <p className="card-author">{line.author}</p> : null}
+        <h2><Link to="/books/$id" params={{ id: line.bookId }}><bdi>{line.title}</bdi></Link></h2>
+        {line.author ? <p className="card-author"><bdi>{line.author}</bdi></p> : null}
         <p><span className="price">{money(line.price)}</span> {line.forSale ? <StockBadge info={stock} /> : <span className="badge" data-stock="out_of_stock">Not sold</span>}</p>
         {reason ? <p className="note note-bad">{reason}</p> : null}
         <ErrorNote error={error} />
       </div>
       <div className="line-end">
-        <Quantity label={`Copies of ${line.title}`} value={line.quantity} min={0} busy={busy} onChange={(value) => void change(value)} />
-        <Button className="link-button" off={busy} aria-label={`Remove ${line.title}`} onClick={() => void change(0)}>Remove</Button>
+        <Quantity label={`Copies of ${bare(line.title)}`} value={line.quantity} min={0} busy={busy} onChange={(value) => void change(value)} />
+        <Button className="link-button" off={busy} aria-label={`Remove ${bare(line.title)}`} onClick={() => void change(0)}>Remove</Button>
         <p className="line-total" data-testid="line-total">{money(line.lineTotal)}</p>
       </div>
     </li>

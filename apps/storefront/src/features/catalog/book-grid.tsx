@@ -20,8 +20,8 @@ export function BookGrid({ books, busy = false }: { books: Book[]; busy?: boolea
               <Link to="/books/$id" params={{ id: book.id }} className="card-cover" tabIndex={-1} aria-hidden="true">
                 <Cover title={book.title} author={book.author} url={book.cover_url} eager={index < 4} />
               </Link>
-              <h2 className="card-title"><Link to="/books/$id" params={{ id: book.id }}>{book.title}</Link></h2>
-              <p className="card-author">{book.author}</p>
+              <h2 className="card-title"><Link to="/books/$id" params={{ id: book.id }}><bdi>{book.title}</bdi></Link></h2>
+              <p className="card-author"><bdi>{book.author}</bdi></p>
               <p className="card-line"><span className="price">{money(book.price)}</span><StockBadge info={info} /></p>
               <AddToCart bookId={book.id} title={book.title} soldOut={soldOut(info)} className="button button-card" />
             </article>

@@ -3,7 +3,7 @@ import { Link, useNavigate, useSearch } from '@tanstack/react-router';
 import type { ReactElement } from 'react';
 import { Pagination } from '../../components/pagination';
 import { ErrorPanel, Panel, useTitle } from '../../components/states';
-import { plural } from '../../lib/format';
+import { bare, plural } from '../../lib/format';
 import { awaited } from '../../lib/query';
 import { BookGrid, GridSkeleton } from './book-grid';
 import { booksQuery, genresQuery, type Sort } from './queries';
@@ -56,8 +56,8 @@ function Tools({ genre, sort, count }: { genre: string | undefined; sort: Sort |
         Genre
         <select value={genre ?? ''} onChange={(event) => void navigate({ search: { sort, genre: event.target.value || undefined } })}>
           <option value="">All genres</option>
-          {genre !== undefined && !listed.some((one) => one.genre === genre) ? <option value={genre}>{genre}</option> : null}
-          {listed.map((one) => <option key={one.genre} value={one.genre}>{`${one.genre} (${String(one.count)})`}</option>)}
+          {genre !== undefined && !listed.some((one) => one.genre === genre) ? <option value={genre}>{bare(genre)}</option> : null}
+          {listed.map((one) => <option key={one.genre} value={one.genre}>{`${bare(one.genre)} (${String(one.count)})`}</option>)}
         </select>
       </label>
       <label>

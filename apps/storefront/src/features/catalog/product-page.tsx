@@ -36,9 +36,9 @@ function Product({ book }: { book: Book }): ReactElement {
     <article className="product">
       <div className="product-cover"><Cover title={book.title} author={book.author} url={book.cover_url} eager /></div>
       <div className="product-text">
-        {book.genre ? <p className="kicker"><Link to="/" search={{ genre: book.genre }}>{book.genre}</Link></p> : null}
-        <h1>{book.title}</h1>
-        <p className="byline">by {book.author}</p>
+        {book.genre ? <p className="kicker"><Link to="/" search={{ genre: book.genre }}><bdi>{book.genre}</bdi></Link></p> : null}
+        <h1><bdi>{book.title}</bdi></h1>
+        <p className="byline">by <bdi>{book.author}</bdi></p>
         <p className="product-price"><span className="price">{money(book.price)}</span> <StockBadge info={stock} exact /></p>
         {stock.state === 'unknown' ? <p className="hint">Stock cannot be checked just now. You can still put the book into your cart.</p> : null}
         <div className="buy">
@@ -48,7 +48,7 @@ function Product({ book }: { book: Book }): ReactElement {
         {stock.available !== undefined && quantity > stock.available && !none ? (
           <p className="note" role="status">Only {stock.available} of them can be delivered now.</p>
         ) : null}
-        {book.description ? <p className="description">{book.description}</p> : null}
+        {book.description ? <p className="description"><bdi>{book.description}</bdi></p> : null}
         <dl className="facts">
           <Fact name="Author" value={book.author} />
           <Fact name="Genre" value={book.genre} />
@@ -61,5 +61,5 @@ function Product({ book }: { book: Book }): ReactElement {
 }
 
 function Fact({ name, value }: { name: string; value: string | null }): ReactElement {
-  return <div><dt>{name}</dt><dd>{value ?? 'not given'}</dd></div>;
+  return <div><dt>{name}</dt><dd><bdi>{value ?? 'not given'}</bdi></dd></div>;
 }

@@ -25,7 +25,7 @@ export function SearchPage(): ReactElement {
   return (
     <>
       <section className="hero" data-small="true">
-        <h1>Results for “{asked}”</h1>
+        <h1>Results for “<bdi>{asked}</bdi>”</h1>
         <p role="status" data-testid="result-count">{data && !isPlaceholderData ? plural(data.total, 'result') : ' '}</p>
       </section>
       {waiting ? <GridSkeleton /> : null}

@@ -147,7 +147,7 @@ function OrderSummary({ cart, missing, before }: { cart: Cart; missing: string[]
       <ul className="summary-lines">
         {cart.items.map((item) => (
           <li key={item.id} data-missing={missing.includes(item.book_id)}>
-            <span>{item.quantity} × {item.title}{missing.includes(item.book_id) ? <strong className="field-error">Not enough in stock</strong> : null}</span>
+            <span>{item.quantity} × <bdi>{item.title}</bdi>{missing.includes(item.book_id) ? <strong className="field-error">Not enough in stock</strong> : null}</span>
             <span>{money(item.line_total)}</span>
           </li>
         ))}

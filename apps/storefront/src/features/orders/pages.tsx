@@ -63,7 +63,7 @@ function Items({ order }: { order: Order }): ReactElement {
         <tbody>
           {order.items.map((item) => (
             <tr key={item.book_id}>
-              <td><Link to="/books/$id" params={{ id: item.book_id }}>{item.title}</Link></td>
+              <td><Link to="/books/$id" params={{ id: item.book_id }}><bdi>{item.title}</bdi></Link></td>
               <td className="number">{item.quantity}</td>
               <td className="number">{money(item.price)}</td>
               <td className="number">{money(item.line_total)}</td>
@@ -156,7 +156,7 @@ function OrderDetail({ order }: { order: Order }): ReactElement {
       <section className="address" aria-label="Delivery address">
         <h2>Goes to</h2>
         <address>
-          {[shipping.name, shipping.line1, shipping.line2, `${shipping.postal_code} ${shipping.city}`, shipping.country].filter(Boolean).map((line) => <span key={line}>{line}</span>)}
+          {[shipping.name, shipping.line1, shipping.line2, `${shipping.postal_code} ${shipping.city}`, shipping.country].filter(Boolean).map((line) => <span key={line}><bdi>{line}</bdi></span>)}
         </address>
         <p className="hint ids">Full number of the order: {order.id}</p>
       </section>
