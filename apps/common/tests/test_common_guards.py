@@ -15,7 +15,7 @@ from bookstore_common.metrics import Metrics
 from bookstore_common.redis import RedisClient, RedisUnavailableError
 from bookstore_common.testing.redis import RedisServer
 from bookstore_common.testing.tokens import Issuer
-from bookstore_common.tokens import TokenVerifier
+from bookstore_common.tokens import LogoutToken, TokenVerifier
 
 __all__ = ["app", "client", "internal"]
 pytestmark = pytest.mark.anyio
@@ -250,7 +250,7 @@ async def test_full_redis_still_knows_ended_sessions(
 ) -> None:
     """Refused writes of limits and tokens are no outage: nobody gets in again because memory ran out."""
     token = await csrf_token(app, issuer)
-    await sessions.revoke(redis_client, "ended", token_life_seconds=330)
+    await sessions.revoke(redis_client, LogoutToken(None, "ended", 0), token_life_seconds=330)
     with redis_server.full():
         for _ in range(5):
             assert (await client.get("/area/mine", headers=issuer.headers())).status_code == 200

@@ -124,22 +124,17 @@ class AccessControl:
         self, principal: Principal, token: str | None, hit: Hit | None, *, ask_csrf: bool
     ) -> tuple[SessionState | None, Window | None]:
         """What Redis knows of the session, and the counted request, in one round trip; None: it does not say."""
-        asked = csrf.examining(principal, token) if ask_csrf else None
-        if asked is None and principal.sid is not None:
-            asked = sessions.asking(principal.sid)
-        calls = [*([asked] if asked else []), *(hit.calls if hit else ())]
+        asked = csrf.examining(principal, token) if ask_csrf else sessions.asking(principal)
+        calls = [asked, *(hit.calls if hit else ())]
         try:
-            results = await self._redis.run(*calls) if calls else []
+            known, *results = await self._redis.run(*calls)
         except RedisUnavailableError as error:
-            results = [error] * len(calls)
-        state: SessionState | None = SessionState(revoked=False, csrf_valid=False)
-        if asked is not None:
-            known = results.pop(0)
-            if isinstance(known, RedisUnavailableError):
-                self._metrics.session_checks_skipped.inc()
-                state = None
-            else:
-                state = csrf.state_of(known, token) if ask_csrf else SessionState(bool(known), csrf_valid=False)
+            known, *results = [error] * len(calls)
+        state: SessionState | None = None
+        if isinstance(known, RedisUnavailableError):
+            self._metrics.session_checks_skipped.inc()
+        else:
+            state = csrf.state_of(known, token) if ask_csrf else SessionState(bool(known), csrf_valid=False)
         try:
             window = hit.window(results) if hit else None
         except RedisUnavailableError:
