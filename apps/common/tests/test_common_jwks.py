@@ -15,6 +15,7 @@ from bookstore_common.testing.logs import LogStream
 from bookstore_common.testing.redis import RedisServer
 from bookstore_common.testing.tokens import JWKS_PATH, Issuer
 from bookstore_common.tokens import OidcSettings, TokenCheckUnavailableError, TokenVerifier, UnauthenticatedError
+from polling import until
 
 pytestmark = pytest.mark.anyio
 BEGAN = time.time() - 1000
@@ -63,12 +64,6 @@ async def test_a_caller_that_leaves_does_not_take_the_fetch_along(timed: TokenVe
     leaving.cancel()
     assert (await staying).sub == "staying"
     assert issuer.requests == 1
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)  # bounded polling
 
 
 async def test_renewed_beside_the_requests(timed: TokenVerifier, issuer: Issuer, clock: Clock) -> None:
