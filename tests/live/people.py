@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 
-from .signin import Hidden, Places, Shopper, bearer
+from .signin import Hidden, Places, Shopper, bearer, browser, exchange, padless
 from .tls import Trust
 
 # A password check costs Keycloak 0.1 s of processor time.
@@ -104,6 +106,46 @@ class People:
         """Sign a user out on every device, as Keycloak's administrator can."""
         answer = self._admin.post(f"{self._users}/{sub}/logout", headers=self._bearer())
         assert answer.status_code == 204, f"the sessions were not ended: {answer.status_code}"
+
+    def end_sessions_by_account_page(self, shopper: Shopper) -> None:
+        """Sign a user out on every device, as the account page does: by its own REST API and a token of its client."""
+        verifier, page = secrets.token_urlsafe(48), f"{self._places.issuer}/account/"
+        query = {
+            "client_id": "account-console", "response_type": "code", "scope": "openid", "redirect_uri": page, "state": "s",
+            "code_challenge": padless(hashlib.sha256(verifier.encode("ascii")).digest()), "code_challenge_method": "S256",
+        }  # fmt: skip
+        sent = shopper.client.get(self._places.endpoint("auth"), params=query)
+        code = parse_qs(urlsplit(sent.headers.get("location", "")).query).get("code", [""])[0]
+        assert code, f"the account page's client got no code: {sent.status_code}"
+        tokens = exchange(
+            shopper.client, self._places, client_id="account-console", grant_type="authorization_code", code=code, redirect_uri=page,
+            code_verifier=verifier,
+        )  # fmt: skip
+        headers = {**bearer(tokens.access), "Accept": "application/json"}
+        answer = shopper.client.delete(f"{self._places.issuer}/account/sessions", params={"current": "true"}, headers=headers)
+        assert answer.status_code == 204, f"the account page's sessions were not ended: {answer.status_code}"
+
+    def disable(self, sub: str) -> None:
+        """Close an account."""
+        self._change("PUT", sub, {**self._admin.get(f"{self._users}/{sub}", headers=self._bearer()).json(), "enabled": False})
+
+    def delete(self, sub: str) -> None:
+        """Delete an account."""
+        self._change("DELETE", sub)
+        self._made.remove(sub)
+
+    def withdraw_admin(self, sub: str) -> None:
+        """Take the role admin from somebody."""
+        mapped = self._admin.get(f"{self._users}/{sub}/role-mappings/realm", headers=self._bearer()).json()
+        self._change("DELETE", f"{sub}/role-mappings/realm", [role for role in mapped if role["name"] == "admin"])
+
+    def reset_password(self, sub: str) -> None:
+        """Give an account another password, as an administrator does."""
+        self._change("PUT", f"{sub}/reset-password", {"type": "password", "value": secrets.token_urlsafe(18), "temporary": False})
+
+    def _change(self, method: str, path: str, body: Any = None) -> None:
+        answer = self._admin.request(method, f"{self._users}/{path}", json=body, headers=self._bearer())
+        assert answer.status_code == 204, f"{method} of a user was answered with {answer.status_code}"
 
     def leftovers(self, minutes: int) -> list[str]:
         """Ids of users that runs left behind which were killed, at least so many minutes ago."""

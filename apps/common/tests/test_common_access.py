@@ -1,13 +1,14 @@
 """Who is let in, by token, role and session, and what the document says of it."""
 
 import re
+import time
 from typing import Any
 
 import httpx2
 import pytest
 from fastapi import FastAPI
 
-from access_testing import app, client, count, internal, refused
+from access_testing import app, client, count, csrf_token, internal, post, refused
 from bookstore_common import sessions
 from bookstore_common.access import Limit
 from bookstore_common.metrics import Metrics
@@ -15,6 +16,7 @@ from bookstore_common.redis import RedisClient
 from bookstore_common.testing.logs import LogStream
 from bookstore_common.testing.redis import RedisServer
 from bookstore_common.testing.tokens import Issuer
+from bookstore_common.tokens import LogoutToken
 
 __all__ = ["app", "client", "internal"]
 pytestmark = pytest.mark.anyio
@@ -107,7 +109,7 @@ async def test_ended_session(
     client: httpx2.AsyncClient, issuer: Issuer, redis_client: RedisClient, metrics: Metrics, redis_server: RedisServer
 ) -> None:
     assert (await client.get("/area/mine", headers=issuer.headers(sid="s-1"))).status_code == 200
-    await sessions.revoke(redis_client, "s-1", token_life_seconds=330)
+    await sessions.revoke(redis_client, LogoutToken(None, "s-1", 0), token_life_seconds=330)
     response = await client.get("/area/mine", headers=issuer.headers(sid="s-1"))
     refused(response, 401, "unauthenticated")
     assert count(metrics, "auth_failures_total", reason="revoked") == 1
@@ -119,8 +121,27 @@ async def test_ended_session(
 async def test_ended_session_on_the_other_listener(
     internal: httpx2.AsyncClient, issuer: Issuer, redis_client: RedisClient
 ) -> None:
-    await sessions.revoke(redis_client, "s-1", token_life_seconds=330)
+    await sessions.revoke(redis_client, LogoutToken(None, "s-1", 0), token_life_seconds=330)
     refused(await internal.post("/area/mine", headers=issuer.headers(sid="s-1")), 401, "unauthenticated")
+
+
+async def test_all_sessions_of_a_user_end_in_every_service(
+    app: FastAPI, client: httpx2.AsyncClient, internal: httpx2.AsyncClient, issuer: Issuer, redis_client: RedisClient
+) -> None:
+    now = int(time.time())
+    tokens: list[dict[str, Any]] = [
+        {"sub": "u-1", "sid": f"s-{number}", "iat": now - 10 + number} for number in range(5)
+    ]
+    csrf_tokens = [await csrf_token(app, issuer, **claims) for claims in tokens]
+    await sessions.revoke(redis_client, LogoutToken("u-1", None, now), token_life_seconds=330)
+    for claims, token in zip(tokens, csrf_tokens, strict=True):
+        refused(await client.get("/area/mine", headers=issuer.headers(**claims)), 401, "unauthenticated")
+        refused(await post(client, issuer, {"X-CSRF-Token": token}, **claims), 401, "unauthenticated")
+        refused(await internal.post("/area/mine", headers=issuer.headers(**claims)), 401, "unauthenticated")
+    # A later sign-in, another user and a service's own token are not concerned.
+    others: list[dict[str, Any]] = [{"sub": "u-1", "iat": now + 1}, {"sub": "u-2"}, {"sub": "service", "sid": None}]
+    for claims in others:
+        assert (await client.get("/area/mine", headers=issuer.headers(**claims))).status_code == 200
 
 
 async def test_document(app: FastAPI) -> None:

@@ -10,14 +10,14 @@ from bookstore_common import sessions
 from bookstore_common.csrf import CsrfInvalidError, CsrfStore
 from bookstore_common.redis import RedisClient, RedisUnavailableError
 from bookstore_common.testing.redis import RedisServer
-from bookstore_common.tokens import Principal
+from bookstore_common.tokens import LogoutToken, Principal
 
 pytestmark = pytest.mark.anyio
 HALF_AN_HOUR_MS = 30 * 60 * 1000
 
 
-def principal(sid: str | None = "s-1", sub: str = "u-1") -> Principal:
-    return Principal(sub, sid, "ui-client", frozenset({"customer"}), 0, "")
+def principal(sid: str | None = "s-1", sub: str = "u-1", issued_at: int = 1000) -> Principal:
+    return Principal(sub, sid, "ui-client", frozenset({"customer"}), 0, "", issued_at)
 
 
 @pytest.fixture
@@ -118,22 +118,70 @@ async def test_forgotten(store: CsrfStore) -> None:
 async def test_ended_with_the_session(store: CsrfStore, redis_client: RedisClient, redis_server: RedisServer) -> None:
     token = (await store.issue(principal())).token
     other = (await store.issue(principal("s-2"))).token
-    await sessions.revoke(redis_client, "s-1", token_life_seconds=330)
-    await sessions.revoke(redis_client, "s-1", token_life_seconds=330)
+    await sessions.revoke(redis_client, LogoutToken(None, "s-1", 0), token_life_seconds=330)
+    await sessions.revoke(redis_client, LogoutToken(None, "s-1", 0), token_life_seconds=330)
     state = await store.examine(principal(), token)
     assert (state.revoked, state.csrf_valid) == (True, False)
-    assert await sessions.is_revoked(redis_client, "s-1")
+    assert await sessions.is_revoked(redis_client, principal("s-1"))
     assert not (await store.examine(principal("s-2"), other)).revoked
-    assert not await sessions.is_revoked(redis_client, "s-2")
+    assert not await sessions.is_revoked(redis_client, principal("s-2"))
     with redis_server.connect() as redis:
         assert redis.exists("csrf:s-1") == 0
 
 
 async def test_no_use_extends_an_ended_session(store: CsrfStore, redis_client: RedisClient) -> None:
     """A token that another request got after the logout."""
-    await sessions.revoke(redis_client, "s-1", token_life_seconds=330)
+    await sessions.revoke(redis_client, LogoutToken(None, "s-1", 0), token_life_seconds=330)
     token = (await store.issue(principal())).token
     assert (await store.examine(principal(), token)).revoked
+
+
+async def test_all_sessions_of_a_user_end_as_of_a_moment(redis_client: RedisClient, redis_server: RedisServer) -> None:
+    """By Keycloak's clock and in whole seconds: what was issued in that second is over, what came later is not."""
+    ended = LogoutToken("u-1", None, 1000)
+    await sessions.revoke(redis_client, ended, token_life_seconds=330)
+    for sid in ("s-1", "s-2", None):
+        for issued, revoked in ((999, True), (1000, True), (1001, False)):
+            assert await sessions.is_revoked(redis_client, principal(sid, issued_at=issued)) is revoked
+    assert not await sessions.is_revoked(redis_client, principal("s-3", "u-2", issued_at=1))
+    with redis_server.connect() as redis:
+        assert 350 < redis.ttl("revoked-sub:u-1") <= 360
+
+
+async def test_a_late_logout_token_does_not_bring_back_what_ended_since(redis_client: RedisClient) -> None:
+    for issued in (2000, 1000):
+        await sessions.revoke(redis_client, LogoutToken("u-1", None, issued), token_life_seconds=330)
+    assert await sessions.is_revoked(redis_client, principal(issued_at=1500))
+
+
+async def test_everybody_ends(redis_client: RedisClient) -> None:
+    await sessions.revoke(redis_client, LogoutToken(None, None, 1000), token_life_seconds=330)
+    for sub in ("u-1", "u-2"):
+        assert await sessions.is_revoked(redis_client, principal(sub=sub, issued_at=1000))
+        assert not await sessions.is_revoked(redis_client, principal(sub=sub, issued_at=1001))
+
+
+@pytest.mark.parametrize("whose", ["u-1", None])
+async def test_csrf_tokens_of_before_end_with_the_sessions(
+    store: CsrfStore, redis_client: RedisClient, redis_server: RedisServer, whose: str | None
+) -> None:
+    """Also where the session goes on with a new access token, as after a role was withdrawn."""
+    before = (await store.issue(principal("s-1"))).token
+    ended = LogoutToken(whose, None, 1000)
+    await sessions.revoke(redis_client, ended, token_life_seconds=330)
+    assert (await store.examine(principal("s-1", issued_at=1000), before)).revoked
+    renewed = principal("s-1", issued_at=1001)
+    assert not (await store.examine(renewed, before)).csrf_valid
+    # Redis counts in ms: the next token must not be of the mark's own.
+    with redis_server.connect() as redis:
+        moment = redis.time()
+        while redis.time() <= (moment[0], moment[1] + 2000):
+            pass
+    after = (await store.issue(renewed)).token
+    assert (await store.examine(renewed, after)).csrf_valid
+    # Said twice, it does not end what began since.
+    await sessions.revoke(redis_client, ended, token_life_seconds=330)
+    assert (await store.examine(renewed, after)).csrf_valid
 
 
 async def test_redis_down(store: CsrfStore, redis_server: RedisServer) -> None:

@@ -15,7 +15,7 @@ from bookstore_common.metrics import Metrics
 from bookstore_common.redis import RedisClient, RedisUnavailableError
 from bookstore_common.testing.redis import RedisServer
 from bookstore_common.testing.tokens import Issuer
-from bookstore_common.tokens import TokenVerifier
+from bookstore_common.tokens import LogoutToken, TokenVerifier
 
 __all__ = ["app", "client", "internal"]
 pytestmark = pytest.mark.anyio
@@ -129,17 +129,67 @@ async def test_guessing_csrf_tokens_is_limited(client: httpx2.AsyncClient, issue
     assert codes == [403] * 10 + [429]
 
 
-async def test_anonymous_share_a_bucket_per_address(app: FastAPI) -> None:
-    async def get(address: str, path: str = "/area/public", **headers: str) -> httpx2.Response:
-        transport = httpx2.ASGITransport(app, client=(address, 1))
-        async with httpx2.AsyncClient(transport=transport, base_url="http://api.test") as client:
-            return await client.get(path, headers=headers)
+async def ask(app: FastAPI, address: str | None, path: str = "/area/search", **headers: str) -> httpx2.Response:
+    """As it comes through the gateway, which all requests have their peer address from."""
+    sent = {**headers, **({} if address is None else {"X-Client-Address": address})}
+    transport = httpx2.ASGITransport(app, client=("127.0.0.6", 1))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://api.test") as client:
+        return await client.get(path, headers=sent)
 
-    assert (await get("10.0.0.1")).headers["ratelimit-remaining"] == "1199"
-    forged = {"X-Forwarded-For": "9.9.9.9", "X-Real-IP": "9.9.9.9", "Forwarded": "for=9.9.9.9"}
-    assert (await get("10.0.0.1", **forged)).headers["ratelimit-remaining"] == "1198"
-    assert (await get("10.0.0.2")).headers["ratelimit-remaining"] == "1199"
-    assert (await get("10.0.0.1", "/area/search")).headers["ratelimit-limit"] == "120"
+
+def remaining(response: httpx2.Response) -> int:
+    return int(response.headers["ratelimit-remaining"])
+
+
+async def test_one_guest_does_not_stop_another(app: FastAPI) -> None:
+    codes = [(await ask(app, f"203.0.112.1:{port}")).status_code for port in range(5000, 5121)]
+    assert codes == [200] * 120 + [429]
+    assert (await ask(app, "203.0.112.2:5000")).status_code == 200
+
+
+async def test_what_a_client_says_of_itself_chooses_no_bucket(app: FastAPI) -> None:
+    forged = {
+        "X-Forwarded-For": "9.9.9.9, 8.8.8.8", "X-Real-IP": "9.9.9.9", "Forwarded": "for=9.9.9.9",
+        "X-Envoy-External-Address": "9.9.9.9", "True-Client-IP": "9.9.9.9",
+    }  # fmt: skip
+    assert remaining(await ask(app, "203.0.112.1:1")) == 119
+    assert remaining(await ask(app, "203.0.112.1:2", **forged)) == 118
+    assert remaining(await ask(app, "203.0.112.2:1", **forged)) == 119
+
+
+@pytest.mark.parametrize("pair", ["2a00:1450:4001:81b::1 2a00:1450:4001:81b:ffff::2", "8.8.8.8 ::ffff:8.8.8.8"])
+async def test_addresses_of_one_customer_share_a_bucket(app: FastAPI, pair: str) -> None:
+    for expected, address in zip((119, 118), pair.split(), strict=True):
+        assert remaining(await ask(app, f"[{address}]:1" if ":" in address else f"{address}:1")) == expected
+
+
+async def test_another_network_has_another_bucket(app: FastAPI) -> None:
+    assert remaining(await ask(app, "[2a00:1450:4001:81b::1]:1")) == 119
+    assert remaining(await ask(app, "[2a00:1450:4001:81c::1]:1")) == 119
+
+
+@pytest.mark.parametrize(
+    "address", [None, "", "8.8.8.8", "8.8.8.8:1, 9.9.9.9:1", "999.1.1.1:1", "[8.8.8.8", "[::1%eth0]:1", "localhost:1"]
+)
+async def test_what_the_gateway_would_not_write_is_one_unknown_client(app: FastAPI, address: str | None) -> None:
+    assert remaining(await ask(app, None)) == 119
+    assert remaining(await ask(app, address)) == 118
+
+
+async def test_guests_behind_one_translator_do_not_stop_each_other(app: FastAPI) -> None:
+    """As on kind, where the gateway sees a node's address: a connection has a bucket, all have a larger one."""
+    codes = [(await ask(app, "172.18.0.3:4000")).status_code for _ in range(130)]
+    assert codes == [200] * 120 + [429] * 10
+    others = [await ask(app, f"172.18.0.3:{port}") for port in range(4001, 4001 + 10 * 120 - 120)]
+    assert {answer.status_code for answer in others} == {200}
+    assert {remaining(answer) for answer in others} == {119}
+    # All together are bounded, and those behind another address are not concerned.
+    assert (await ask(app, "172.18.0.3:3999")).status_code == 429
+    assert (await ask(app, "172.18.0.4:4000")).status_code == 200
+
+
+async def test_limits_of_anonymous_readers(app: FastAPI) -> None:
+    assert (await ask(app, "8.8.8.8:1", "/area/public")).headers["ratelimit-limit"] == "1200"
 
 
 async def test_public_endpoint_with_a_token(client: httpx2.AsyncClient, issuer: Issuer) -> None:
@@ -250,7 +300,7 @@ async def test_full_redis_still_knows_ended_sessions(
 ) -> None:
     """Refused writes of limits and tokens are no outage: nobody gets in again because memory ran out."""
     token = await csrf_token(app, issuer)
-    await sessions.revoke(redis_client, "ended", token_life_seconds=330)
+    await sessions.revoke(redis_client, LogoutToken(None, "ended", 0), token_life_seconds=330)
     with redis_server.full():
         for _ in range(5):
             assert (await client.get("/area/mine", headers=issuer.headers())).status_code == 200

@@ -11,13 +11,15 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from bookstore_common.metrics import Metrics
-from bookstore_common.problem import DependencyUnavailableError
 from bookstore_common.settings import SettingsError, load_settings
 from bookstore_common.testing.logs import LogStream
 from bookstore_common.testing.tokens import ISSUER, Issuer, SigningKey, encode
 from bookstore_common.tokens import (
+    EVERYBODY_EVENT,
+    LOGOUT_EVENT,
     InvalidLogoutTokenError,
     OidcSettings,
+    TokenCheckUnavailableError,
     TokenVerifier,
     UnauthenticatedError,
 )
@@ -242,10 +244,11 @@ async def test_the_private_part_of_a_key_is_not_looked_at(verifier: TokenVerifie
 async def test_no_keys_is_not_the_callers_fault(verifier: TokenVerifier, issuer: Issuer) -> None:
     token = issuer.token()
     issuer.stop()
-    with pytest.raises(DependencyUnavailableError) as caught:
+    with pytest.raises(TokenCheckUnavailableError) as caught:
         await verifier.verify(token)
-    assert not isinstance(caught.value, UnauthenticatedError)
-    with pytest.raises(DependencyUnavailableError):
+    assert (caught.value.status, caught.value.code) == (503, "token_check_unavailable")
+    assert caught.value.response().headers["retry-after"] == "2"
+    with pytest.raises(TokenCheckUnavailableError):
         await verifier.verify_logout(issuer.logout_token())
 
 
@@ -253,6 +256,11 @@ async def test_logout(verifier: TokenVerifier, issuer: Issuer) -> None:
     ended = await verifier.verify_logout(issuer.logout_token(sid="s-9", sub="u-9"))
     assert (ended.sid, ended.sub) == ("s-9", "u-9")
     assert (await verifier.verify_logout(issuer.logout_token(sub=None))).sub is None
+    everywhere = await verifier.verify_logout(issuer.logout_token(sid=None, sub="u-9", iat=1234))
+    assert (everywhere.sid, everywhere.sub, everywhere.issued_at) == (None, "u-9", 1234)
+    events: dict[str, dict[str, str]] = {LOGOUT_EVENT: {}, EVERYBODY_EVENT: {}}
+    everybody = await verifier.verify_logout(issuer.logout_token(sid=None, sub=None, events=events))
+    assert (everybody.sid, everybody.sub) == (None, None)
 
 
 NO_LOGOUT: dict[str, tuple[Forge, str]] = {
@@ -270,7 +278,13 @@ NO_LOGOUT: dict[str, tuple[Forge, str]] = {
         "claims",
     ),
     "with a nonce": (lambda i: i.logout_token(nonce="n"), "claims"),
-    "no session": (lambda i: i.logout_token(sid=None), "claims"),
+    "neither session nor user": (lambda i: i.logout_token(sid=None, sub=None), "claims"),
+    "session is empty": (lambda i: i.logout_token(sid=""), "claims"),
+    "user is empty": (lambda i: i.logout_token(sid=None, sub=""), "claims"),
+    "everybody, but no logout": (
+        lambda i: i.logout_token(sid=None, sub=None, events={EVERYBODY_EVENT: {}}),
+        "claims",
+    ),
     "no jti": (lambda i: i.logout_token(jti=None), "claims"),
     "no iat": (lambda i: i.logout_token(iat=None), "claims"),
     "from the future": (lambda i: i.logout_token(iat=int(time.time()) + 600), "not_yet_valid"),

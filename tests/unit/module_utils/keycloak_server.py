@@ -26,6 +26,7 @@ class FakeKeycloak:
         self.realms: dict[str, Object] = {}
         self.requests: list[tuple[str, str]] = []
         self.refuse: dict[tuple[str, str], int] = {}
+        self.locked: set[str] = set()
         self.add_realm("master", {})
         handler = type("Handler", (_Handler,), {"keycloak": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -137,7 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
         if len(parts) == 2:
             return self._answer(200, {"realm": parts[1]})
         form = {key: values[0] for key, values in parse_qs(text).items()}
-        if self.keycloak.passwords.get(form["username"]) != form["password"]:
+        if self.keycloak.passwords.get(form["username"]) != form["password"] or form["username"] in self.keycloak.locked:
             return self._answer(401, {"error": "invalid_grant", "error_description": "Invalid user credentials"})
         return self._answer(200, {"access_token": TOKEN})
 
@@ -225,6 +226,11 @@ class _Handler(BaseHTTPRequestHandler):
             others = {clients[k]: {"client": clients[k], "mappings": roles} for k, roles in mapping.items() if k != "realm" and roles}
             return self._answer(200, {"realmMappings": mapping.get("realm", []), "clientMappings": others})
         return self._exchange(mapping.setdefault(path[-1], []), body)
+
+    def _attack_detection(self, name: str, realm: Object, path: list[str], query: dict[str, str], body: Any) -> None:
+        user = next(u for u in realm["users"] if u["id"] == path[2])
+        self.keycloak.locked.discard(user["username"])
+        self._answer(204)
 
     def _users(self, name: str, realm: Object, path: list[str], query: dict[str, str], body: Any) -> None:
         if not path:

@@ -100,6 +100,14 @@ def test_check_mode_leaves_the_first_account(keycloak: FakeKeycloak) -> None:
     assert keycloak.writes == []
 
 
+def test_an_administrator_whom_guessers_locked_out_gets_in(keycloak: FakeKeycloak) -> None:
+    add_admin(keycloak, "admin", "right", temporary=False)
+    keycloak.locked.add("admin")
+    server, cluster = api.AdminApi(keycloak.url), RecoveringCluster(keycloak)
+    admin.sign_in(server, cluster, ADMIN, JOB, check=False)
+    server.sign_in("admin", "right")
+
+
 def test_a_failed_recovery_leaves_nothing_behind(keycloak: FakeKeycloak) -> None:
     cluster = RecoveringCluster(keycloak, fails=True)
     with pytest.raises(api.KeycloakError, match="BK-155: the administrator's password could not be set anew"):

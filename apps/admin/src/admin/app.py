@@ -43,7 +43,7 @@ def create_service(settings: Settings) -> Service:
     """Build everything without connecting to anything."""
     metrics = Metrics()
     redis = RedisClient(settings)
-    verifier = TokenVerifier(settings, metrics)
+    verifier = TokenVerifier(settings, metrics, redis=redis)
     ecom = OutboundClient("ecom-api", settings.ecom_url, metrics)
     inventory = OutboundClient("inventory-api", settings.inventory_url, metrics)
     # Not the services behind it: without one of them the other's half still works.

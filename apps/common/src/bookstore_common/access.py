@@ -1,7 +1,8 @@
 """Who may call an endpoint, and how often (SPEC 3, 5.1): FastAPI dependencies over one AccessControl per application.
 
 Order of checks: 401, 403 role, 401 revoked, 429, 403 origin_mismatch, 403 csrf_invalid (503 if Redis is down).
-Identity headers of any hop, X-Forwarded-For included, are not looked at.
+Identity headers of any hop, X-Forwarded-For included, are not looked at; ``addresses`` says what the gateway tells of a
+client's address.
 """
 
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 import structlog
 from fastapi import Request
 
-from bookstore_common import csrf, sessions
+from bookstore_common import addresses, csrf, sessions
 from bookstore_common.csrf import CsrfInvalidError, CsrfStore, SessionState
 from bookstore_common.metrics import Metrics
 from bookstore_common.middleware import add_response_headers
@@ -20,6 +21,8 @@ from bookstore_common.tokens import Principal, TokenVerifier, UnauthenticatedErr
 
 __all__ = ["AccessControl", "ForbiddenError", "Limit", "OriginMismatchError", "public", "signed_in"]
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+# So many times a limit may all together use who cannot be told apart by their address.
+SHARED_FACTOR = 10
 
 
 class ForbiddenError(ProblemError):
@@ -87,18 +90,23 @@ class AccessControl:
         if not self._guards_browsers:
             return
         if "authorization" not in request.headers:
-            address = request.client.host if request.client else "unknown"
-            await self.limit(request, limit, f"address:{address}")
+            bucket = addresses.bucket_of(request.headers.getlist(addresses.HEADER))
+            await self.limit(request, limit, bucket.key)
+            if bucket.shared is not None:  # only what the own bucket let in: one alone cannot fill this one
+                await self.limit(request, limit, bucket.shared, times=SHARED_FACTOR)
             return
         principal = await self._authenticate(request)
         await self.limit(request, Limit.READ if limit is Limit.ANONYMOUS else limit, f"sub:{principal.sub}")
 
-    async def limit(self, request: Request, limit: Limit, key: str) -> None:
-        """Count the request; raises RateLimitedError. Without Redis everyone passes, and that is counted."""
+    async def limit(self, request: Request, limit: Limit, key: str, *, times: int = 1) -> None:
+        """Count the request, of at most ``times`` as many as ``limit`` says; raises RateLimitedError.
+
+        Without Redis everyone passes, and that is counted.
+        """
         if not self._guards_browsers:
             return
         try:
-            window = await self._limiter.hit(limit, key)
+            window = await self._limiter.hit(limit, key, times=times)
         except RedisUnavailableError:
             window = None
         self._judge(request, limit, window)
@@ -110,7 +118,8 @@ class AccessControl:
         if not window.allowed:
             self._metrics.rate_limited.labels(limit.label).inc()
             raise RateLimitedError(window)
-        add_response_headers(request.scope, window.headers())
+        if window.limit == self._limiter.amount(limit):  # of the own bucket
+            add_response_headers(request.scope, window.headers())
 
     async def _authenticate(self, request: Request) -> Principal:
         try:
@@ -124,22 +133,17 @@ class AccessControl:
         self, principal: Principal, token: str | None, hit: Hit | None, *, ask_csrf: bool
     ) -> tuple[SessionState | None, Window | None]:
         """What Redis knows of the session, and the counted request, in one round trip; None: it does not say."""
-        asked = csrf.examining(principal, token) if ask_csrf else None
-        if asked is None and principal.sid is not None:
-            asked = sessions.asking(principal.sid)
-        calls = [*([asked] if asked else []), *(hit.calls if hit else ())]
+        asked = csrf.examining(principal, token) if ask_csrf else sessions.asking(principal)
+        calls = [asked, *(hit.calls if hit else ())]
         try:
-            results = await self._redis.run(*calls) if calls else []
+            known, *results = await self._redis.run(*calls)
         except RedisUnavailableError as error:
-            results = [error] * len(calls)
-        state: SessionState | None = SessionState(revoked=False, csrf_valid=False)
-        if asked is not None:
-            known = results.pop(0)
-            if isinstance(known, RedisUnavailableError):
-                self._metrics.session_checks_skipped.inc()
-                state = None
-            else:
-                state = csrf.state_of(known, token) if ask_csrf else SessionState(bool(known), csrf_valid=False)
+            known, *results = [error] * len(calls)
+        state: SessionState | None = None
+        if isinstance(known, RedisUnavailableError):
+            self._metrics.session_checks_skipped.inc()
+        else:
+            state = csrf.state_of(known, token) if ask_csrf else SessionState(bool(known), csrf_valid=False)
         try:
             window = hit.window(results) if hit else None
         except RedisUnavailableError:

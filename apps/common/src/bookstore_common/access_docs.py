@@ -13,7 +13,7 @@ from bookstore_common.csrf import CsrfInvalidError
 from bookstore_common.problem import DependencyUnavailableError, InvalidInputError, ProblemError
 from bookstore_common.problem import document as document_error
 from bookstore_common.ratelimit import RateLimitedError
-from bookstore_common.tokens import UnauthenticatedError
+from bookstore_common.tokens import TokenCheckUnavailableError, UnauthenticatedError
 
 SCHEME = "bearer"
 
@@ -54,7 +54,9 @@ def _describe(operation: dict[str, Any], rule: SignedIn | Public, method: str, p
         limit = rule.limit if isinstance(rule, Public) else rule.limit_of(method)
         operation["x-rate-limit"] = {"name": limit.label, "per_minute": limit.per_minute}
         # Also where nobody must sign in: a token that is sent must be valid.
-        _add_errors(operation, RateLimitedError, UnauthenticatedError, DependencyUnavailableError)
+        _add_errors(
+            operation, RateLimitedError, UnauthenticatedError, DependencyUnavailableError, TokenCheckUnavailableError
+        )
     if isinstance(rule, Public):
         return
     operation["security"] = [{SCHEME: []}]
@@ -62,7 +64,7 @@ def _describe(operation: dict[str, Any], rule: SignedIn | Public, method: str, p
     if rule.clients:
         operation["x-clients"] = list(rule.clients)
     operation["x-csrf"] = public and method not in SAFE_METHODS
-    _add_errors(operation, UnauthenticatedError, ForbiddenError, DependencyUnavailableError)
+    _add_errors(operation, UnauthenticatedError, ForbiddenError, DependencyUnavailableError, TokenCheckUnavailableError)
     if operation["x-csrf"]:
         _add_errors(operation, CsrfInvalidError, OriginMismatchError)
 

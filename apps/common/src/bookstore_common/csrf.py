@@ -13,7 +13,7 @@ from typing import Any
 
 from bookstore_common.problem import ProblemError
 from bookstore_common.redis import Call, RedisClient, Script
-from bookstore_common.sessions import csrf_key, revoked_key
+from bookstore_common.sessions import ENDED, csrf_key, marks_of
 from bookstore_common.tokens import Principal
 
 HEADER = "X-CSRF-Token"
@@ -33,24 +33,28 @@ redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -(ARGV[3] + 1))
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1
 """)
-# KEYS: tokens, mark of an ended session. ARGV: digest, lifetime in ms. Returns {ended, live digests}; the caller
-# compares, in constant time. The token's time is extended here to spare a second round trip.
-_EXAMINE = Script("""
-local ended = redis.call('EXISTS', KEYS[2])
+# KEYS: the three marks, tokens. ARGV: issued at, digest, lifetime in ms. Returns {ended, live digests}; the caller
+# compares, in constant time. The token's time is extended here to spare a second round trip. One whose last use was
+# before the sessions of its user were ended is no longer live: its session may go on, but it is not to be used in it.
+_EXAMINE = Script(
+    ENDED
+    + """
+local over, cut = ended(ARGV[1])
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local live = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf')
-if ended == 0 then
+local live = redis.call('ZRANGEBYSCORE', KEYS[4], '(' .. math.max(now, cut + ARGV[3]), '+inf')
+if not over then
     for _, digest in ipairs(live) do
-        if digest == ARGV[1] then
+        if digest == ARGV[2] then
             -- Refused while memory is full; the token then ends when it would have.
-            redis.pcall('ZADD', KEYS[1], 'XX', now + ARGV[2], digest)
-            redis.call('PEXPIRE', KEYS[1], ARGV[2])
+            redis.pcall('ZADD', KEYS[4], 'XX', now + ARGV[3], digest)
+            redis.call('PEXPIRE', KEYS[4], ARGV[3])
         end
     end
 end
-return {ended, live}
-""")
+return {over and 1 or 0, live}
+"""
+)
 
 
 class CsrfInvalidError(ProblemError):
@@ -94,9 +98,8 @@ def _digest(token: str) -> str:
 
 def examining(principal: Principal, token: str | None) -> Call:
     """What :meth:`CsrfStore.examine` asks, to be asked along with something else; :func:`state_of` reads the result."""
-    # Without a session there is no mark to find: a key that never exists stands for it.
-    mark = revoked_key(principal.sid) if principal.sid else revoked_key("")
-    return _EXAMINE.call([csrf_key(key_of(principal)), mark], _offered(token), LIFETIME_SECONDS * 1000)
+    keys = [*marks_of(principal), csrf_key(key_of(principal))]
+    return _EXAMINE.call(keys, principal.issued_at, _offered(token), LIFETIME_SECONDS * 1000)
 
 
 def state_of(result: Any, token: str | None) -> SessionState:

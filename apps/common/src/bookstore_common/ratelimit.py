@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, cast
 
-from limits import RateLimitItem, RateLimitItemPerMinute
+from limits import RateLimitItemPerMinute
 from limits.aio.storage import RedisStorage
 
 from bookstore_common.problem import ProblemError
@@ -17,7 +17,7 @@ KEY_PREFIX = "limits"
 
 
 class Limit(Enum):
-    """What is limited, and to how many requests per minute and key (``sub``, else the client's address)."""
+    """What is limited, and to how many requests per minute and key (``sub``, else by ``addresses``)."""
 
     ANONYMOUS = ("anonymous", 1200)
     READ = ("read", 300)
@@ -83,14 +83,15 @@ class RateLimiter:
         self._prefixed = bridge.prefixed_key
         self._acquire = Script(bridge.lua_acquire_moving_window.script.decode())
         self._read = Script(bridge.lua_moving_window.script.decode())
-        self._items: dict[Limit, RateLimitItem] = {
-            limit: RateLimitItemPerMinute(max(1, round(limit.per_minute * factor)), namespace=limit.label)
-            for limit in Limit
-        }
+        self._factor = factor
 
-    def counting(self, limit: Limit, key: str) -> "Hit":
+    def amount(self, limit: Limit, times: int = 1) -> int:
+        """How many requests a minute ``times`` the limit are."""
+        return max(1, round(limit.per_minute * times * self._factor))
+
+    def counting(self, limit: Limit, key: str, *, times: int = 1) -> "Hit":
         """What :meth:`hit` asks, to be asked along with something else."""
-        item = self._items[limit]
+        item = RateLimitItemPerMinute(self.amount(limit, times), namespace=limit.label)
         name, seconds, now = self._prefixed(item.key_for(key)), item.get_expiry(), time.time()
         calls = (
             self._acquire.call([name], now, item.amount, seconds, 1),
@@ -98,9 +99,9 @@ class RateLimiter:
         )
         return Hit(calls, item.amount, seconds, now)
 
-    async def hit(self, limit: Limit, key: str) -> Window:
-        """Count one request of ``key``, if it is allowed. Raises RedisUnavailableError."""
-        hit = self.counting(limit, key)
+    async def hit(self, limit: Limit, key: str, *, times: int = 1) -> Window:
+        """Count one request of ``key``, if it is allowed: ``times`` the limit. Raises RedisUnavailableError."""
+        hit = self.counting(limit, key, times=times)
         return hit.window(await self._redis.run(*hit.calls))
 
 

@@ -10,13 +10,17 @@ import structlog
 from pydantic import Field, SecretStr
 
 from bookstore_common.metrics import Metrics
-from bookstore_common.outbound import OutboundClient
+from bookstore_common.outbound import OutboundClient, UpstreamUnavailableError
 from bookstore_common.problem import DependencyUnavailableError
+from bookstore_common.sealed import SealedStore
 from bookstore_common.settings import BaseServiceSettings
 
 # Renewed so long before its end.
 MARGIN_SECONDS = 30
+# Between attempts while Keycloak does not answer.
+RETRY_SECONDS = 5
 _OK = 200
+_STORED = "service-token"
 _log = structlog.get_logger(__name__)
 
 
@@ -40,12 +44,22 @@ class ServiceTokenError(DependencyUnavailableError):
 
 
 class ServiceToken:
-    """The current token; fetched when first needed, one fetch at a time, kept until 30 s before its end."""
+    """The current token; fetched when first needed, one fetch at a time, renewed beside the requests before its end.
+
+    While Keycloak does not answer the last token goes on, for peers accept what was valid when it last did; with a
+    ``store`` also over a start.
+    """
 
     def __init__(
-        self, settings: ServiceTokenSettings, metrics: Metrics, *, clock: Callable[[], float] = time.monotonic
+        self,
+        settings: ServiceTokenSettings,
+        metrics: Metrics,
+        *,
+        store: SealedStore | None = None,
+        outage_seconds: float = 0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``clock`` gives seconds."""
+        """``outage_seconds``: for how long the stored token is of use after its end. ``clock`` gives seconds."""
         # RFC 6749, 2.3.1: both are form-encoded before they are joined.
         client = quote(settings.service_client_id, safe="")
         secret = quote(settings.service_client_secret.get_secret_value(), safe="")
@@ -53,29 +67,60 @@ class ServiceToken:
         address = urlsplit(settings.oidc_token_url)
         self._path = address.path
         self._client = OutboundClient("keycloak", f"{address.scheme}://{address.netloc}", metrics, clock=clock)
+        self._store = store
+        self._outage = outage_seconds
         self._clock = clock
-        self._lock = asyncio.Lock()
+        self._fetching: asyncio.Task[None] | None = None
         self._token = ""
-        self._renew_at = float("-inf")
+        self._ends_at = float("-inf")
+        # Set while Keycloak does not answer: nobody asks before.
+        self._retry_at: float | None = None
 
     async def get(self) -> str:
-        """A token that is good for some time yet.
+        """A token that is good for some time yet, or, while Keycloak does not answer, the last one.
 
-        Raises UpstreamUnavailableError if Keycloak does not answer, ServiceTokenError if it refuses; both are 503.
+        Raises UpstreamUnavailableError if there is none, ServiceTokenError if Keycloak refuses; both are 503.
         """
-        if self._clock() < self._renew_at:
+        now = self._clock()
+        if now < self._ends_at - MARGIN_SECONDS:
             return self._token
-        async with self._lock:
-            if self._clock() >= self._renew_at:
-                await self._fetch()
-            return self._token
+        if not self._token or (now >= self._ends_at and self._retry_at is None):
+            # Shielded: one caller that goes away must not fail the others.
+            await asyncio.shield(self._start())
+        elif self._retry_at is None or now >= self._retry_at:
+            self._start().add_done_callback(_read_failure)
+        return self._token
 
     def forget(self) -> None:
         """A peer answered 401: the next ``get`` fetches a new one."""
-        self._renew_at = float("-inf")
+        self._ends_at = float("-inf")
+        self._retry_at = None
 
     async def close(self) -> None:
+        if self._fetching is not None:
+            self._fetching.cancel()
         await self._client.close()
+
+    def _start(self) -> asyncio.Task[None]:
+        if self._fetching is None:
+            self._fetching = asyncio.create_task(self._renew(), name="service-token")
+            self._fetching.add_done_callback(self._forget_task)
+        return self._fetching
+
+    def _forget_task(self, _task: asyncio.Task[None]) -> None:
+        self._fetching = None
+
+    async def _renew(self) -> None:
+        try:
+            await self._fetch()
+        except UpstreamUnavailableError:
+            if not self._token:
+                await self._restore()
+            if not self._token:
+                raise
+            if self._retry_at is None:  # the change, not each attempt
+                _log.warning("service_token_kept", reason="Keycloak does not answer")
+            self._retry_at = self._clock() + RETRY_SECONDS
 
     async def _fetch(self) -> None:
         started = self._clock()
@@ -96,4 +141,18 @@ class ServiceToken:
             _log.error("service_token_unreadable")
             raise ServiceTokenError
         self._token = token
-        self._renew_at = started + max(0, lifetime - MARGIN_SECONDS)
+        self._ends_at = started + lifetime
+        self._retry_at = None
+        if self._store is not None:
+            await self._store.put(_STORED, token, ttl_seconds=lifetime + self._outage)
+
+    async def _restore(self) -> None:
+        stored = await self._store.get(_STORED) if self._store is not None else None
+        if isinstance(stored, str) and stored:
+            self._token = stored
+
+
+def _read_failure(task: asyncio.Task[None]) -> None:
+    """Nobody waits for a renewal beside the requests: take note of its failure, which is logged where it arises."""
+    if not task.cancelled():
+        task.exception()

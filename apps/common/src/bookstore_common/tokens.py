@@ -13,13 +13,15 @@ from typing import Annotated, Any
 import orjson
 from jose import jwk, jws
 from jose.exceptions import JOSEError
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
 from bookstore_common.health import CheckFailedError
 from bookstore_common.jwks import Jwks, KeysUnavailableError
 from bookstore_common.metrics import Metrics
 from bookstore_common.problem import DependencyUnavailableError, ProblemError
+from bookstore_common.redis import RedisClient
+from bookstore_common.sealed import SealedStore
 from bookstore_common.settings import BaseServiceSettings
 
 ALGORITHM = "RS256"
@@ -28,6 +30,8 @@ MAX_TOKEN_LENGTH = 8192
 LEEWAY_SECONDS = 30
 MIN_MODULUS_BITS = 2048
 LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
+# Our own, from the realm's event listener: beside the event above, in a token that names nobody, it means everybody.
+EVERYBODY_EVENT = "urn:bookstore:event:every-session-ended"
 # Of verified tokens; the one unused for longest makes room.
 _CACHE_SIZE = 2048
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
@@ -61,6 +65,17 @@ class OidcSettings(BaseServiceSettings):
     oidc_access_lifetime_seconds: int = Field(
         default=300, ge=60, le=36000, description="how long the realm's access tokens live, for example 300"
     )
+    oidc_outage_seconds: int = Field(
+        default=4500,
+        ge=60,
+        le=86400,
+        description="seconds after Keycloak last answered, for which its keys, and tokens that were valid then, are "
+        "accepted, for example 4500",
+    )
+    oidc_store_seal: SecretStr | None = Field(
+        default=None,
+        description="the service's own secret that seals what it keeps in Redis for a start while Keycloak is away",
+    )
     oidc_logout_audience: str | None = Field(
         default=None, description="the client whose back-channel logout tokens are accepted, for example ui-client"
     )
@@ -84,6 +99,17 @@ class UnauthenticatedError(ProblemError):
         self.reason = reason
 
 
+class TokenCheckUnavailableError(DependencyUnavailableError):
+    """Whether a token is good cannot be told now, for Keycloak does not answer; nobody is signed out over that."""
+
+    code = "token_check_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Sign-ins cannot be checked now; nobody was signed out, try again.", headers={"retry-after": "2"}
+        )
+
+
 class InvalidLogoutTokenError(ProblemError):
     """Not a logout token of our realm for our client (OpenID Connect Back-Channel Logout 1.0, 2.6)."""
 
@@ -97,7 +123,7 @@ class InvalidLogoutTokenError(ProblemError):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks, by a verified token. ``expires_at`` in Unix seconds; ``sid`` is None for service accounts."""
+    """Who asks, by a verified token. Times in Unix seconds, by Keycloak's clock; service accounts have no ``sid``."""
 
     sub: str
     sid: str | None
@@ -105,14 +131,19 @@ class Principal:
     roles: frozenset[str]
     expires_at: int
     token: str = field(repr=False)
+    issued_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class LogoutToken:
-    """Which session ended; ``sub`` is None if Keycloak does not say whose it was."""
+    """What ended: the session ``sid``; without it all sessions of ``sub``; without both those of everybody.
+
+    ``issued_at`` in Unix seconds, by Keycloak's clock: access tokens that were issued later are not concerned.
+    """
 
     sub: str | None
-    sid: str
+    sid: str | None
+    issued_at: int
 
 
 class _RefusedError(Exception):
@@ -131,20 +162,29 @@ class TokenVerifier:
         settings: OidcSettings,
         metrics: Metrics,
         *,
+        redis: RedisClient | None = None,
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``now`` gives Unix seconds, ``clock`` seconds for the age of keys. Connects when first used."""
+        """``now`` gives Unix seconds, ``clock`` seconds for the age of keys. Connects when first used.
+
+        ``redis`` and a seal in ``settings``: keys are kept there for a start while Keycloak is away.
+        """
         self._settings = settings
-        # From its issue until the last moment at which it is accepted.
-        self.token_life_seconds = settings.oidc_access_lifetime_seconds + LEEWAY_SECONDS
+        # From its issue until the last moment at which it is accepted, be Keycloak away or not.
+        self.token_life_seconds = settings.oidc_access_lifetime_seconds + LEEWAY_SECONDS + settings.oidc_outage_seconds
+        seal = settings.oidc_store_seal
+        self.store = SealedStore(redis, seal) if redis is not None and seal is not None else None
         self._now = now
         self._jwks = Jwks(
             settings.oidc_jwks_url,
             _rsa_key,
             metrics.jwks_stale_uses,
             timeout_seconds=settings.oidc_jwks_timeout_seconds,
+            usable_seconds=settings.oidc_outage_seconds,
+            store=self.store,
             clock=clock,
+            now=now,
         )
         self._clients = frozenset(settings.oidc_allowed_clients)
         self._verified: OrderedDict[str, Principal] = OrderedDict()
@@ -153,8 +193,9 @@ class TokenVerifier:
     async def verify(self, token: str) -> Principal:
         """Who holds ``token``, an access token in compact form.
 
-        Raises UnauthenticatedError, or DependencyUnavailableError while there are no keys to check it with.
+        Raises UnauthenticatedError, or TokenCheckUnavailableError while there are no keys to check it with.
         """
+        self._jwks.refresh_beside()
         self._drop_outdated()
         principal = self._verified.get(token)
         if principal is not None and self._now() <= principal.expires_at + LEEWAY_SECONDS:
@@ -163,6 +204,7 @@ class TokenVerifier:
         try:
             claims = await self._claims(token, _HEADER_TYPES)
             principal = self._principal(token, claims)
+            await self._check_expiry(claims)
         except _RefusedError as refusal:
             expired = refusal.reason == "expired"
             raise UnauthenticatedError(
@@ -175,28 +217,30 @@ class TokenVerifier:
         return principal
 
     async def verify_logout(self, token: str) -> LogoutToken:
-        """Which session ended, by a logout token (OpenID Connect Back-Channel Logout 1.0, 2.4 and 2.6).
+        """What ended, by a logout token (OpenID Connect Back-Channel Logout 1.0, 2.4 and 2.6).
 
-        Our client asks for ``sid`` in each, and only sessions can be ended here, so one without is refused. ``jti`` is
-        not remembered: ending a session twice changes nothing. Raises InvalidLogoutTokenError, or
-        DependencyUnavailableError while there are no keys.
+        ``jti`` is not remembered: ending a session twice changes nothing. Raises InvalidLogoutTokenError, or
+        TokenCheckUnavailableError while there are no keys.
         """
         try:
             claims = await self._claims(token, _LOGOUT_HEADER_TYPES)
+            if self._now() > _time(claims, "exp", required=True) + LEEWAY_SECONDS:
+                raise _RefusedError("expired")
             return self._logout(claims)
         except _RefusedError as refusal:
             raise InvalidLogoutTokenError(refusal.reason) from None
 
     async def load(self) -> None:
-        """Fetch the keys now; raises DependencyUnavailableError if there are none afterwards."""
+        """Fetch the keys now; raises TokenCheckUnavailableError if there are none afterwards."""
         try:
             await self._jwks.load()
         except KeysUnavailableError as exc:
-            raise _keys_unavailable() from exc
+            raise TokenCheckUnavailableError from exc
 
     async def check(self) -> None:
-        """Readiness check: keys were loaded at least once. Tries to load them if not; raises CheckFailedError."""
+        """Readiness check: there are keys. Tries to load them if not; raises CheckFailedError."""
         if self._jwks.loaded:
+            self._jwks.refresh_beside()
             return
         try:
             await self._jwks.load()
@@ -213,7 +257,7 @@ class TokenVerifier:
             self._generation = self._jwks.generation
 
     async def _claims(self, token: str, header_types: frozenset[str]) -> dict[str, Any]:
-        """Claims of a token whose form, signature, issuer and times are right; raises _RefusedError."""
+        """Claims of a token whose form, signature, issuer and beginning are right; raises _RefusedError."""
         if len(token) > MAX_TOKEN_LENGTH:
             raise _RefusedError("oversized")
         if not _COMPACT.fullmatch(token):
@@ -226,12 +270,23 @@ class TokenVerifier:
         claims = _json_object(payload)
         if claims.get("iss") != self._settings.oidc_issuer:
             raise _RefusedError("issuer")
-        now = self._now()
-        if now > _time(claims, "exp", required=True) + LEEWAY_SECONDS:
-            raise _RefusedError("expired")
-        if now < _time(claims, "nbf") - LEEWAY_SECONDS:
+        _time(claims, "exp", required=True)
+        if self._now() < _time(claims, "nbf") - LEEWAY_SECONDS:
             raise _RefusedError("not_yet_valid")
         return claims
+
+    async def _check_expiry(self, claims: Mapping[str, Any]) -> None:
+        """Raise _RefusedError if the token has expired and its holder could have renewed it.
+
+        While Keycloak is away nobody can: a token that was valid when it last answered goes on for as long as the keys.
+        """
+        last_moment = _time(claims, "exp", required=True) + LEEWAY_SECONDS
+        if self._now() <= last_moment:
+            return
+        if last_moment < self._jwks.last_seen or not await self._jwks.is_away():
+            raise _RefusedError("expired")
+        if self._now() > self._jwks.last_seen + self._settings.oidc_outage_seconds:
+            raise _RefusedError("expired")
 
     async def _key(self, token: str, header_types: frozenset[str]) -> Any:
         try:
@@ -249,7 +304,7 @@ class TokenVerifier:
         try:
             key = await self._jwks.find(kid)
         except KeysUnavailableError as exc:
-            raise _keys_unavailable() from exc
+            raise TokenCheckUnavailableError from exc
         if key is None:
             raise _RefusedError("unknown_key")
         return key
@@ -268,7 +323,8 @@ class TokenVerifier:
             raise _RefusedError("claims")
         sub = _identifier(claims, "sub")
         sid = _identifier(claims, "sid") if claims.get("sid") is not None else None
-        return Principal(sub, sid, azp, frozenset(roles), int(_time(claims, "exp", required=True)), token)
+        expires, issued = int(_time(claims, "exp", required=True)), int(_time(claims, "iat", required=True))
+        return Principal(sub, sid, azp, frozenset(roles), expires, token, issued)
 
     def _logout(self, claims: Mapping[str, Any]) -> LogoutToken:
         audience = self._settings.oidc_logout_audience
@@ -279,11 +335,15 @@ class TokenVerifier:
             raise _RefusedError("claims")
         if "nonce" in claims:  # an ID token in disguise
             raise _RefusedError("claims")
-        if _time(claims, "iat", required=True) > self._now() + LEEWAY_SECONDS:
+        issued = _time(claims, "iat", required=True)
+        if issued > self._now() + LEEWAY_SECONDS:
             raise _RefusedError("not_yet_valid")
         _identifier(claims, "jti")
         sub = _identifier(claims, "sub") if claims.get("sub") is not None else None
-        return LogoutToken(sub, _identifier(claims, "sid"))
+        sid = _identifier(claims, "sid") if claims.get("sid") is not None else None
+        if sub is None and sid is None and not isinstance(events.get(EVERYBODY_EVENT), dict):
+            raise _RefusedError("claims")
+        return LogoutToken(sub, sid, int(issued))
 
 
 def _rsa_key(document: Mapping[str, Any]) -> Any:
@@ -299,10 +359,6 @@ def _rsa_key(document: Mapping[str, Any]) -> Any:
     except (JOSEError, KeyError, TypeError, ValueError, AttributeError):
         return None
     return key if bits >= MIN_MODULUS_BITS else None
-
-
-def _keys_unavailable() -> DependencyUnavailableError:
-    return DependencyUnavailableError("Tokens cannot be checked now; try again.", headers={"retry-after": "1"})
 
 
 def _json_object(payload: str | bytes) -> dict[str, Any]:

@@ -56,9 +56,9 @@ def create_service(settings: Settings) -> Service:
     metrics = Metrics()
     migrations = Migrations(migrations_folder())
     redis = RedisClient(settings)
-    verifier = TokenVerifier(settings, metrics)
+    verifier = TokenVerifier(settings, metrics, redis=redis)
     inventory = OutboundClient("inventory", settings.inventory_url, metrics)
-    token = ServiceToken(settings, metrics)
+    token = ServiceToken(settings, metrics, store=verifier.store, outage_seconds=settings.oidc_outage_seconds)
     OutboxAge(metrics, database, SLOT)
 
     async def schema() -> None:

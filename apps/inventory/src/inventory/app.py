@@ -49,7 +49,7 @@ def create_service(settings: Settings) -> Service:
     metrics = Metrics()
     migrations = Migrations(migrations_folder())
     redis = RedisClient(settings)
-    verifier = TokenVerifier(settings, metrics)
+    verifier = TokenVerifier(settings, metrics, redis=redis)
 
     async def schema() -> None:
         async with database.reading() as session:

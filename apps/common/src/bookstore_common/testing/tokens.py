@@ -148,7 +148,7 @@ class Issuer:
         sub: str | None = "00000000-0000-4000-8000-000000000001",
         **claims: Any,
     ) -> str:
-        """A back-channel logout token; a claim given as None is left out."""
+        """A back-channel logout token; a claim given as None is left out. Without ``sid`` it ends all of ``sub``."""
         now = int(time.time())
         content: dict[str, Any] = {
             "iss": ISSUER,

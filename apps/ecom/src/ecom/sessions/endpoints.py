@@ -37,8 +37,9 @@ async def issue_csrf_token(
 @logout_router.post(
     "",
     operation_id="backchannelLogout",
-    summary="End a session (OpenID Connect Back-Channel Logout 1.0)",
-    description="Called by the identity provider. The session's access tokens are refused from now on, everywhere.",
+    summary="End a session, or all of a user (OpenID Connect Back-Channel Logout 1.0)",
+    description="Called by the identity provider. The access tokens issued until then, of the session or, if none is "
+    "named, of the user, are refused from now on, everywhere.",
     responses=responses(InvalidLogoutTokenError, InvalidInputError, DependencyUnavailableError),
 )
 async def backchannel_logout(
@@ -52,5 +53,5 @@ async def backchannel_logout(
     if logout_token is None:  # 400 as for every other fault (2.8), where FastAPI would answer 422
         raise InvalidLogoutTokenError("missing")
     ended = await verifier.verify_logout(logout_token)
-    await sessions.revoke(redis, ended.sid, token_life_seconds=verifier.token_life_seconds)
+    await sessions.revoke(redis, ended, token_life_seconds=verifier.token_life_seconds)
     return Response(status_code=HTTPStatus.OK, headers=PRIVATE)

@@ -28,6 +28,9 @@ IDENTITY_HEADERS = [
     "X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Groups", "X-Forwarded-Client-Cert", "X-User", "X-User-Id", "X-Roles",
     "X-Jwt-Payload",
 ]  # fmt: skip
+# How a service learns whose connection it was: set anew by the gateway, so a client's own is gone. By Envoy's settings for
+# trusted hops (none) it is the address that the gateway's peer has, which behind address translation is the translator's.
+CLIENT_ADDRESS = {"name": "X-Client-Address", "value": "%DOWNSTREAM_REMOTE_ADDRESS%"}
 TELLING_HEADERS = ["Server", "X-Powered-By", "X-Envoy-Upstream-Service-Time"]
 HSTS = "Strict-Transport-Security"
 REFERRER_POLICY = "Referrer-Policy"
@@ -119,7 +122,7 @@ def http_routes(routes: list[Route], hosts: dict[str, str], https_port: int, tim
                 "remove": IDENTITY_HEADERS,
                 # With its port, which Envoy does not tell: Keycloak's own addresses are made of it. Clients have no say.
                 "set": [{"name": "X-Forwarded-Host", "value": f"{hosts[route['host']]}:{https_port}"},
-                        {"name": "X-Forwarded-Port", "value": str(https_port)}]}},
+                        {"name": "X-Forwarded-Port", "value": str(https_port)}, CLIENT_ADDRESS]}},
             {"type": "ResponseHeaderModifier", "responseHeaderModifier": {
                 # Keycloak's static files bring the last one along, whatever the realm says.
                 "remove": TELLING_HEADERS if hsts else [*TELLING_HEADERS, HSTS],

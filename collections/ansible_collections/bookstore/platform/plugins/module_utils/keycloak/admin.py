@@ -90,6 +90,8 @@ def _set_password(api: AdminApi, admin: Mapping[str, str], known: list[Object]) 
     password = {"type": "password", "value": admin["password"], "temporary": False}
     if known:
         api.put(ADMIN_REALM, "users", known[0]["id"], "reset-password", body=password)
+        # Whoever guessed passwords may have locked the account, which then refuses the right one, too.
+        api.delete(ADMIN_REALM, "attack-detection", "brute-force", "users", known[0]["id"])
         return
     api.post(ADMIN_REALM, "users", body={"username": admin["username"], "enabled": True, "credentials": [password]})
     made = api.get(ADMIN_REALM, "users", username=admin["username"], exact="true")
