@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 
-from .signin import Hidden, Places, Shopper, bearer, browser, exchange, padless
+from .signin import Hidden, Places, Shopper, bearer, exchange, padless
 from .tls import Trust
 
 # A password check costs Keycloak 0.1 s of processor time.

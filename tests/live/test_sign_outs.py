@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections.abc import Callable
 
@@ -12,6 +11,7 @@ import pytest
 from .conftest import API, PLACES
 from .people import Account, People
 from .signin import Hidden, Shopper, SignInError, problem_of
+from .tls import Trust
 from .waiting import until
 
 REFUSED = (401, "unauthenticated")
@@ -25,7 +25,7 @@ Signing = Callable[[Account], Shopper]
 
 
 @pytest.fixture
-def signing(trust: ssl.SSLContext) -> Signing:
+def signing(trust: Trust) -> Signing:
     """Signs an account in once more, as on another device."""
     return lambda account: Shopper(trust, PLACES, account.username, account.password)
 
@@ -107,12 +107,9 @@ def search(client: httpx2.Client, **headers: str) -> int:
     return client.get(f"{API}/ecom/books/search", params={"q": "a"}, headers=headers).status_code
 
 
-def test_one_guest_does_not_stop_another(trust: ssl.SSLContext) -> None:
+def test_one_guest_does_not_stop_another(trust: Trust) -> None:
     """Also from one host: behind an address translator each connection counts for itself (see apps/common/README.md)."""
-    with (
-        httpx2.Client(verify=trust, timeout=15, trust_env=False) as greedy,
-        httpx2.Client(verify=trust, timeout=15, trust_env=False) as other,
-    ):
+    with trust.client(timeout=15) as greedy, trust.client(timeout=15) as other:
         began = time.monotonic()
         answers = [search(greedy) for _ in range(SEARCHES + 1)]
         assert time.monotonic() - began < 60, "too slow to judge: the window has moved"

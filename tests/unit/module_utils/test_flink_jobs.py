@@ -106,7 +106,10 @@ def test_a_missing_file_is_named(folder: Path) -> None:
 SET = "EXECUTE STATEMENT SET BEGIN\nINSERT INTO b\nSELECT 1;\nINSERT INTO c\nSELECT 2;\nEND;\n"
 
 
-@pytest.mark.parametrize("sql", ["CREATE TABLE a (x INT);\n", SQL + "INSERT INTO c SELECT 1;\n", "-- INSERT INTO b SELECT 1;\n", SQL + SET, SET + SET])
+@pytest.mark.parametrize(
+    "sql",
+    ["CREATE TABLE a (x INT);\n", SQL + "INSERT INTO c SELECT 1;\n", "-- INSERT INTO b SELECT 1;\n", SQL + SET, SET + SET],
+)
 def test_a_file_makes_exactly_one_job(folder: Path, sql: str) -> None:
     (folder / "books.sql").write_text(sql, encoding="utf-8")
     with pytest.raises(flink.JobError, match="BK-181: .* makes [02] jobs; write one INSERT INTO, or one EXECUTE STATEMENT SET"):

@@ -25,7 +25,8 @@ LOCK_TIMEOUT = "5s"
 DROP_TIMEOUT = 30.0
 STATE = """
 SELECT json_build_object(
-  'tables', (SELECT coalesce(json_object_agg(relname, json_build_object('identity', relreplident, 'owner', relowner::regrole::text)), '{{}}')
+  'tables', (SELECT coalesce(
+      json_object_agg(relname, json_build_object('identity', relreplident, 'owner', relowner::regrole::text)), '{{}}')
              FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND relname IN ({tables})),
   'publication', (SELECT json_build_object('all', puballtables, 'insert', pubinsert, 'update', pubupdate, 'delete', pubdelete,
                                            'truncate', pubtruncate, 'via_root', pubviaroot,

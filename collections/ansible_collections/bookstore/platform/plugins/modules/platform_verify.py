@@ -275,7 +275,8 @@ options:
         type: dict
         default: {}
       quarantine:
-        description: Where the change records are that could not be applied, as C(namespace), C(instance) and C(database). Not asked without it.
+        description: >-
+          Where the change records are that could not be applied, as C(namespace), C(instance) and C(database). Not asked without it.
         type: dict
         default: {}
       capture:

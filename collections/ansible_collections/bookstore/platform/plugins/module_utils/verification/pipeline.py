@@ -45,9 +45,9 @@ def observe(cluster: Cluster, web: Web, wanted: Object, patient_until: float) ->
     quarantine: {count, entries}, capture: [fault, ...]}.
 
     ``wanted``: {groups, slots: [{namespace, instance, database, slot}], flink_port, audit: {namespace, instance, database,
-    tables}, quarantine: {namespace, instance, database}, capture: [{source, database, tables}]}. Events that are on their way are waited for: the broker is asked again until a group has consumed what was there at
-    first, or until ``patient_until`` (time.monotonic); of a busy shop some event is always on its way. ClusterError and OSError
-    when something cannot be asked.
+    tables}, quarantine: {namespace, instance, database}, capture: [{source, database, tables}]}. Events that are on their way are
+    waited for: the broker is asked again until a group has consumed what was there at first, or until ``patient_until``
+    (time.monotonic); of a busy shop some event is always on its way. ClusterError and OSError when something cannot be asked.
     """
     with ThreadPoolExecutor(max_workers=6) as pool:
         broker = pool.submit(_broker, cluster, wanted["groups"], patient_until)

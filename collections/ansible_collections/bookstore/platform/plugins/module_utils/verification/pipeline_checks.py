@@ -133,7 +133,8 @@ def quarantine(wanted: Object, seen: Object) -> Finding:
         return skipped("no quarantine is declared")
     found = seen["quarantine"]
     faults = [
-        f"table {TOPICS.get(one['topic'], one['topic'])}, key {one['key'] or 'none'}, offset {one['offset']} of {one['topic']}: {one['reason']}"
+        f"table {TOPICS.get(one['topic'], one['topic'])}, key {one['key'] or 'none'}, "
+        f"offset {one['offset']} of {one['topic']}: {one['reason']}"
         for one in found["entries"]
     ]
     if found["count"] > len(faults):
