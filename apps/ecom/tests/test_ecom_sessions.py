@@ -136,3 +136,13 @@ async def test_logout_is_not_reachable_from_outside(shop: httpx2.AsyncClient, is
     for path in (LOGOUT, "/ecom/backchannel-logout"):
         response = await shop.post(path, data={"logout_token": issuer.logout_token()})
         assert problem_of(response) == (404, "not_found")
+
+
+async def test_the_gateway_gets_the_keys(shop: httpx2.AsyncClient, issuer: Issuer) -> None:
+    """As Keycloak publishes them; it needs no token, and no limit on requests counts it."""
+    answer = await shop.get("/ecom/token-keys")
+    assert answer.status_code == 200
+    assert answer.headers["cache-control"] == "no-store"
+    kids = {key["kid"] for key in answer.json()["keys"]}
+    assert issuer.kid in kids
+    assert "ratelimit-limit" not in answer.headers

@@ -20,6 +20,8 @@ from bookstore_common.trust import authorities
 
 # Keys of this age are fetched again, beside the requests; so soon a withdrawn key ends.
 REFRESH_SECONDS = 30
+# Whoever has no copy of its own is given keys that are no older than this, as long as Keycloak answers.
+PUBLISHED_SECONDS = 10
 # Uses of keys that are older are counted: several fetches in a row failed.
 FRESH_SECONDS = 600
 UNKNOWN_KID_SECONDS = 30
@@ -106,6 +108,17 @@ class Jwks(Generic[KeyT]):
         if key is None and self._away:  # it may be new
             raise KeysUnavailableError(f"{self._url} does not answer, and the key is not known yet")
         return key
+
+    async def published(self) -> list[Any]:
+        """The JWKs for somebody who keeps none: Keycloak's own, or while it is away, the last ones.
+
+        Raises KeysUnavailableError.
+        """
+        if self._age() >= PUBLISHED_SECONDS and self._may_try():
+            await self._fetch()
+        if not self._is_usable():
+            raise KeysUnavailableError(f"no signing keys from {self._url}")
+        return list(self._documents.values())
 
     async def is_away(self) -> bool:
         """Whether Keycloak does not answer. Asks anew, all together, if the last answer is some seconds old."""

@@ -237,6 +237,13 @@ class TokenVerifier:
         except KeysUnavailableError as exc:
             raise TokenCheckUnavailableError from exc
 
+    async def published_keys(self) -> list[Any]:
+        """The realm's keys as JWKs; raises TokenCheckUnavailableError while there are none that may be used."""
+        try:
+            return await self._jwks.published()
+        except KeysUnavailableError as exc:
+            raise TokenCheckUnavailableError from exc
+
     async def check(self) -> None:
         """Readiness check: there are keys. Tries to load them if not; raises CheckFailedError."""
         if self._jwks.loaded:

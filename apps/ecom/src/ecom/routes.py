@@ -9,13 +9,23 @@ from ecom.cart.endpoints import router as cart_router
 from ecom.checkout.endpoints import router as checkout_router
 from ecom.health.endpoints import router as health_router
 from ecom.orders.endpoints import router as orders_router
-from ecom.sessions.endpoints import csrf_router, logout_router
+from ecom.sessions.endpoints import csrf_router, keys_router, logout_router
 
 
 def public_router() -> APIRouter:
-    """E-01 to E-16."""
+    """E-01 to E-16, and the keys for the gateway."""
     router = APIRouter(prefix="/ecom")
-    for part in (health_router, books_router, genres_router, csrf_router, cart_router, checkout_router, orders_router):
+    parts = (
+        health_router,
+        books_router,
+        genres_router,
+        csrf_router,
+        keys_router,
+        cart_router,
+        checkout_router,
+        orders_router,
+    )
+    for part in parts:
         router.include_router(part)
     return router
 

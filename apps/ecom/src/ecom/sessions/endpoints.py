@@ -1,4 +1,4 @@
-"""E-06 (public) and E-23 (internal)."""
+"""E-06 (public), the realm's keys for the gateway (public, not routed) and E-23 (internal)."""
 
 from http import HTTPStatus
 from typing import Annotated
@@ -16,6 +16,7 @@ from ecom.responses import PRIVATE
 from ecom.sessions.schemas import CsrfTokenBody
 
 csrf_router = APIRouter(prefix="/csrf-token", tags=["sessions"])
+keys_router = APIRouter(prefix="/token-keys", tags=["sessions"])
 logout_router = APIRouter(prefix="/backchannel-logout", tags=["sessions"])
 
 
@@ -32,6 +33,16 @@ async def issue_csrf_token(
     store: CsrfStore = request.app.state.access.csrf
     issued = await store.issue(who)
     return JSONBytes(dumps({"token": issued.token, "expires_in": issued.expires_in}), headers=PRIVATE)
+
+
+@keys_router.get("", include_in_schema=False)
+async def token_keys(request: Request) -> Response:
+    """Keys for the gateway, whose Envoy forgets them when Keycloak does not answer; this service keeps them, in Redis, too.
+
+    No route of the gateway leads here. The keys are public all the same.
+    """
+    verifier: TokenVerifier = request.app.state.verifier
+    return JSONBytes(dumps({"keys": await verifier.published_keys()}), headers={"Cache-Control": "no-store"})
 
 
 @logout_router.post(
