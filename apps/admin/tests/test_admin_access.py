@@ -12,6 +12,7 @@ from admin.app import Service
 from bookstore_common.sessions import revoke
 from bookstore_common.testing.http_stub import HttpStub
 from bookstore_common.testing.redis import RedisServer
+from bookstore_common.tokens import LogoutToken
 
 pytestmark = pytest.mark.anyio
 Headers = Callable[..., dict[str, str]]
@@ -95,7 +96,8 @@ async def test_foreign_origin(client: httpx2.AsyncClient, peers: tuple[HttpStub,
 async def test_ended_session(
     service: Service, client: httpx2.AsyncClient, peers: tuple[HttpStub, ...], endpoint: Endpoint
 ) -> None:
-    await revoke(service.redis, "session-1", token_life_seconds=service.verifier.token_life_seconds)
+    life = service.verifier.token_life_seconds
+    await revoke(service.redis, LogoutToken(None, "session-1", 0), token_life_seconds=life)
     check(await endpoint.call(client), 401, "unauthenticated", *peers)
 
 

@@ -21,8 +21,6 @@ from bookstore_common.tokens import Principal, TokenVerifier, UnauthenticatedErr
 
 __all__ = ["AccessControl", "ForbiddenError", "Limit", "OriginMismatchError", "public", "signed_in"]
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-# So many times a limit may all together use who cannot be told apart by their address.
-SHARED_FACTOR = 10
 
 
 class ForbiddenError(ProblemError):
@@ -91,22 +89,17 @@ class AccessControl:
             return
         if "authorization" not in request.headers:
             bucket = addresses.bucket_of(request.headers.getlist(addresses.HEADER))
-            await self.limit(request, limit, bucket.key)
-            if bucket.shared is not None:  # only what the own bucket let in: one alone cannot fill this one
-                await self.limit(request, limit, bucket.shared, times=SHARED_FACTOR)
+            await self.limit(request, limit, bucket.key, bucket.shared)
             return
         principal = await self._authenticate(request)
         await self.limit(request, Limit.READ if limit is Limit.ANONYMOUS else limit, f"sub:{principal.sub}")
 
-    async def limit(self, request: Request, limit: Limit, key: str, *, times: int = 1) -> None:
-        """Count the request, of at most ``times`` as many as ``limit`` says; raises RateLimitedError.
-
-        Without Redis everyone passes, and that is counted.
-        """
+    async def limit(self, request: Request, limit: Limit, key: str, shared: str | None = None) -> None:
+        """Count the request; raises RateLimitedError. Without Redis everyone passes, and that is counted."""
         if not self._guards_browsers:
             return
         try:
-            window = await self._limiter.hit(limit, key, times=times)
+            window = await self._limiter.hit(limit, key, shared)
         except RedisUnavailableError:
             window = None
         self._judge(request, limit, window)
@@ -118,8 +111,7 @@ class AccessControl:
         if not window.allowed:
             self._metrics.rate_limited.labels(limit.label).inc()
             raise RateLimitedError(window)
-        if window.limit == self._limiter.amount(limit):  # of the own bucket
-            add_response_headers(request.scope, window.headers())
+        add_response_headers(request.scope, window.headers())
 
     async def _authenticate(self, request: Request) -> Principal:
         try:
@@ -134,18 +126,18 @@ class AccessControl:
     ) -> tuple[SessionState | None, Window | None]:
         """What Redis knows of the session, and the counted request, in one round trip; None: it does not say."""
         asked = csrf.examining(principal, token) if ask_csrf else sessions.asking(principal)
-        calls = [asked, *(hit.calls if hit else ())]
+        calls = [asked, *([hit.call] if hit else [])]
         try:
-            known, *results = await self._redis.run(*calls)
+            known, *counted = await self._redis.run(*calls)
         except RedisUnavailableError as error:
-            known, *results = [error] * len(calls)
+            known, *counted = [error] * len(calls)
         state: SessionState | None = None
         if isinstance(known, RedisUnavailableError):
             self._metrics.session_checks_skipped.inc()
         else:
             state = csrf.state_of(known, token) if ask_csrf else SessionState(bool(known), csrf_valid=False)
         try:
-            window = hit.window(results) if hit else None
+            window = hit.window(counted[0]) if hit else None
         except RedisUnavailableError:
             window = None
         return state, window

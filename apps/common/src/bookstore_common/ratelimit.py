@@ -14,6 +14,25 @@ from bookstore_common.problem import ProblemError
 from bookstore_common.redis import Call, RedisClient, RedisUnavailableError, Script
 
 KEY_PREFIX = "limits"
+# So many times a limit may all together use who cannot be told apart.
+SHARED_TIMES = 10
+# KEYS: the own bucket, perhaps a shared one. ARGV: now, length of the window, the buckets' sizes. Returns {which
+# bucket, whether it lets in, its window}: of the first that refuses, else of the own one. What one refuses the next
+# does not count.
+_COUNT = """
+local function acquire(KEYS, ARGV)
+ACQUIRE
+end
+local function read(KEYS, ARGV)
+READ
+end
+for place, key in ipairs(KEYS) do
+    if not acquire({key}, {ARGV[1], ARGV[2 + place], ARGV[2], 1}) then
+        return {place, 0, read({key}, {ARGV[1] - ARGV[2], ARGV[2 + place]})}
+    end
+end
+return {1, 1, read({KEYS[1]}, {ARGV[1] - ARGV[2], ARGV[3]})}
+"""
 
 
 class Limit(Enum):
@@ -81,45 +100,51 @@ class RateLimiter:
         # The library's own scripts: its strategy would run them one after the other, in two round trips.
         bridge: Any = storage.bridge
         self._prefixed = bridge.prefixed_key
-        self._acquire = Script(bridge.lua_acquire_moving_window.script.decode())
-        self._read = Script(bridge.lua_moving_window.script.decode())
+        acquire, read = bridge.lua_acquire_moving_window.script.decode(), bridge.lua_moving_window.script.decode()
+        self._count = Script(_COUNT.replace("ACQUIRE", acquire).replace("READ", read))
         self._factor = factor
 
     def amount(self, limit: Limit, times: int = 1) -> int:
         """How many requests a minute ``times`` the limit are."""
         return max(1, round(limit.per_minute * times * self._factor))
 
-    def counting(self, limit: Limit, key: str, *, times: int = 1) -> "Hit":
+    def counting(self, limit: Limit, key: str, shared: str | None = None) -> "Hit":
         """What :meth:`hit` asks, to be asked along with something else."""
-        item = RateLimitItemPerMinute(self.amount(limit, times), namespace=limit.label)
-        name, seconds, now = self._prefixed(item.key_for(key)), item.get_expiry(), time.time()
-        calls = (
-            self._acquire.call([name], now, item.amount, seconds, 1),
-            self._read.call([name], now - seconds, item.amount),
-        )
-        return Hit(calls, item.amount, seconds, now)
+        item = RateLimitItemPerMinute(self.amount(limit), namespace=limit.label)
+        names, seconds, now = [self._prefixed(item.key_for(key))], item.get_expiry(), time.time()
+        amounts = [item.amount]
+        if shared is not None:
+            names.append(self._prefixed(item.key_for(shared)))
+            amounts.append(self.amount(limit, SHARED_TIMES))
+        return Hit(self._count.call(names, now, seconds, *amounts), amounts, seconds, now)
 
-    async def hit(self, limit: Limit, key: str, *, times: int = 1) -> Window:
-        """Count one request of ``key``, if it is allowed: ``times`` the limit. Raises RedisUnavailableError."""
-        hit = self.counting(limit, key, times=times)
-        return hit.window(await self._redis.run(*hit.calls))
+    async def hit(self, limit: Limit, key: str, shared: str | None = None) -> Window:
+        """Count one request of ``key``, if it is allowed. Raises RedisUnavailableError.
+
+        ``shared``: a bucket of ``SHARED_TIMES`` the size, in which only what the own one let in is counted.
+        """
+        hit = self.counting(limit, key, shared)
+        return hit.window(await self._redis.run_one(hit.call))
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One request to count, by both ``calls``."""
+    """One request to count, by ``call``."""
 
-    calls: tuple[Call, Call]
-    amount: int
+    call: Call
+    amounts: Sequence[int]
     seconds: int
     now: float
 
-    def window(self, results: Sequence[Any]) -> Window:
-        """Where the key stands by the results of ``calls``; raises RedisUnavailableError if one was refused."""
-        for result in results:
-            if isinstance(result, RedisUnavailableError):
-                raise result
-        acquired, window = results
+    def window(self, result: Any) -> Window:
+        """Where the key stands by the result of ``call``, which is raised if it is an error.
+
+        It is the shared bucket's window if that one refuses.
+        """
+        if isinstance(result, RedisUnavailableError):
+            raise result
+        place, allowed, window = result
+        amount = self.amounts[place - 1]
         oldest, count = (float(window[0]), int(window[1])) if window else (self.now, 0)
         reset = min(self.seconds, max(1, math.ceil(oldest + self.seconds - self.now)))
-        return Window(bool(acquired), self.amount, max(0, self.amount - count), reset)
+        return Window(bool(allowed), amount, max(0, amount - count), reset)
