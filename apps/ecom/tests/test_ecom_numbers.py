@@ -78,7 +78,8 @@ def test_database_refuses_times(rows: Connection, table: str, column: str, value
     [
         "UPDATE books SET description = repeat('x', 20001)",
         "UPDATE books SET cover_url = repeat('x', 2001)",
-        "UPDATE order_items SET quantity = 100",
+        "UPDATE order_items SET quantity = 1000001",
+        "UPDATE order_items SET quantity = 1000, price_at_purchase = 99999999.99",
         """UPDATE orders SET shipping = jsonb_build_object('name', repeat('x', 20000))""",
         """UPDATE outbox_events SET payload = jsonb_build_object('name', repeat('x', 300000))""",
     ],

@@ -28,8 +28,9 @@ depends_on = None
 
 _PRICE = "{} BETWEEN 0.01 AND 99999999.99"
 _TOTAL = "total BETWEEN 0 AND 9999999999.99"
-# 99 copies at the highest price fit into the numeric(12,2) of a line's total.
-_QUANTITY = "quantity BETWEEN 1 AND 99"
+_QUANTITY = "quantity BETWEEN 1 AND 1000000"
+# Analytics has it in a numeric(12,2); 99 copies, the most that a cart holds, fit at any price.
+_LINE_TOTAL = "quantity * price_at_purchase <= 9999999999.99"
 _DESCRIPTION = "char_length(description) <= 20000"
 _COVER = "char_length(cover_url) <= 2000"
 _SHIPPING = "octet_length(shipping::text) <= 16384"
@@ -76,12 +77,13 @@ _ITEMS = Tightening(
     {
         "order_items_price_at_purchase_check": _PRICE.format("price_at_purchase"),
         "order_items_quantity_check": _QUANTITY,
+        "order_items_line_total_check": _LINE_TOTAL,
     },
     {
         "price_at_purchase": keep(
             "price_at_purchase", _PRICE.format("price_at_purchase"), f"coalesce({_BOOKS_PRICE}, 0.01)"
         ),
-        "quantity": "greatest(1, least(quantity, 99))",
+        "quantity": keep("quantity", f"quantity <= 99 OR {_QUANTITY} AND {_LINE_TOTAL}", "99"),
     },
 )
 _ORDERS = Tightening(

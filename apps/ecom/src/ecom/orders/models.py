@@ -54,7 +54,8 @@ class OrderItem(Base):
     __tablename__ = "order_items"
     __table_args__ = (
         UniqueConstraint("order_id", "book_id"),
-        CheckConstraint("quantity BETWEEN 1 AND 99", name="quantity"),
+        CheckConstraint("quantity BETWEEN 1 AND 1000000", name="quantity"),
+        CheckConstraint("quantity * price_at_purchase <= 9999999999.99", name="line_total"),
         CheckConstraint("price_at_purchase BETWEEN 0.01 AND 99999999.99", name="price_at_purchase"),
     )
 
