@@ -29,11 +29,12 @@ _LISTENERS = {"public": "PUBLIC_PORT", "internal": "INTERNAL_PORT", "management"
 
 @dataclass(frozen=True)
 class Stack:
-    """Where the services listen: ``urls["ecom", "public"]``; who signs tokens; and each one's process id."""
+    """Where the services listen: ``urls["ecom", "public"]``; who signs tokens; each one's process id and database."""
 
     urls: dict[tuple[str, str], str]
     issuer: Issuer
     pids: dict[str, int]
+    databases: dict[str, str]
 
     def headers(self, operation: dict[str, Any], sub: str, csrf: str) -> dict[str, str]:
         """What a caller with the role that an OpenAPI operation asks for sends."""
@@ -82,7 +83,8 @@ def running(
             pids[service] = process.pid
         for service in own:
             _wait(f"{urls[service, 'management']}/health/ready", logs / f"{service}.log")
-        yield Stack(urls, issuer, pids)
+        databases = {service: own[service]["DATABASE_NAME"] for service in ("ecom", "inventory")}
+        yield Stack(urls, issuer, pids, databases)
 
 
 def _environment(service: str, variables: dict[str, str]) -> dict[str, str]:

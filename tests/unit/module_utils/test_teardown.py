@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-import yaml
 
 from ansible_collections.bookstore.platform.plugins.module_utils import (
     docker_engine,
@@ -216,22 +218,71 @@ def test_the_network_goes_with_the_registry_unless_others_use_it(monkeypatch: py
 # The playbook ---------------------------------------------------------------------------------------------------
 
 
-def tasks() -> list[dict[str, object]]:
-    found: list[dict[str, object]] = yaml.safe_load((ROOT / "playbooks/teardown.yml").read_text())[0]["tasks"]
-    return found
+# In the place of a module: notes that it was called, and answers as it would.
+RECORDER = """\
+#!/usr/bin/python3
+# WANT_JSON
+import json, sys
+given = json.load(open(sys.argv[1]))
+with open({record!r}, "a") as record:
+    record.write(json.dumps([{name!r}, {{key: value for key, value in given.items() if not key.startswith("_")}}]) + "\\n")
+print({answer!r})
+"""
+RECORDED = ("docker_engine", "platform_absent", "kind_cluster", "node_registry")
 
 
-def test_builds_end_first_and_images_go_last() -> None:
-    names = [task["name"] for task in tasks()]
-    order = ["Look for the engine", "End builds", "Remove the cluster", "Remove the registry", "Remove data, images and caches"]
-    assert [name for name in names if name in order] == order
+def teardown(folder: Path, scope: str, engine: dict[str, object]) -> tuple[int, list[tuple[str, dict[str, Any]]], str]:
+    """Run the real playbook and roles over recorders; returns its exit code, the modules' calls in turn, and what it said."""
+    collections, record = folder / "collections/ansible_collections/bookstore", folder / "calls"
+    shutil.copytree(ROOT / "collections/ansible_collections/bookstore", collections, ignore=shutil.ignore_patterns("__pycache__"))
+    record.touch()
+    for name in RECORDED:
+        answer = engine if name == "docker_engine" else {"changed": True}
+        text = RECORDER.format(record=str(record), name=name, answer=json.dumps(answer))
+        (collections / "platform/plugins/modules" / f"{name}.py").write_text(text)
+    play = shutil.copy(ROOT / "playbooks/teardown.yml", folder / "teardown.yml")
+    variables = {
+        "scope": scope, "confirm": "yes", "bookstore_state_dir": str(folder / "state"), "bookstore_data_dir": str(folder / "data"),
+        "bookstore_cache_dir": str(folder / "cache"),
+    }  # fmt: skip
+    environment = {
+        **os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_STDOUT_CALLBACK": "default", "ANSIBLE_ROLES_PATH": str(ROOT / "roles"),
+        "ANSIBLE_COLLECTIONS_PATH": str(folder / "collections"), "BOOKSTORE_REPORT_DIR": str(folder / "reports"),
+        "BOOKSTORE_PROGRESS_FILE": str(folder / "progress.json"),
+    }  # fmt: skip
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(ROOT / "inventory/local"), str(play)]
+    done = subprocess.run(
+        [*command, "-e", json.dumps(variables)], cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    calls = [(str(name), dict(given)) for name, given in map(json.loads, record.read_text().splitlines())]
+    return done.returncode, calls, f"{done.stdout[-4000:]}{done.stderr[-1000:]}"
 
 
-def test_teardown_reports_no_success_without_an_engine() -> None:
-    """Each removal that needs the engine is skipped only when nothing of one is there; else the look for it has failed."""
-    look = (ROOT / "roles/host/tasks/engine.yml").read_text()
-    assert "optional: true" in look
-    assert "failed_when" not in look
+def test_builds_end_first_and_images_go_last(tmp_path: Path) -> None:
+    code, calls, said = teardown(tmp_path, "all", {"changed": False, "answers": True})
+    assert code == 0, said
+    assert [name for name, _ in calls] == ["docker_engine", "platform_absent", "kind_cluster", "node_registry", "platform_absent"], said
+    ended, removed = (given for name, given in calls if name == "platform_absent")
+    assert ended == {"builds": f"{tmp_path}/state/builds"}
+    assert (removed["images"], removed["engine"]) == (True, True)
+    assert set(removed["folders"]) == {f"{tmp_path}/{name}" for name in ("data", "cache", "state")}
+    assert [given["state"] for name, given in calls if name in ("kind_cluster", "node_registry")] == ["absent", "absent"]
+
+
+def test_an_engine_that_does_not_start_ends_the_teardown_before_anything_is_removed(tmp_path: Path) -> None:
+    """A success would be told of a platform that comes back with the engine."""
+    code, calls, said = teardown(tmp_path, "all", {"failed": True, "msg": "BK-114: it does not start"})
+    assert code != 0
+    assert [name for name, _ in calls] == ["docker_engine"]
+    assert calls[0][1]["optional"] is True
+    assert "BK-114: it does not start" in said
+
+
+def test_on_a_host_without_any_engine_the_folders_go(tmp_path: Path) -> None:
+    code, calls, said = teardown(tmp_path, "data", {"changed": False, "answers": False})
+    assert code == 0, said
+    assert [name for name, _ in calls] == ["docker_engine", "platform_absent"]
+    assert (calls[1][1]["folders"], calls[1][1]["engine"], calls[1][1]["images"]) == ([f"{tmp_path}/data"], False, False)
 
 
 def test_a_second_teardown_has_nothing_to_do(tmp_path: Path) -> None:
