@@ -144,5 +144,5 @@ async def test_the_gateway_gets_the_keys(shop: httpx2.AsyncClient, issuer: Issue
     assert answer.status_code == 200
     assert answer.headers["cache-control"] == "no-store"
     kids = {key["kid"] for key in answer.json()["keys"]}
-    assert issuer.kid in kids
+    assert issuer.key.kid in kids
     assert "ratelimit-limit" not in answer.headers
