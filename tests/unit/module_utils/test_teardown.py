@@ -228,7 +228,7 @@ with open({record!r}, "a") as record:
     record.write(json.dumps([{name!r}, {{key: value for key, value in given.items() if not key.startswith("_")}}]) + "\\n")
 print({answer!r})
 """
-RECORDED = ("docker_engine", "platform_absent", "kind_cluster", "node_registry")
+RECORDED = ("run_lock", "docker_engine", "platform_absent", "kind_cluster", "node_registry")
 
 
 def teardown(folder: Path, scope: str, engine: dict[str, object]) -> tuple[int, list[tuple[str, dict[str, Any]]], str]:
@@ -246,8 +246,9 @@ def teardown(folder: Path, scope: str, engine: dict[str, object]) -> tuple[int, 
         "bookstore_cache_dir": str(folder / "cache"),
     }  # fmt: skip
     environment = {
-        **os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_STDOUT_CALLBACK": "default", "ANSIBLE_ROLES_PATH": str(ROOT / "roles"),
-        "ANSIBLE_COLLECTIONS_PATH": str(folder / "collections"), "BOOKSTORE_REPORT_DIR": str(folder / "reports"),
+        **os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_STDOUT_CALLBACK": "default",
+        "ANSIBLE_ROLES_PATH": str(ROOT / "roles"), "ANSIBLE_COLLECTIONS_PATH": str(folder / "collections"),
+        "BOOKSTORE_REPORT_DIR": str(folder / "reports"),
         "BOOKSTORE_PROGRESS_FILE": str(folder / "progress.json"),
     }  # fmt: skip
     command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(ROOT / "inventory/local"), str(play)]
@@ -261,7 +262,8 @@ def teardown(folder: Path, scope: str, engine: dict[str, object]) -> tuple[int, 
 def test_builds_end_first_and_images_go_last(tmp_path: Path) -> None:
     code, calls, said = teardown(tmp_path, "all", {"changed": False, "answers": True})
     assert code == 0, said
-    assert [name for name, _ in calls] == ["docker_engine", "platform_absent", "kind_cluster", "node_registry", "platform_absent"], said
+    removals = ["platform_absent", "kind_cluster", "node_registry", "platform_absent"]
+    assert [name for name, _ in calls] == ["run_lock", "docker_engine", *removals]
     ended, removed = (given for name, given in calls if name == "platform_absent")
     assert ended == {"builds": f"{tmp_path}/state/builds"}
     assert (removed["images"], removed["engine"]) == (True, True)
@@ -273,16 +275,16 @@ def test_an_engine_that_does_not_start_ends_the_teardown_before_anything_is_remo
     """A success would be told of a platform that comes back with the engine."""
     code, calls, said = teardown(tmp_path, "all", {"failed": True, "msg": "BK-114: it does not start"})
     assert code != 0
-    assert [name for name, _ in calls] == ["docker_engine"]
-    assert calls[0][1]["optional"] is True
+    assert [name for name, _ in calls] == ["run_lock", "docker_engine"], said
+    assert calls[1][1]["optional"] is True
     assert "BK-114: it does not start" in said
 
 
 def test_on_a_host_without_any_engine_the_folders_go(tmp_path: Path) -> None:
     code, calls, said = teardown(tmp_path, "data", {"changed": False, "answers": False})
     assert code == 0, said
-    assert [name for name, _ in calls] == ["docker_engine", "platform_absent"]
-    assert (calls[1][1]["folders"], calls[1][1]["engine"], calls[1][1]["images"]) == ([f"{tmp_path}/data"], False, False)
+    assert [name for name, _ in calls] == ["run_lock", "docker_engine", "platform_absent"]
+    assert (calls[2][1]["folders"], calls[2][1]["engine"], calls[2][1]["images"]) == ([f"{tmp_path}/data"], False, False)
 
 
 def test_a_second_teardown_has_nothing_to_do(tmp_path: Path) -> None:
