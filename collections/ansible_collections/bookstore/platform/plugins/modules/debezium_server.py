@@ -38,6 +38,10 @@ options:
         description: Not used, as O(servers[].tables).
         type: list
         elements: str
+      events:
+        description: Not used, as O(servers[].tables).
+        type: list
+        elements: str
   state:
     description: V(streaming) repairs and waits, V(observed) only looks.
     type: str
@@ -88,6 +92,7 @@ def main() -> None:
         "database": {"type": "dict", "required": True},
         "tables": {"type": "list", "elements": "str"},
         "exclude": {"type": "list", "elements": "str"},
+        "events": {"type": "list", "elements": "str"},
     }
     module = AnsibleModule(
         argument_spec={
