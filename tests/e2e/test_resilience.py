@@ -142,7 +142,8 @@ def test_a_realm_that_is_away_signs_nobody_out(window: Open, buyer: Shopper) -> 
     after("02:00", seen=True)
     account_button(page, buyer.username)
     page.get_by_label("Status").select_option("Cancelled")
-    expect(page.get_by_text("Your sign-in cannot be renewed just now")).to_be_visible()
+    # By the browser's clock the token has ended; it is sent all the same, and the services judge it.
+    expect(page.get_by_text("No cancelled orders")).to_be_visible()
     page.unroute(token)
     after("00:40", seen=False)
     page.get_by_label("Status").select_option("Shipped")

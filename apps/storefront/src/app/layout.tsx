@@ -136,7 +136,7 @@ function SessionEnded(): ReactElement | null {
 
 function SessionWaiting(): ReactElement {
   const stuck = useStore(waiting);
-  return <div role="status">{stuck ? <p className="strip">The sign-in service does not answer. You stay signed in; orders and your cart work again as soon as it does.</p> : null}</div>;
+  return <div role="status">{stuck ? <p className="strip">The sign-in service does not answer. You stay signed in, and can go on shopping.</p> : null}</div>;
 }
 
 function Notices(): ReactElement {

@@ -1,8 +1,14 @@
 import { beforeEach, expect, test, vi } from 'vitest';
 import { ApiError, NetworkError, sentence } from './errors';
 
-const auth = vi.hoisted(() => ({ token: undefined as string | undefined, ends: false, renew: () => Promise.resolve(false) }));
-vi.mock('../auth/session', () => ({ accessToken: () => auth.token, tokenEnds: () => auth.ends, ready: () => Promise.resolve(), renew: () => auth.renew() }));
+const auth = vi.hoisted(() => ({ token: undefined as string | undefined, ends: false, away: false, renew: () => Promise.resolve(false) }));
+vi.mock('../auth/session', () => ({
+  accessToken: () => auth.token,
+  tokenEnds: () => auth.ends,
+  ready: () => Promise.resolve(),
+  renew: () => auth.renew(),
+  waiting: { get: () => auth.away },
+}));
 
 const { forgetCsrf, send } = await import('./client');
 
@@ -30,6 +36,7 @@ beforeEach(() => {
   asked = [];
   auth.token = 'token-1';
   auth.ends = false;
+  auth.away = false;
   auth.renew = () => {
     auth.token = 'token-2';
     auth.ends = false;
@@ -91,11 +98,24 @@ test('a token that ends is renewed before anything is sent', async () => {
   expect(asked.map((one) => one.headers.get('Authorization'))).toEqual(['Bearer token-2', 'Bearer token-2']);
 });
 
-test('a token that ends and cannot be renewed is not sent', async () => {
+test('a token that ends and cannot be renewed, because the realm is away, is sent: services accept it then', async () => {
   auth.ends = true;
-  auth.renew = () => Promise.resolve(false);
-  answers();
-  await expect(post('/ecom/cart/items')).rejects.toMatchObject({ name: 'NetworkError', unsure: false });
+  auth.renew = () => {
+    auth.away = true;
+    return Promise.resolve(false);
+  };
+  answers([200, { token: 'csrf-1' }], [200, {}]);
+  await post('/ecom/cart/items');
+  expect(asked.map((one) => one.headers.get('Authorization'))).toEqual(['Bearer token-1', 'Bearer token-1']);
+});
+
+test('while the realm is known to be away, no request waits for it', async () => {
+  auth.ends = true;
+  auth.away = true;
+  auth.renew = () => Promise.reject(new Error('renewed'));
+  answers([200, {}]);
+  await get('/ecom/cart');
+  expect(seen()).toEqual(['GET /ecom/cart']);
 });
 
 test.each([['POST', '/ecom/cart/items', {}], ['POST', '/admin/stock/1/adjust', {}], ['PATCH', '/admin/orders/1/status', {}], ['PUT', '/admin/books/1', { 'If-Match': '"1"' }]] as const)(
@@ -160,14 +180,6 @@ test('nor is an answer that says so itself: nothing is renewed, and its words ar
   await expect(get('/ecom/orders')).rejects.toMatchObject({ status: 503, code: 'dependency_unavailable' });
   await expect(get('/ecom/orders')).rejects.toMatchObject({ status: 503, code: 'whatever' });
   expect(auth.token).toBe('token-1');
-});
-
-test('a token that has ended is not sent while it cannot be renewed', async () => {
-  auth.ends = true;
-  auth.renew = () => Promise.resolve(false);
-  answers();
-  await expect(post('/ecom/cart/items')).rejects.toMatchObject({ waiting: true });
-  expect(asked).toEqual([]);
 });
 
 test('offline is told at once, without a renewal', async () => {

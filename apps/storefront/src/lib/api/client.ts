@@ -1,5 +1,5 @@
 import createClient from 'openapi-fetch';
-import { accessToken, ready, renew, tokenEnds } from '../auth/session';
+import { accessToken, ready, renew, tokenEnds, waiting as realmAway } from '../auth/session';
 import { config } from '../config';
 import { ApiError, NetworkError, toApiError } from './errors';
 import type { paths as Admin, components as AdminParts } from './generated/admin';
@@ -54,12 +54,12 @@ const waiting = (): NetworkError => new NetworkError('no new token', false, true
 const ended = (): ApiError => new ApiError({ status: 401, code: 'unauthenticated', title: 'Unauthorized', detail: '', errors: [] });
 
 /**
- * Send with an access token that is still good. A refused one is renewed once and the request sent once more (SPEC 4.1). The
- * gateway's refusals are seen only as a failure without a status, which may as well be a lost answer to a change that was made:
- * after one, only what can be repeated is.
+ * Send with an access token that is still good. A refused one is renewed once and the request sent once more (SPEC 4.1). A failure
+ * without a status may be a lost answer to a change that was made: after one, only what can be repeated is.
  */
 async function once(request: Request): Promise<Response> {
-  if (tokenEnds() && !(await renew()) && accessToken() !== undefined) throw waiting();
+  // While nobody can renew tokens, the services accept those that have ended: theirs is the decision, so they are asked.
+  if (tokenEnds() && !realmAway.get()) await renew();
   const spare = request.clone();
   const offline = !navigator.onLine;
   const known = accessToken() !== undefined;

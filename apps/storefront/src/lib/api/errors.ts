@@ -85,6 +85,7 @@ const BY_CODE: Record<string, [string, string, boolean?]> = {
   idempotency_key_reused: ['This order was already sent', 'Look at your orders before you try again.'],
   inventory_unavailable: ['Stock cannot be checked just now', 'Nothing was ordered and your cart is kept. Please try again in a moment.', true],
   dependency_unavailable: ['The shop is catching its breath', 'A part of it does not answer. Please try again in a moment.', true],
+  token_check_unavailable: ['Your sign-in cannot be checked just now', 'Nothing was changed and you stay signed in. Please try again in a moment.', true],
   shutting_down: ['The shop is catching its breath', 'Please try again in a moment.', true],
   isbn_exists: ['ISBN already used', 'Another book has this ISBN.'],
   stale_version: ['Changed meanwhile', 'It was changed after you opened it, so nothing was saved.'],

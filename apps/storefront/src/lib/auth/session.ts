@@ -12,7 +12,7 @@ export type Session =
   | { status: 'signed-in'; sub: string; name: string; admin: boolean };
 
 const RENEW_BEFORE_SECONDS = 60;
-/** A token that ends sooner is renewed before it is sent: the gateway's refusal could not be told from a lost answer. */
+/** A token that ends sooner is renewed before it is sent. */
 const LEEWAY_SECONDS = 10;
 const SILENT_TIMEOUT_SECONDS = 8;
 const [FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS] = [5, 30];
@@ -22,7 +22,7 @@ const REFUSALS = ['invalid_grant', 'login_required', 'interaction_required', 'co
 export const session = createStore<Session>({ status: 'unknown' });
 export const useSession = (): Session => useStore(session);
 
-/** The realm could not be asked for new tokens, and those at hand have ended: nothing works that needs one, but nobody is signed out. */
+/** The realm could not be asked for new tokens, and those at hand have ended: services accept them for a while, and nobody is signed out. */
 export const waiting = createStore(false);
 
 let manager: UserManager | undefined;
