@@ -30,7 +30,8 @@ class BookService:
         async def read() -> bytes:
             return dumps(page.body(*await self._books.search(query, page)))
 
-        return await self._cache.body("search", f"{query}{page}", read)
+        # Case never decides what is found.
+        return await self._cache.body("search", f"{text.casefold()}\n{page}", read)
 
     async def get(self, book_id: uuid.UUID) -> bytes:
         """Never cached: the price must be the one that checkout charges.
