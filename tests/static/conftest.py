@@ -110,7 +110,7 @@ def _render(folder: Path, scratch: Path) -> None:
         "BOOKSTORE_PROGRESS_FILE": str(scratch / "progress.json"),
         "BOOKSTORE_REPORT_DIR": str(scratch / "reports"),
     }
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280, check=False)
     if done.returncode != 0:
         raise AssertionError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-4000:]}\n{done.stderr[-1000:]}")
 
