@@ -37,7 +37,7 @@ async def issue_csrf_token(
 
 @keys_router.get("", include_in_schema=False)
 async def token_keys(request: Request) -> Response:
-    """Keys for the gateway, whose Envoy forgets them when Keycloak does not answer; this service keeps them, in Redis, too.
+    """Keys for the gateway, whose Envoy forgets them when Keycloak does not answer. This service keeps them.
 
     No route of the gateway leads here. The keys are public all the same.
     """
