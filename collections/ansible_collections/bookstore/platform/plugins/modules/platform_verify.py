@@ -389,6 +389,7 @@ ARGUMENTS = {
     "control_planes": {"type": "int", "default": 1},
     "workers": {"type": "int", "default": 2},
     "namespaces": {"type": "list", "elements": "str", "required": True},
+    "accounts": {"type": "list", "elements": "dict", "default": []},
     "workloads": {"type": "list", "elements": "dict", "default": [], "options": WORKLOAD_SPEC},
     "hosts": {"type": "dict", "required": True},
     "https_port": {"type": "int", "default": 30000},
