@@ -26,7 +26,7 @@ def _makes(node: ast.AST) -> bool:
 
 def faults(path: str, source: str) -> list[str]:
     """What a module does with TLS settings or clients that another thread could meet."""
-    found = []
+    found: list[tuple[ast.expr | ast.stmt, str]] = []
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and path.startswith(TESTS) and path != HELPER:

@@ -77,7 +77,7 @@ def order(number: int) -> str:
 
 async def commit(service: Service, order_id: str) -> None:
     """The order for what is reserved was placed: the worker's own effect of ``order.created``."""
-    async with service.database.reading() as session:
+    async with service.database.transaction() as session:
         reserved = await ReservationRepository(session).get(uuid.UUID(order_id))
     assert reserved is not None
     lines = [EventLine(book_id, copies, Decimal("10.00")) for book_id, copies in reserved.items.items()]

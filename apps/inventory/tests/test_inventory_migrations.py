@@ -122,7 +122,7 @@ def may(server: Postgres, database: str, role: str) -> dict[str, set[str]]:
             " WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm')"
         ).fetchall()
         return {
-            table: {
+            str(table): {
                 privilege
                 for privilege in ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
                 if connection.execute(f"SELECT {_ASKS.get(privilege, 'has_table_privilege')}(%s, %s, %s)",
