@@ -95,7 +95,7 @@ async def test_what_is_refused_is_not_told(
 
 
 async def test_an_admins_words_arrive_as_written(internal: httpx2.AsyncClient, admin: Headers, rows: Any) -> None:
-    words = "Rücksendung „3 Stück“ - 'beschädigt'; \\ \u202e" + "x" * 200
+    words = "Rücksendung „3 Stück“ - 'beschädigt'; \\ \u05d0\u0301 🙂" + "x" * 200
     answer = await internal.post(f"{STOCK}/{book(1)}/adjust", json={"delta": 1, "reason": words}, headers=admin)
     assert answer.status_code == 200
     assert [payload["reason"] for payload in published(rows)] == [words]
