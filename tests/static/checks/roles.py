@@ -88,8 +88,9 @@ def uses_are_declared(role: Path) -> list[str]:
 
 
 def defaults_are_used(role: Path, others: str = "") -> list[str]:
-    """Every default is used in the role, or in ``others`` (the text of other roles and playbooks)."""
-    text = "\n".join(_texts(role).values()) + others
+    """Every default is used in the role, be it by another default, or in ``others`` (the text of other roles and playbooks)."""
+    values = [str(value) for value in _yaml(role / "defaults/main.yml").values()]
+    text = "\n".join([*_texts(role).values(), *values]) + others
     return [
         f"roles/{role.name}: default {name} is used nowhere; remove it"
         for name in sorted(defaults(role))

@@ -109,8 +109,8 @@ def keys_are_the_issuers(manifests: list[Manifest], oidc: Row) -> list[str]:
         ("forwarding", rule["forwardOriginalToken"], provider["forward"]),
     ]
     faults = [f"{what}: RequestAuthentication has {one}, the filter has {other}" for what, one, other in pairs if one != other]
-    if rule["jwksUri"] != oidc["jwks_url"]:
-        faults.append(f"jwksUri={rule['jwksUri']} is not bookstore_oidc.jwks_url={oidc['jwks_url']}")
+    if rule["jwksUri"] != oidc["gateway_jwks_url"]:
+        faults.append(f"jwksUri={rule['jwksUri']} is not bookstore_oidc.gateway_jwks_url={oidc['gateway_jwks_url']}")
     if "async_fetch" not in provider["remote_jwks"]:
         faults.append("remote_jwks has no async_fetch: without the issuer every token would be refused")
     return faults

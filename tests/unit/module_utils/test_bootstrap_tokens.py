@@ -71,6 +71,7 @@ class Engine:
 
 def joining(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Engine) -> None:
     monkeypatch.setattr(kind_cluster, "docker", engine.docker)
+    monkeypatch.setattr(kind_cluster, "run_container", lambda *arguments: engine.docker("run", *arguments))
     cluster = kind_cluster.Cluster("shop", "kind", "image:1", "config", 2, "172.30.0.0/16", tmp_path / "kubeconfig", tmp_path / "log")
     labels = {"Labels": {kind_cluster.ROLE_LABEL: "worker"}, "Image": "image:1"}
     networks = {"NetworkSettings": {"Networks": {"shop": {"IPAddress": "172.30.0.4"}}}}

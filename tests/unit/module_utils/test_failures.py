@@ -41,6 +41,7 @@ def test_the_filters_keep_an_id_that_an_error_has() -> None:
 COMPUTED = {
     ("mesh_probe.py", "'\\n'.join(lines + [mesh_plan.describe(edge) for edge in result['broken']])"),
     ("cdc_convergence.py", "cdc.complaint(module.params['mode'], result, module.params['timeout'])"),
+    ("event_replay.py", "'\\n'.join(left)"),
     ("host_preflight.py", "'\\n'.join(faults)"),
     ("platform_verify.py", "problems"),
 }

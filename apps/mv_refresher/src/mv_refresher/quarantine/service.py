@@ -14,9 +14,9 @@ from contextlib import asynccontextmanager, suppress
 
 import structlog
 
-from bookstore_common.consumer import Backlog
 from bookstore_common.db import Database, not_now
 from bookstore_common.metrics import Metrics
+from bookstore_common.patience import Backlog
 from mv_refresher.quarantine.metrics import QuarantineMetrics
 from mv_refresher.quarantine.repository import TABLES, QuarantineRepository
 from mv_refresher.settings import Settings

@@ -18,7 +18,7 @@ export const bookSchema = z.object({
   isbn: z.string().check(z.trim(), z.refine((text) => text === '' || isIsbn13(text), 'Enter a valid ISBN-13, or leave it empty.')),
   genre: z.string().check(z.trim(), z.maxLength(100, 'Enter at most 100 characters.')),
   description: z.string().check(z.trim(), z.maxLength(10_000, 'Enter at most 10,000 characters.')),
-  cover_url: z.string().check(z.trim(), z.maxLength(2048, 'Enter at most 2,048 characters.')),
+  cover_url: z.string().check(z.trim(), z.maxLength(2000, 'Enter at most 2,000 characters.')),
   price: z.string().check(
     z.trim(),
     z.regex(/^\d{1,8}(\.\d{1,2})?$/, 'Enter an amount such as 12.50.'),

@@ -1,10 +1,8 @@
 """The kind cluster as a whole: create it, bring its nodes back, replace a lost worker.
-
-A cluster counts as created only when its control-plane container carries a marker file that is
-written after `kind create` ended well; what an interrupted creation left behind is removed.
-A worker counts as joined only when a Node of its name exists: its Node is deleted before its new container is made, and
-comes back with the new kubelet. A container without one is what an interrupted replacement left; it is replaced again.
-Bootstrap tokens are deleted as soon as nodes have joined (bootstrap_tokens.py).
+A cluster counts as created only when its control plane carries a marker that is written after `kind create` ended well; what an
+interrupted creation left behind is removed.
+A worker counts as joined only when a Node of its name exists: it is deleted before the new container is made, and comes back
+with the kubelet. Bootstrap tokens are deleted as soon as nodes have joined (bootstrap_tokens.py).
 """
 
 from __future__ import annotations
