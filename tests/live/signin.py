@@ -181,6 +181,10 @@ class Shopper:
             self._csrf = Hidden(answer.json()["token"])
         return {"X-CSRF-Token": self._csrf}
 
+    def use_csrf(self, token: str) -> None:
+        """Send another CSRF token from now on."""
+        self._csrf = Hidden(token)
+
     def send(self, method: str, path: str, json: Any = None, headers: dict[str, str] | None = None) -> httpx2.Response:
         """Make a request to the api host as the shop's page would; ``headers`` win over the usual ones."""
         usual = self.bearer()
