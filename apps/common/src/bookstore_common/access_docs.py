@@ -54,9 +54,7 @@ def _describe(operation: dict[str, Any], rule: SignedIn | Public, method: str, p
         limit = rule.limit if isinstance(rule, Public) else rule.limit_of(method)
         operation["x-rate-limit"] = {"name": limit.label, "per_minute": limit.per_minute}
         # Also where nobody must sign in: a token that is sent must be valid.
-        _add_errors(
-            operation, RateLimitedError, UnauthenticatedError, DependencyUnavailableError, TokenCheckUnavailableError
-        )
+        _add_errors(operation, RateLimitedError, UnauthenticatedError, TokenCheckUnavailableError)
     if isinstance(rule, Public):
         return
     operation["security"] = [{SCHEME: []}]
@@ -64,9 +62,10 @@ def _describe(operation: dict[str, Any], rule: SignedIn | Public, method: str, p
     if rule.clients:
         operation["x-clients"] = list(rule.clients)
     operation["x-csrf"] = public and method not in SAFE_METHODS
-    _add_errors(operation, UnauthenticatedError, ForbiddenError, DependencyUnavailableError, TokenCheckUnavailableError)
+    _add_errors(operation, UnauthenticatedError, ForbiddenError, TokenCheckUnavailableError)
     if operation["x-csrf"]:
-        _add_errors(operation, CsrfInvalidError, OriginMismatchError)
+        # Without Redis no CSRF token can be checked.
+        _add_errors(operation, CsrfInvalidError, OriginMismatchError, DependencyUnavailableError)
 
 
 def _add_errors(operation: dict[str, Any], *errors: type[ProblemError]) -> None:

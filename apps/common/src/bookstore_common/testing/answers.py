@@ -17,6 +17,8 @@ from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import NullPool
+from sqlalchemy.ext.asyncio import create_async_engine
 from starlette.types import Message, Receive, Scope, Send
 
 from bookstore_common.access import AccessControl
@@ -24,9 +26,11 @@ from bookstore_common.bodies import MAX_BODY_BYTES
 from bookstore_common.middleware import RequestContextMiddleware
 from bookstore_common.problem import MEDIA_TYPE
 from bookstore_common.ratelimit import RateLimiter
+from bookstore_common.redis import RedisClient
 from bookstore_common.testing.tokens import Issuer
 
 _FOLDER = "BOOKSTORE_ANSWERS"
+_NOBODY = 1  # a port that nothing listens on
 # Any operation may fail, or be cut off by a shutdown: that is no part of its contract.
 _ALWAYS = {(500, "internal_error"), (503, "shutting_down")}
 _OF_BODIES = ("payload_too_large", "validation_error")
@@ -36,8 +40,10 @@ _OF_ACCESS = (
     "origin_mismatch",
     "csrf_invalid",
     "rate_limited",
-    "dependency_unavailable",
+    "token_check_unavailable",
 )
+# Where access control needs Redis, or the operation its database.
+_OF_DEPENDENCIES = ("dependency_unavailable",)
 # OpenAPI documents by listener.
 Documents = Mapping[str, Mapping[str, Any]]
 # Status, and the code of a problem.
@@ -58,6 +64,12 @@ class Operation:
     roles: tuple[str, ...]
     client: str
     guarded: bool
+    query: str = ""
+
+    @property
+    def needs_no_body(self) -> bool:
+        """Whether a request without a body gets as far as Redis or the database."""
+        return self.method in {"GET", "DELETE"} or (self.listener == "public" and self.guarded)
 
     @property
     def codes(self) -> frozenset[str]:
@@ -84,7 +96,15 @@ def operations(documents: Documents) -> Iterator[Operation]:
                     tuple(content.get("x-roles", ["customer", "admin"])),
                     content.get("x-clients", ["ui-client"])[0],
                     "x-roles" in content or "x-rate-limit" in content,
+                    _query([one["name"] for one in content.get("parameters", []) if one["in"] == "query"], path),
                 )
+
+
+def _query(names: list[str], path: str) -> str:
+    """What an operation needs to have anything to look for."""
+    if "book_ids" in names:
+        return "?book_ids=00000000-0000-4000-8000-0000000000aa"
+    return "?q=a" if path.endswith("/search") else ""
 
 
 def _answers(responses: Mapping[str, Any]) -> Iterator[Answer]:
@@ -184,9 +204,27 @@ def promised(documents: Documents) -> list[Any]:
     return [
         pytest.param(operation, code, id=f"{operation.name}-{code}")
         for operation in operations(documents)
-        for code in (*_OF_BODIES, *(_OF_ACCESS if operation.guarded else ()))
+        for code in (
+            *_OF_BODIES,
+            *(_OF_ACCESS if operation.guarded else ()),
+            *(_OF_DEPENDENCIES if operation.needs_no_body else ()),
+        )
         if code in operation.codes
     ]
+
+
+def _cut_off(app: Any) -> None:
+    """Leave an application without Redis and database: nothing listens where it looks for them."""
+    redis: RedisClient | None = getattr(app.state, "redis", None) or app.state.access._redis
+    if redis is not None:
+        redis.pool.connection_kwargs["port"] = _NOBODY
+        redis.pool.reset()  # type: ignore[no-untyped-call]
+    database = getattr(app.state, "database", None)
+    if database is not None:
+        database.engine, database._reading = (
+            create_async_engine(engine.url.set(host="127.0.0.1", port=_NOBODY), poolclass=NullPool)
+            for engine in (database.engine, database._reading)
+        )
 
 
 async def provoke(code: str, operation: Operation, app: Any, issuer: Issuer) -> httpx2.Response:
@@ -199,8 +237,12 @@ async def provoke(code: str, operation: Operation, app: Any, issuer: Issuer) -> 
         headers = issuer.headers(roles=["nobody"], azp=operation.client)
     elif code == "origin_mismatch":
         headers["origin"] = "https://evil.test"
-    elif code == "dependency_unavailable":  # the realm's keys cannot be had
+    elif code == "token_check_unavailable":  # the realm's keys cannot be had
         issuer.stop()
+    elif code == "dependency_unavailable":
+        headers["x-csrf-token"] = "A" * 43
+        address += operation.query
+        _cut_off(app)
     elif code == "payload_too_large":
         content = b" " * (MAX_BODY_BYTES + 1)
     elif code == "validation_error" and operation.method != "GET":
