@@ -199,15 +199,18 @@ class _Watch:
                 terminalreporter.write_line(line)
 
 
-def promised(documents: Documents) -> list[Any]:
-    """Parameters of a test: each operation with each code of its document that :func:`provoke` can cause."""
+def promised(documents: Documents, bodies: Mapping[str, object] | None = None) -> list[Any]:
+    """Parameters of a test: each operation with each code of its document that :func:`provoke` can cause.
+
+    ``bodies``: name of an operation to a body that it accepts, where it looks at the body before anything else.
+    """
     return [
         pytest.param(operation, code, id=f"{operation.name}-{code}")
         for operation in operations(documents)
         for code in (
             *_OF_BODIES,
             *(_OF_ACCESS if operation.guarded else ()),
-            *(_OF_DEPENDENCIES if operation.needs_no_body else ()),
+            *(_OF_DEPENDENCIES if operation.needs_no_body or operation.name in (bodies or {}) else ()),
         )
         if code in operation.codes
     ]
@@ -227,8 +230,10 @@ def _cut_off(app: Any) -> None:
         )
 
 
-async def provoke(code: str, operation: Operation, app: Any, issuer: Issuer) -> httpx2.Response:
-    """The answer to a request that deserves ``code``, one that access control or the limits of bodies give."""
+async def provoke(
+    code: str, operation: Operation, app: Any, issuer: Issuer, bodies: Mapping[str, object] | None = None
+) -> httpx2.Response:
+    """The answer to a request that deserves ``code``: of access control, of the limits of bodies, of what is away."""
     headers = issuer.headers(roles=operation.roles, azp=operation.client)
     address, content = operation.address(), None
     if code == "unauthenticated":
@@ -242,6 +247,9 @@ async def provoke(code: str, operation: Operation, app: Any, issuer: Issuer) -> 
     elif code == "dependency_unavailable":
         headers["x-csrf-token"] = "A" * 43
         address += operation.query
+        headers["if-match"] = '"1"'
+        if operation.name in (bodies or {}):
+            content = json.dumps((bodies or {})[operation.name]).encode()
         _cut_off(app)
     elif code == "payload_too_large":
         content = b" " * (MAX_BODY_BYTES + 1)
