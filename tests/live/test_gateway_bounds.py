@@ -177,9 +177,11 @@ def test_the_shop_may_read_why_its_token_was_refused(api: httpx2.Client) -> None
 
 
 def test_answers_do_not_name_what_is_behind_them(api: httpx2.Client) -> None:
-    for url in (f"{API}/ecom/books", f"{SHOP_ORIGIN}/", f"{PLACES.issuer}/.well-known/openid-configuration", "http://127.0.0.1:32200/overview"):
+    for url in (f"{API}/ecom/books", f"{SHOP_ORIGIN}/", f"{PLACES.issuer}/.well-known/openid-configuration"):
         told = api.get(url).headers
         assert {"x-envoy-decorator-operation", "x-envoy-upstream-service-time", "server", "x-powered-by"} & told.keys() == set(), url
+    for port, path in ((32000, "/health"), (32200, "/overview"), (32300, "/q/health"), (32301, "/q/health")):
+        assert "x-envoy-decorator-operation" not in api.get(f"http://127.0.0.1:{port}{path}").headers, port
 
 
 def test_the_sign_in_page_keeps_its_referrer_policy(api: httpx2.Client) -> None:
