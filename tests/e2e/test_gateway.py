@@ -256,7 +256,9 @@ def test_the_shops_page_may_read_the_apis(window: Open, customer: Shopper) -> No
     read = fetch(page, f"{API}/ecom/books?size=1")
     assert (read["status"], "etag" in read["headers"]) == (200, True)
     for method in ("POST", "PATCH", "DELETE"):
-        assert fetch(page, f"{API}/ecom/nothing", method=method)["failed"] == "TypeError", "a 404 of the gateway's own is not for pages"
+        # The gateway's own 404 may be read; it is no answer to a preflight, which the others need.
+        nothing = fetch(page, f"{API}/ecom/nothing", method=method)
+        assert nothing.get("status") == 404 if method == "POST" else nothing["failed"] == "TypeError", method
         assert fetch(page, f"{API}/ecom/orders/{NOTHING}/cancel", method=method, headers=headers).keys() >= {"status"}
     preflight = {"Origin": SHOP_ORIGIN, "Access-Control-Request-Method": "PATCH"}
     for path in ("/ecom/cart", "/inven/stock/bulk", "/admin/orders"):

@@ -25,6 +25,9 @@ const adjustSchema = z.object({
   reason: z.string().check(z.trim(), z.minLength(1, 'Enter a reason.'), z.maxLength(255, 'Enter at most 255 characters.')),
 });
 
+/** What is on the screen is what is there: nothing of it counts as typed. */
+const TAKEN = { keepDirtyValues: false };
+
 export function StockEditor({ row, onClose }: { row: StockRow; onClose: () => void }): ReactElement {
   return (
     <div className="stock-editor">
@@ -80,7 +83,7 @@ export function SetForm({ row }: { row: StockRow }): ReactElement {
       });
       setConflict(null);
       if (data) setSeen({ ...row, ...data });
-      form.reset(values);
+      form.reset(values, TAKEN);
       notify('Stock is set.');
       await changed();
     } catch (error) {
@@ -95,7 +98,7 @@ export function SetForm({ row }: { row: StockRow }): ReactElement {
   const latest = () => {
     if (conflict) {
       setSeen({ ...row, ...conflict.now });
-      form.reset({ quantity: String(conflict.now.quantity), low_stock_threshold: String(conflict.now.low_stock_threshold) });
+      form.reset({ quantity: String(conflict.now.quantity), low_stock_threshold: String(conflict.now.low_stock_threshold) }, TAKEN);
     }
     setConflict(null);
     void changed();

@@ -92,12 +92,13 @@ final class SessionEndings implements EventListenerProvider {
         if (type == ResourceType.REALM) {
             return Set.of("logout-all", "push-revocation").contains(path[path.length - 1]) || !realm.isEnabled();
         }
-        if (type == ResourceType.CLIENT && !removed) {
+        if (type == ResourceType.CLIENT) {
+            // One that is deleted takes its sessions along, and services accept only clients that they know by name.
             ClientModel client = path.length > 1 ? realm.getClientById(path[1]) : null;
             return event.getOperationType() == OperationType.UPDATE && client != null && !client.isEnabled();
         }
         return removed && switch (type) {
-            case CLIENT, REALM_ROLE, CLIENT_ROLE, REALM_ROLE_MAPPING, CLIENT_ROLE_MAPPING, GROUP -> true;
+            case REALM_ROLE, CLIENT_ROLE, REALM_ROLE_MAPPING, CLIENT_ROLE_MAPPING, GROUP -> true;
             default -> false;
         };
     }
