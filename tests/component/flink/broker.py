@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -45,7 +46,8 @@ def running_broker(image: str, folder: Path) -> Iterator[str]:
     (folder / "server.properties").write_text(SETTINGS.format(port=port, controller=free_port()), encoding="utf-8")
     options = "-Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1"
     command = ["docker", "run", "--detach", "--network=host", "--read-only", "--tmpfs=/tmp:mode=1777", f"--volume={folder}:/data:ro",
-               f"--env=OPTIONS={options}", image, "sh", "-c", START]  # fmt: skip
+               # The folder is this user's alone.
+               f"--user={os.getuid()}:{os.getgid()}", f"--env=OPTIONS={options}", image, "sh", "-c", START]  # fmt: skip
     container = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
     try:
         address = f"127.0.0.1:{port}"
