@@ -108,7 +108,7 @@ tokens_ended:
   type: list
   returned: success
 renewed:
-  description: Certificates that were renewed, each as C(<node>: <path>).
+  description: "Certificates that were renewed, each as C(<node>: <path>)."
   type: list
   returned: success
 cordoned:
