@@ -106,11 +106,12 @@ def test_make_works_in_a_hostile_environment(tmp_path: Path) -> None:
 
 
 def test_a_python_that_is_a_script_of_bash_is_found_all_the_same(tmp_path: Path) -> None:
-    trap, shim = tmp_path / "trap", tmp_path / "python3"
+    trap = tmp_path / "trap"
     trap.write_text("exit 9\n")
     # As version managers make them.
-    shim.write_text(f'#!/usr/bin/env bash\nexec {sys.executable} "$@"\n')
-    shim.chmod(0o755)
+    for name in ("python3", "python3.13", "python3.12", "python3.11"):
+        (tmp_path / name).write_text(f'#!/usr/bin/env bash\nexec {sys.executable} "$@"\n')
+        (tmp_path / name).chmod(0o755)
     path = f"{tmp_path}:/usr/bin:/bin"
     done = run(str(ROOT / "tools/environment"), "true", cwd="/", PATH=path, BASH_ENV=str(trap), ENV=str(trap))
     assert done.returncode == 0, done.stderr
