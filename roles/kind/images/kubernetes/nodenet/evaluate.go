@@ -310,7 +310,8 @@ func baseRuleset(s Snapshot) Ruleset {
 	}
 	untranslated := serviceRules(s)
 	forward := append(append([]string{}, fromPods...), unknown("saddr"), unknown("daddr"))
-	forward = append(append(forward, untranslated...), established, "ip saddr vmap @"+egressMap)
+	forward = append(append(forward, untranslated...), closedAddressRules(s)...)
+	forward = append(forward, established, "ip saddr vmap @"+egressMap)
 	input := append(append([]string{}, fromPods...),
 		`iifname != "lo" `+unknown("saddr"), established, "ip saddr vmap @"+egressMap)
 	filter := func(hook knftables.BaseChainHook, priority string) *Hook {
@@ -357,6 +358,21 @@ func serviceRules(s Snapshot) []string {
 		to + "meta l4proto tcp counter reject with tcp reset",
 		to + "counter reject with icmp type port-unreachable",
 	}
+}
+
+// closedAddressRules refuse what a pod sends to addresses beside the nodes
+// that are the nodes' alone, such as their registry's: the node would send it
+// on with its own address as the source, so nobody behind it could tell. They
+// stand before what lets established connections pass.
+func closedAddressRules(s Snapshot) []string {
+	var rules []string
+	for _, address := range s.ClosedAddresses {
+		from := fmt.Sprintf("ip saddr %s ip daddr %s ", s.ClusterCIDR, address)
+		rules = append(rules,
+			from+"meta l4proto tcp counter reject with tcp reset",
+			from+"counter reject with icmp type port-unreachable")
+	}
+	return rules
 }
 
 // closeNodePorts keeps pods from the given node ports, at any address of any
