@@ -185,9 +185,10 @@ def main() -> None:
             versions={name: str(value) for name, value in p["versions"].items()},
         )
         book = ledger.Ledger(Path(p["ledger"]) if p["ledger"] else None)
+        pushes = engine.Engine(p["repository"], p["push_address"], p["registry"], context.cache.root)
         run = factory.Factory(
-            catalogue, context, engine.Engine(p["repository"], p["push_address"], p["registry"], context.cache.root), source=p["source"],
-            ledger=book, archives=Path(p["archives"]) if p["archives"] else None, jobs=p["jobs"] or os.cpu_count() or 1,
+            catalogue, context, pushes, source=p["source"], ledger=book,
+            archives=Path(p["archives"]) if p["archives"] else None, jobs=p["jobs"] or os.cpu_count() or 1,
             progress_file=Path(p["progress_file"]) if p["progress_file"] else None,
         )
         with runs.noted(Path(p["runs"]) if p["runs"] and not module.check_mode else None):
@@ -201,7 +202,7 @@ def main() -> None:
     except (errors.FactoryError, OSError) as error:
         module.fail_json(msg=failures.message(error))
     for reference in result.replaced:
-        module.warn(f"BK-400: the tag of {reference} named something else in the nodes' registry than was pushed; nodes run what was pushed")
+        module.warn(f"BK-400: the tag of {reference} named something in the nodes' registry that was not pushed; no node runs that")
     module.exit_json(
         changed=bool(result.built), images=result.images, artifacts=result.artifacts, skipped_images=result.skipped,
         built=result.built, missing=result.missing, seconds=result.seconds, source=result.source,

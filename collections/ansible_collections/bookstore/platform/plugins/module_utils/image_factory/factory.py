@@ -170,7 +170,7 @@ class Factory:
 
         Pods may still run them, the control plane for one.
         """
-        published = {self.engine.reference(name, "").removesuffix(":"): name for name, image in self.catalogue.images.items() if image.publish}
+        published = {repository(self.engine.reference(name, "x")): name for name, image in self.catalogue.images.items() if image.publish}
         found = {}
         for reference, entry in self.ledger.read().items():
             name = published.get(repository(reference))

@@ -35,7 +35,8 @@ def allowed(container: str, address: str, folder: Path) -> Iterator[dict[str, st
     try:
         docker("exec", "--interactive", container, "pusher", "add", name, stdin=password)
     except DockerError as error:
-        raise FactoryError(f"BK-403: the nodes' registry {container} takes no credentials for a push: {error}; make up replaces it") from error
+        message = f"BK-403: the nodes' registry {container} takes no credentials for a push: {error}; make up replaces it"
+        raise FactoryError(message) from error
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="bookstore-push-", dir=folder) as temporary:
