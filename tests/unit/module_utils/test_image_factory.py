@@ -363,7 +363,7 @@ def test_a_required_image_that_a_source_offers_is_let_through(make: Make, projec
 def as_of_before_digests(project: Path) -> Path:
     """Turn the ledger into one of a platform that recorded sources only."""
     file = project / "state/ledger.json"
-    file.write_text(json.dumps({reference: "packages" for reference in json.loads(file.read_text())}))
+    file.write_text(json.dumps(dict.fromkeys(json.loads(file.read_text()), "packages")))
     return file
 
 

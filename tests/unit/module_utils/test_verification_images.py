@@ -13,7 +13,9 @@ from ansible_collections.bookstore.platform.plugins.module_utils.verification.mo
 from .test_verification_checks import GOOD_POD, context, failed, pod
 
 OURS, OTHER = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
-LEDGER: Object = {"images": {"bookstore.local/ecom:1": {"source": "packages", "digest": OURS}, "bookstore.local/base:1": {"source": "packages"}}}
+LEDGER: Object = {
+    "images": {"bookstore.local/ecom:1": {"source": "packages", "digest": OURS}, "bookstore.local/base:1": {"source": "packages"}},
+}
 PINNED = f"bookstore.local/ecom:1@{OURS}"
 
 
@@ -67,8 +69,8 @@ def test_version_tags_of_our_control_plane_count_as_ours_only_there() -> None:
 @pytest.mark.parametrize("init", [False, True])
 @pytest.mark.parametrize("namespace", ["ecom", "istio-system", "kube-system"])
 def test_images_without_a_digest_are_named(namespace: str, init: bool) -> None:
-    finding = image_checks.digests(context(LEDGER, Pod=[running("bookstore.local/ecom:1", f"bookstore.local/ecom@{OURS}", namespace, init)]))
-    failed(finding, f"container app of pod {namespace}/p: bookstore.local/ecom:1 names no digest")
+    by_tag = running("bookstore.local/ecom:1", f"bookstore.local/ecom@{OURS}", namespace, init)
+    failed(image_checks.digests(context(LEDGER, Pod=[by_tag])), f"app of pod {namespace}/p: bookstore.local/ecom:1 names no digest")
 
 
 @pytest.mark.parametrize("init", [False, True])
