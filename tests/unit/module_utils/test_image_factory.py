@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -16,106 +14,14 @@ from ansible_collections.bookstore.platform.plugins.module_utils.image_factory i
     cache,
     commands,
     factory,
-    ledger,
     recipes,
 )
 from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.errors import FactoryError
 
-RECIPES = """
-artifacts:
-  - {name: rootfs, builder: mmdebstrap, suite: trixie, include: []}
-  - {name: binary, builder: go, module: module, packages: {tool: .}}
-images:
-  - {name: base, rootfs: rootfs, publish: false}
-  - {name: app, context: app, base: base, uses: {binary/tool: tool}, upstream: "org/app:{app_version}"}
-  - {name: foreign, upstream: "org/foreign:{app_version}"}
-"""
+from . import factory_scene as scene
+from .factory_scene import FakeEngine, Make
 
-
-class FakeEngine:
-    """Remembers what it was asked to do."""
-
-    def __init__(self) -> None:
-        self.images: set[str] = set()
-        self.registry: dict[tuple[str, str], str] = {}
-        self.calls: list[str] = []
-        self.reachable = False
-
-    def reference(self, name: str, tag: str) -> str:
-        return f"local/{name}:{tag}"
-
-    def has(self, reference: str) -> bool:
-        return reference in self.images
-
-    def published(self, name: str, tag: str) -> str | None:
-        return self.registry.get((name, tag))
-
-    def is_same(self, reference: str, name: str, digest: str) -> bool:
-        return reference in self.images and digest == f"digest of {reference}"
-
-    def _made(self, call: str, reference: str) -> None:
-        self.calls.append(call)
-        self.images.add(reference)
-
-    def build(self, reference: str, folder: Path, files: dict[str, Path], base: str | None, log: Path) -> None:
-        assert base in self.images
-        assert all(path.exists() for path in files.values())
-        self._made(f"build {folder.name}", reference)
-
-    def import_rootfs(self, reference: str, tar: Path, log: Path) -> None:
-        self._made("import", reference)
-
-    def load(self, reference: str, archive: Path, log: Path) -> None:
-        self._made(f"load {archive.name}", reference)
-
-    def pull(self, upstream: str, reference: str, log: Path) -> None:
-        self._made(f"pull {upstream}", reference)
-
-    def publish(self, reference: str, name: str, tags: list[str], log: Path) -> str:
-        assert reference in self.images
-        self.calls.append(f"publish {name}")
-        self.registry.update({(name, tag): f"digest of {reference}" for tag in tags})
-        return f"digest of {reference}"
-
-    def registry_answers(self, upstream: str, seconds: float) -> bool:
-        return self.reachable
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    for folder in ("images/app", "images/module", "archives"):
-        (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "images/recipes.yml").write_text(RECIPES)
-    (tmp_path / "images/app/Containerfile").write_text("FROM base\n")
-    (tmp_path / "images/module/main.go").write_text("package main\n")
-    return tmp_path
-
-
-@pytest.fixture
-def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the artifacts in the order in which they were built."""
-    names: list[str] = []
-
-    def build(artifact: recipes.Artifact, target: Path, context: builders.Context) -> None:
-        names.append(artifact.name)
-        (target / "tool").write_text("x")
-
-    monkeypatch.setattr(builders, "BUILDERS", dict.fromkeys(recipes.BUILDERS, build))
-    return names
-
-
-Make = Callable[..., factory.Factory]
-
-
-@pytest.fixture
-def make(project: Path) -> Make:
-    def create(engine: FakeEngine, source: str = "packages", archives: Path | None = None, jobs: int = 2) -> factory.Factory:
-        context = builders.Context(cache.Cache(project / "cache"), project, project / "logs", {"go": "1", "app": "2.0"})
-        return factory.Factory(recipes.load([project / "images/recipes.yml"]), context, engine,  # type: ignore[arg-type]
-                               source=source, archives=archives, jobs=jobs, progress_file=project / "progress.json",
-                               ledger=ledger.Ledger(project / "state/ledger.json"))
-
-    return create
+project, built, make = scene.project, scene.built, scene.make
 
 
 def test_builds_needs_first_and_publishes(make: Make, built: list[str]) -> None:
@@ -289,16 +195,6 @@ def test_patterns_without_a_match_are_refused(tmp_path: Path) -> None:
         recipes.find([str(tmp_path / "*.yml")])
 
 
-def test_ledger_keeps_the_images_of_earlier_runs(tmp_path: Path) -> None:
-    book = ledger.Ledger(tmp_path / "ledger.json")
-    for name in ("a", "b"):
-        book.add({f"local/{name}:1": ledger.Entry("packages", f"sha256:{name}")})
-    # A run that only sees that it is there knows no digest.
-    book.add({"local/a:1": ledger.Entry("packages")})
-    known: dict[str, Any] = json.loads((tmp_path / "ledger.json").read_text())
-    assert known == {f"local/{name}:1": {"source": "packages", "digest": f"sha256:{name}"} for name in ("a", "b")}
-
-
 def test_what_only_packages_need_is_left_out_with_another_source(make: Make, built: list[str], project: Path) -> None:
     """With source registry Kubernetes is not compiled: kind's node image holds it."""
     recipe = project / "images/recipes.yml"
@@ -355,84 +251,3 @@ def test_a_required_image_that_a_source_offers_is_let_through(make: Make, projec
     source = offered if offered != "archive" else "packages"
     make(engine, source, project / "archives").require_images({"foreign": "needed"})
     assert engine.calls == []
-
-
-# What nodes run ------------------------------------------------------------------------------------------------------
-
-
-def as_of_before_digests(project: Path) -> Path:
-    """Turn the ledger into one of a platform that recorded sources only."""
-    file = project / "state/ledger.json"
-    file.write_text(json.dumps(dict.fromkeys(json.loads(file.read_text()), "packages")))
-    return file
-
-
-@pytest.mark.parametrize("source", ["packages", "registry", "archive"])
-def test_every_published_image_is_named_by_digest(make: Make, built: list[str], project: Path, source: str) -> None:
-    if source == "archive":
-        (project / "archives/app.tar").write_bytes(b"archive")
-    run = make(FakeEngine(), "packages" if source == "archive" else source, project / "archives")
-    images = run.run(["app", "base"]).images
-    assert images["app"] == f"local/app:{run.key('app')}@digest of local/app:{run.key('app')}"
-    # No node pulls it.
-    assert images["base"] == f"local/base:{run.key('base')}"
-
-
-def test_a_tag_with_other_content_is_not_taken_for_ours(make: Make, built: list[str]) -> None:
-    engine = FakeEngine()
-    first = make(engine).run(["app"]).images["app"]
-    (key,) = engine.registry
-    engine.registry[key] = "digest of something else"
-    engine.calls.clear()
-    survey = make(engine).survey()
-    assert survey.missing == ["app"]
-    assert "app" not in survey.images
-    assert survey.replaced == [first.partition("@")[0]]
-    again = make(engine).run(["app"])
-    assert (engine.calls, again.images["app"]) == (["publish app"], first)
-
-
-def test_an_image_of_before_digests_gets_its_own_without_a_build(make: Make, built: list[str], project: Path) -> None:
-    engine = FakeEngine()
-    wanted = make(engine).run(["app"]).images["app"]
-    file = as_of_before_digests(project)
-    engine.calls.clear()
-    built.clear()
-    run = make(engine)
-    found = run.survey()
-    assert (found.images["app"], found.replaced, engine.calls, built) == (wanted, [], [], [])
-    run.ledger.add(found.origins)
-    reference, _, digest = wanted.partition("@")
-    assert json.loads(file.read_text())[reference] == {"source": "packages", "digest": digest}
-
-
-@pytest.mark.parametrize("engine_has_it", [True, False])
-def test_what_anybody_could_have_pushed_before_is_not_believed(make: Make, built: list[str], project: Path, engine_has_it: bool) -> None:
-    engine = FakeEngine()
-    wanted = make(engine).run(["app"]).images["app"]
-    as_of_before_digests(project)
-    (key,) = engine.registry
-    engine.registry[key] = "digest of something else"
-    if not engine_has_it:
-        engine.images.discard(wanted.partition("@")[0])
-    engine.calls.clear()
-    assert make(engine).run(["app"]).images["app"] == wanted
-    assert engine.calls == ["publish app"] if engine_has_it else ["build app", "publish app"]
-
-
-def test_images_that_only_pods_still_run_get_their_digests_too(make: Make, built: list[str], project: Path) -> None:
-    engine = FakeEngine()
-    older = make(engine).run(["app"]).images["app"]
-    (project / "images/module/main.go").write_text("package main // changed\n")
-    make(engine).run(["app"])
-    as_of_before_digests(project)
-    reference, _, digest = older.partition("@")
-    assert make(engine).survey().origins[reference] == ledger.Entry("packages", digest)
-
-
-@pytest.mark.parametrize(("reference", "repository"), [
-    ("bookstore.local/ecom:1@sha256:ab", "bookstore.local/ecom"), ("bookstore.local/ecom:1", "bookstore.local/ecom"),
-    ("127.0.0.1:36500/ecom", "127.0.0.1:36500/ecom"), ("127.0.0.1:36500/ecom:1", "127.0.0.1:36500/ecom"), ("ecom@sha256:ab", "ecom"),
-])  # fmt: skip
-def test_the_repository_of_a_reference(reference: str, repository: str) -> None:
-    assert ledger.repository(reference) == repository
