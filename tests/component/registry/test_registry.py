@@ -6,6 +6,7 @@ Needs the engine and the image that `make up` builds; it has a network and a fol
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import http.client
 import json
@@ -20,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.bookstore.platform.plugins.module_utils import node_registry
-from ansible_collections.bookstore.platform.plugins.module_utils.docker import docker
+from ansible_collections.bookstore.platform.plugins.module_utils.docker import DockerError, docker
 from ansible_collections.bookstore.platform.plugins.module_utils.image_factory import engine, push
 from ansible_collections.bookstore.platform.plugins.module_utils.loopback import failure
 from ansible_collections.bookstore.platform.plugins.module_utils.waiter import wait_for
@@ -165,6 +166,48 @@ def test_who_reads_by_digest_gets_what_was_pushed_whatever_the_tag_says(running:
     layer = json.loads(by_digest)["layers"][0]["digest"]
     status, blob = running.ask("GET", f"/v2/app/blobs/{layer}", *NODES)
     assert (status, f"sha256:{hashlib.sha256(blob).hexdigest()}") == (200, layer)
+
+
+@pytest.fixture
+def node(running: Running) -> Iterator[str]:
+    """The containerd of a node, with a node's settings, beside the registry."""
+    tags = docker("image", "ls", "--format={{.Repository}}:{{.Tag}}", "bookstore.local/node").split()
+    if not tags:
+        pytest.skip("bookstore.local/node is not built on this host; `make up` builds it")
+    name = f"{running.registry.name}-node"
+    docker("run", "--detach", "--privileged", "--name", name, "--network", running.registry.network, "--tmpfs", "/tmp", "--tmpfs", "/run",
+           "--volume", "/var", "--entrypoint", "/usr/bin/containerd", tags[0])  # fmt: skip
+
+    def answers() -> bool:
+        with contextlib.suppress(DockerError):
+            return bool(docker("exec", name, "ctr", "version"))
+        return False
+
+    try:
+        assert wait_for(answers, bool, timeout=60, interval=0.2).done, docker("logs", name, stderr=True)
+        yield name
+    finally:
+        docker("container", "rm", "--force", "--volumes", name)
+
+
+def test_no_node_gets_what_a_tag_was_replaced_with(running: Running, node: str, tmp_path: Path) -> None:
+    first = running.engine.publish(running.image, "app", ["1"], tmp_path / "log")
+    running.engine.publish(f"{running.image}-other", "app", ["1"], tmp_path / "log")
+
+    def content(reference: str) -> str:
+        """What an image holds that the node pulled."""
+        script = """set -e
+        ctr -n k8s.io images pull --hosts-dir /etc/containerd/certs.d "$0" >/dev/null
+        mkdir /tmp/mounted
+        ctr -n k8s.io images mount "$0" /tmp/mounted >/dev/null
+        cat /tmp/mounted/content
+        ctr -n k8s.io images unmount --rm /tmp/mounted >/dev/null
+        rmdir /tmp/mounted"""
+        return docker("exec", node, "sh", "-c", script, reference)
+
+    assert content("bookstore.local/app:1") == "second", "the test itself: the tag was replaced"
+    assert content(f"bookstore.local/app:1@{first}") == "first"
+    assert content(f"bookstore.local/app@{first}") == "first"
 
 
 def test_its_images_outlive_it(running: Running, tmp_path: Path) -> None:

@@ -48,6 +48,21 @@ def test_a_tag_with_other_content_is_not_taken_for_ours(make: Make, built: list[
     assert (engine.calls, again.images["app"]) == (["publish app"], first)
 
 
+def test_a_versions_tag_may_name_what_another_recipe_made(make: Make, built: list[str], project: Path) -> None:
+    recipe = project / "images/recipes.yml"
+    recipe.write_text(recipe.read_text().replace("{name: app,", '{name: app, tags: ["v{app}"],'))
+    engine, source = FakeEngine(), project / "images/module/main.go"
+    first = make(engine).run(["app"]).images["app"]
+    before = source.read_text()
+    source.write_text("package main // changed\n")
+    make(engine).run(["app"])
+    source.write_text(before)
+    back = make(engine).survey()
+    assert (back.missing, back.replaced) == (["app"], []), "its tag is given back to it, without a warning"
+    engine.registry["app", "v2.0"] = "digest of something else"
+    assert make(engine).survey().replaced == [first.partition("@")[0]]
+
+
 def test_an_image_of_before_digests_gets_its_own_without_a_build(make: Make, built: list[str], project: Path) -> None:
     engine = FakeEngine()
     wanted = make(engine).run(["app"]).images["app"]

@@ -257,9 +257,13 @@ class Factory:
         """
         digests = [self.engine.published(image.name, tag) for tag in self._tags(image)]
         reference = self.engine.reference(image.name, self.key(image.name))
-        known = self.ledger.read().get(reference)
-        if known is not None and known.digest is not None and digests[0] not in (None, known.digest):
-            self._replaced.add(reference)
+        entries = self.ledger.read()
+        known = entries.get(reference)
+        if known is not None and known.digest is not None:
+            # A version's tag may still name what another recipe made of it.
+            ever = {entry.digest for other, entry in entries.items() if repository(other) == repository(reference)}
+            if digests[0] not in (None, known.digest) or (None not in ever and {*digests} - {None, *ever}):
+                self._replaced.add(reference)
         digest = digests[0]
         if digest is None or len(set(digests)) != 1:
             return False
