@@ -27,7 +27,7 @@ def test_one_without_digest_is_refused(image: str, rendering: bool) -> None:
 
 
 def test_an_unknown_one_is_refused_unless_nothing_is_applied() -> None:
-    with pytest.raises(AnsibleFilterError, match=r"BK-404: .* no image ecom: call the role images with images_wanted=\[ecom\]"):
+    with pytest.raises(AnsibleFilterError, match=r"BK-404: .* no image ecom: run make up without --tags"):
         pinned_image({}, "ecom")
     assert image_references.is_pinned(pinned_image({}, "ecom", rendering=True))
 

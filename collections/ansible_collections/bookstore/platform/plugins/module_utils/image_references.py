@@ -22,7 +22,7 @@ def pinned(images: Mapping[str, str], name: str, repository: str, rendering: boo
     if name not in images:
         if rendering:
             return f"{repository}/{name}:{UNKNOWN}"
-        raise ValueError(f"BK-404: bookstore_images has no image {name}: call the role images with images_wanted=[{name}] first")
+        raise ValueError(f"BK-404: bookstore_images has no image {name}: run make up without --tags, or the role images with it first")
     if not is_pinned(images[name]):
         raise ValueError(f"BK-404: bookstore_images.{name}={images[name]} has no digest; take what the role images returned, unchanged")
     return images[name]
