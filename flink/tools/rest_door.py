@@ -19,14 +19,7 @@ REST = ("127.0.0.1", int(os.environ.get("FLINK_REST_PORT", "8082")))
 PORT = int(os.environ.get("FLINK_DOOR_PORT", "8081"))
 # The names of this door, with any port or none. Others are refused, else a web page whose name is made to point here
 # (DNS rebinding) could read the answers. Its own address counts as well: the kubelet's probes and the mesh's use it.
-HOSTS = frozenset(
-    os.environ.get(
-        "FLINK_DOOR_HOSTS",
-        "localhost,flink-jobmanager,flink-jobmanager.analytics,flink-jobmanager.analytics.svc,"
-        "flink-jobmanager.analytics.svc.cluster.local,flink-jobmanager-ui,flink-jobmanager-ui.analytics,"
-        "flink-jobmanager-ui.analytics.svc,flink-jobmanager-ui.analytics.svc.cluster.local",
-    ).split(",")
-)
+HOSTS = frozenset(os.environ.get("FLINK_DOOR_HOSTS", "localhost").split(","))
 # Answers without asking the cluster: this process works.
 ALIVE = "/-/alive"
 

@@ -6,11 +6,16 @@ import hashlib
 import hmac
 import logging
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy.engine.url import URL
 from superset.utils.log import AbstractEventLogger
+
+# The folder of this file, which Superset loads by its path.
+sys.path.append(str(Path(__file__).parent))
+from own_names import OwnNames
 
 SECRETS = Path(os.environ["SUPERSET_RUN_DIR"])
 
@@ -133,6 +138,7 @@ TALISMAN_CONFIG = {
     "session_cookie_samesite": "Lax",
 }
 THEME_FONT_URL_ALLOWED_DOMAINS: list[str] = []
+ADDITIONAL_MIDDLEWARE = [OwnNames]
 
 FEATURE_FLAGS = {
     "CSS_TEMPLATES": False,

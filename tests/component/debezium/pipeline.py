@@ -226,6 +226,7 @@ class Debezium:
     kafka: Kafka
     name: str
     port: int = field(default_factory=free_port)
+    door: int = field(default_factory=free_port)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True)
@@ -235,7 +236,7 @@ class Debezium:
         moved = {
             f"{prefix}hostname": "127.0.0.1", f"{prefix}port": str(self.postgres.port), f"{prefix}dbname": self.database,
             "debezium.sink.kafka.producer.bootstrap.servers": self.kafka.address, "debezium.source.bootstrap.servers": self.kafka.address,
-            "quarkus.http.port": str(self.port), "quarkus.http.host": "127.0.0.1",
+            "quarkus.http.port": str(self.port), "door.port": str(self.door),
         }  # fmt: skip
         kept = [line for line in text.splitlines() if line.partition("=")[0] not in moved]
         lines = [*kept, *(f"{key}={value}" for key, value in moved.items())]

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.bookstore.platform.plugins.module_utils import doors
+
 TOOLS = Path(__file__).parents[3] / "flink/tools"
 
 
@@ -68,6 +70,7 @@ def rest() -> Iterator[Rest]:
 def load(monkeypatch: pytest.MonkeyPatch, rest: Rest, tmp_path: Path) -> Any:
     """Return a function that loads a tool which talks to ``rest`` and keeps its state in ``tmp_path``."""
     monkeypatch.setenv("FLINK_REST_PORT", str(rest.port))
+    monkeypatch.setenv("FLINK_DOOR_HOSTS", ",".join(doors.names("analytics", ["flink-jobmanager", "flink-jobmanager-ui"])))
     monkeypatch.setenv("FLINK_STATE", str(tmp_path))
     monkeypatch.setenv("FLINK_TIMEOUT", "0.5")
 

@@ -34,6 +34,7 @@ public final class Guard {
     try (InputStream in = Files.newInputStream(SETTINGS)) {
       settings.load(in);
     }
+    Door.open(settings);
     String prefix = settings.getProperty("debezium.source.topic.prefix");
     Offsets offsets = offsets(settings, prefix);
     Topics topics = Topics.of(settings);
