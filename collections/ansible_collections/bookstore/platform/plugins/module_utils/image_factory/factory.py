@@ -15,6 +15,8 @@ from .engine import Engine
 from .errors import FactoryError
 from .progress import Progress
 from .recipes import Artifact, Catalogue, Image
+from .sbom import images as sbom_images
+from .sbom import recipe as sbom_recipe
 
 SOURCES = ("packages", "registry", "auto")
 REGISTRY_SECONDS = 5.0
@@ -40,7 +42,7 @@ class Factory:
 
     def __init__(
         self, catalogue: Catalogue, context: builders.Context, engine: Engine, *,
-        source: str, archives: Path | None, jobs: int, progress_file: Path | None,
+        source: str, archives: Path | None, jobs: int, progress_file: Path | None, sboms: Path | None = None,
     ) -> None:
         self.catalogue = catalogue
         self.context = context
@@ -49,6 +51,8 @@ class Factory:
         self.archives = archives
         self.jobs = jobs
         self.progress_file = progress_file
+        # Where the SBOM of each image that is made is kept.
+        self.sboms = sboms
         self._keys: dict[str, str] = {}
 
     def key(self, name: str) -> str:
@@ -290,6 +294,15 @@ class Factory:
         if image.publish and not self._published(image):
             for tag in self._tags(image):
                 self.engine.publish(reference, image.name, tag, log)
+        if self.sboms is not None and image in sbom_recipe.shipped(self.catalogue):
+            self.describe(image, self.sboms)
+
+    def describe(self, image: Image, folder: Path) -> Path:
+        """Write the SBOM of an image that the engine holds, unless it is there; returns its file."""
+        reference = self.engine.reference(image.name, self.key(image.name))
+        digest = self.engine.published(image.name, self.key(image.name)) if image.publish else None
+        about = sbom_images.subject(reference, self._origin(image), digest)
+        return sbom_images.ensure(about, image, self.key(image.name), self.catalogue, self.context.project, folder)
 
     def _make(self, image: Image, reference: str, log: Path) -> None:
         archive = self._archive(image)

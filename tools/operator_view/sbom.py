@@ -1,0 +1,180 @@
+"""`make sbom`: what each image holds, as CycloneDX documents in reports/sbom, and a table of them.
+
+The factory writes a document with each image that it makes; here those that lack one get it, without being built again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ansible_collections.bookstore.platform.plugins.module_utils.image_factory import builders, cache, engine, factory, recipes
+from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.errors import FactoryError
+from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.sbom import document, images, packages, recipe
+from operator_view import settings
+
+REPORTS = settings.ROOT / "reports" / "sbom"
+INDEX = "index.md"
+SUFFIX = ".cdx.json"
+HEADINGS = ("image", "tag", "digest", *packages.ECOSYSTEMS.values(), "unknown", "all")
+
+
+@dataclass
+class Written:
+    """``documents``: image to its file. ``missing``: images of the recipes that are not there, with what to do about it."""
+
+    documents: dict[str, Path] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def inventory(folder: Path = settings.GROUP_VARS) -> dict[str, Any]:
+    """Return the variables that the factory needs, as written."""
+    found: dict[str, Any] = {}
+    for name in ("platform.yml", "network.yml", "versions.yml"):
+        found.update(yaml.safe_load((folder / name).read_text(encoding="utf-8")))
+    return found
+
+
+def factories(known: settings.Settings, variables: dict[str, Any]) -> list[factory.Factory]:
+    """Return a factory for each source; an image's reference tells which one made it."""
+    context = builders.Context(
+        cache=cache.Cache(known.cache), project=settings.ROOT, logs=known.state / "logs" / "images",
+        versions={name: str(value) for name, value in variables["bookstore_versions"].items()},
+    )
+    archives = variables.get("bookstore_image_archives")
+    own = engine.Engine(variables["bookstore_image_repository"], f"127.0.0.1:{variables['bookstore_registry_port']}")
+    catalogue = recipes.load(recipes.find([f"{settings.ROOT}/roles/*/images/recipes.yml"]))
+    return [
+        factory.Factory(catalogue, context, own, source=source, archives=Path(archives) if archives else None, jobs=1, progress_file=None)
+        for source in ("packages", "registry")
+    ]
+
+
+def write_all(makers: list[factory.Factory], state: Path) -> Written:
+    """Make sure that every image of the recipes that the engine holds has its document."""
+    result = Written()
+    ledger: dict[str, str] = {}
+    if (state / "ledger.json").is_file():
+        ledger = json.loads((state / "ledger.json").read_text(encoding="utf-8"))
+    for image in recipe.shipped(makers[0].catalogue):
+        found = _reference(image, makers, ledger)
+        if found is None:
+            _tell_missing(image, result)
+            continue
+        reference, key, origin = found
+        about = images.subject(reference, origin, _digest(makers[0].engine, image, key, result))
+        result.documents[image.name] = images.ensure(about, image, key, makers[0].catalogue, settings.ROOT, state / "sbom")
+    return result
+
+
+def _reference(image: recipes.Image, makers: list[factory.Factory], ledger: dict[str, str]) -> tuple[str, str, str] | None:
+    """Return reference, key and origin of an image that the engine holds: of today's recipes, or one that was brought as an archive."""
+    for maker in makers:
+        if image.only_source in (None, maker.source):
+            key = maker.key(image.name)
+            reference = maker.engine.reference(image.name, key)
+            if maker.engine.has(reference):
+                return reference, key, ledger.get(reference, maker.source)
+    for reference, origin in sorted(ledger.items()):
+        key = reference.rpartition(":")[2]
+        if origin == "archive" and reference == makers[0].engine.reference(image.name, key) and makers[0].engine.has(reference):
+            return reference, key, origin
+    return None
+
+
+def _digest(own: engine.Engine, image: recipes.Image, key: str, result: Written) -> str | None:
+    """Return what the nodes' registry calls an image; it is away when the platform is, which takes nothing from a document."""
+    try:
+        return own.published(image.name, key) if image.publish else None
+    except FactoryError as error:
+        note = f"no digests of the nodes' registry: {error}"
+        if note not in result.notes:
+            result.notes.append(note)
+        return None
+
+
+def _tell_missing(image: recipes.Image, result: Written) -> None:
+    if image.context or image.rootfs:
+        result.missing.append(f"BK-411: image {image.name}: the engine holds none of today's recipe; run: make up")
+    else:
+        result.notes.append(f"image {image.name} is not used here: only an archive or a container registry brings it")
+
+
+def publish(result: Written, reports: Path = REPORTS) -> list[document.Reading]:
+    """Copy the documents to ``reports`` with an index, and take away those of images that are no more; returns what they say."""
+    reports.mkdir(parents=True, exist_ok=True)
+    wanted = {f"{name}{SUFFIX}": file for name, file in result.documents.items()}
+    for stale in reports.glob(f"*{SUFFIX}"):
+        if stale.name not in wanted:
+            stale.unlink()
+    for name, file in wanted.items():
+        shutil.copyfile(file, reports / name)
+    readings = [document.read(file.read_text(encoding="utf-8"), str(file)) for file in result.documents.values()]
+    rows = table(readings)
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    lines.insert(1, f"|{'---|' * len(HEADINGS)}")
+    (reports / INDEX).write_text("\n".join(["# Packages of each image", "", *lines, ""]), encoding="utf-8")
+    return readings
+
+
+def table(readings: list[document.Reading]) -> list[tuple[str, ...]]:
+    """Return the table of the documents, its heading first."""
+    rows: list[tuple[str, ...]] = [HEADINGS]
+    for reading in sorted(readings, key=lambda reading: reading.reference):
+        repository, _, tag = reading.reference.partition("@")[0].rpartition(":")
+        digest = reading.properties.get("bookstore:image:digest") or f"({reading.properties['bookstore:image:id']})"
+        short = digest.replace("sha256:", "")[:12] + (")" if digest.startswith("(") else "")
+        counts = packages.counted(reading.packages)
+        rows.append((repository.rpartition("/")[2], tag, short, *(str(count) for count in counts.values()), str(sum(counts.values()))))
+    return rows
+
+
+def aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    """Return rows as lines of text; numbers stand at the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(cell.rjust(width) if cell.isdigit() else cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def remove_stale(state: Path, result: Written, own: engine.Engine) -> None:
+    """Remove the documents of images that the engine no longer holds."""
+    kept = set(result.documents.values())
+    for file in (state / "sbom").glob(f"*{SUFFIX}"):
+        if file in kept:
+            continue
+        try:
+            reading = document.read(file.read_text(encoding="utf-8"), str(file))
+        except FactoryError:
+            file.unlink()
+            continue
+        if not own.has(reading.reference):
+            file.unlink()
+
+
+def main() -> int:
+    """Write the documents and print the table; 0 when every image has its document, 1 when not."""
+    os.umask(0o022)
+    known = settings.load()
+    try:
+        makers = factories(known, inventory())
+        result = write_all(makers, known.state)
+        readings = publish(result)
+        remove_stale(known.state, result, makers[0].engine)
+    except (FactoryError, OSError) as error:
+        print(error)
+        return 1
+    print("\n".join(aligned(table(readings))))
+    unknown = [(reading.reference, package) for reading in readings for package in reading.packages if package.kind == packages.UNKNOWN]
+    for reference, package in unknown:
+        print(f"unknown: {reference}: {', '.join(sorted(package.places))}: {package.note('bookstore:unknown')}")
+    print("\n".join([*result.notes, *result.missing, f"{len(readings)} documents (CycloneDX 1.6) in {REPORTS}. Next: make audit"]))
+    return 1 if result.missing or not readings else 0
