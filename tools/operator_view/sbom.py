@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from ansible_collections.bookstore.platform.plugins.module_utils.image_factory import builders, cache, engine, factory, recipes
+from ansible_collections.bookstore.platform.plugins.module_utils.image_factory import builders, cache, commands, engine, factory, recipes
 from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.errors import FactoryError
 from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.sbom import document, images, packages, recipe
 from operator_view import settings
@@ -27,10 +27,10 @@ HEADINGS = ("image", "tag", "digest", *packages.ECOSYSTEMS.values(), "unknown", 
 
 @dataclass
 class Written:
-    """``documents``: image to its file. ``missing``: images of the recipes that are not there, with what to do about it."""
+    """``documents``: image to its file. ``missing``: images of the recipes that are not there, to what to do about it."""
 
     documents: dict[str, Path] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -74,6 +74,23 @@ def write_all(makers: list[factory.Factory], state: Path) -> Written:
     return result
 
 
+def write_nodes(own: engine.Engine, catalogue: recipes.Catalogue, state: Path, cluster: str, result: Written) -> None:
+    """Make sure that the images of the nodes' containers have documents: nodes keep theirs until the cluster is made anew."""
+    command = ["docker", "ps", "--filter", f"label=io.x-k8s.kind.cluster={cluster}", "--format", "{{.Image}}"]
+    code, output = commands.capture(command)
+    if code != 0:
+        raise FactoryError(f"BK-411: the engine does not tell what the nodes run: {output}")
+    for reference in sorted(set(output.split())):
+        name, _, key = reference.partition("@")[0].rpartition("/")[2].partition(":")
+        known = result.documents.get(name) == images.path(state / "sbom", name, key)
+        if known or reference != own.reference(name, key) or name not in catalogue.images:
+            continue
+        # The recipe of today tells nothing of it.
+        about = images.subject(reference, "earlier recipe", None)
+        result.documents[f"{name}-{key}"] = images.ensure(about, catalogue.images[name], key, catalogue, settings.ROOT, state / "sbom")
+        result.notes.append(f"nodes run {reference}, of an earlier recipe; -e rebuild=true makes them anew")
+
+
 def _reference(image: recipes.Image, makers: list[factory.Factory], ledger: dict[str, str]) -> tuple[str, str, str] | None:
     """Return reference, key and origin of an image that the engine holds: of today's recipes, or one that was brought as an archive."""
     for maker in makers:
@@ -102,13 +119,13 @@ def _digest(own: engine.Engine, image: recipes.Image, key: str, result: Written)
 
 def _tell_missing(image: recipes.Image, result: Written) -> None:
     if image.context or image.rootfs:
-        result.missing.append(f"BK-411: image {image.name}: the engine holds none of today's recipe; run: make up")
+        result.missing[image.name] = f"BK-411: image {image.name}: the engine holds none of today's recipe; run: make up"
     else:
         result.notes.append(f"image {image.name} is not used here: only an archive or a container registry brings it")
 
 
-def publish(result: Written, reports: Path = REPORTS) -> list[document.Reading]:
-    """Copy the documents to ``reports`` with an index, and take away those of images that are no more; returns what they say."""
+def publish(result: Written, reports: Path = REPORTS) -> None:
+    """Copy the documents to ``reports`` with an index, and take away those of images that are no more."""
     reports.mkdir(parents=True, exist_ok=True)
     wanted = {f"{name}{SUFFIX}": file for name, file in result.documents.items()}
     for stale in reports.glob(f"*{SUFFIX}"):
@@ -121,7 +138,6 @@ def publish(result: Written, reports: Path = REPORTS) -> list[document.Reading]:
     lines = [f"| {' | '.join(row)} |" for row in rows]
     lines.insert(1, f"|{'---|' * len(HEADINGS)}")
     (reports / INDEX).write_text("\n".join(["# Packages of each image", "", *lines, ""]), encoding="utf-8")
-    return readings
 
 
 def table(readings: list[document.Reading]) -> list[tuple[str, ...]]:
@@ -160,15 +176,22 @@ def remove_stale(state: Path, result: Written, own: engine.Engine) -> None:
             file.unlink()
 
 
+def renew(known: settings.Settings, reports: Path = REPORTS) -> Written:
+    """Make sure that ``reports`` holds the document of each image, and of no other."""
+    makers = factories(known, inventory())
+    result = write_all(makers, known.state)
+    write_nodes(makers[0].engine, makers[0].catalogue, known.state, known.cluster, result)
+    publish(result, reports)
+    remove_stale(known.state, result, makers[0].engine)
+    return result
+
+
 def main() -> int:
     """Write the documents and print the table; 0 when every image has its document, 1 when not."""
     os.umask(0o022)
-    known = settings.load()
     try:
-        makers = factories(known, inventory())
-        result = write_all(makers, known.state)
-        readings = publish(result)
-        remove_stale(known.state, result, makers[0].engine)
+        result = renew(settings.load())
+        readings = [document.read(file.read_text(encoding="utf-8"), str(file)) for file in result.documents.values()]
     except (FactoryError, OSError) as error:
         print(error)
         return 1
@@ -176,5 +199,5 @@ def main() -> int:
     unknown = [(reading.reference, package) for reading in readings for package in reading.packages if package.kind == packages.UNKNOWN]
     for reference, package in unknown:
         print(f"unknown: {reference}: {', '.join(sorted(package.places))}: {package.note('bookstore:unknown')}")
-    print("\n".join([*result.notes, *result.missing, f"{len(readings)} documents (CycloneDX 1.6) in {REPORTS}. Next: make audit"]))
+    print("\n".join([*result.notes, *result.missing.values(), f"{len(readings)} documents (CycloneDX 1.6) in {REPORTS}. Next: make audit"]))
     return 1 if result.missing or not readings else 0

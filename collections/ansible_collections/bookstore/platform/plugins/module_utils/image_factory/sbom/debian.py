@@ -42,8 +42,10 @@ def packages(status: str, place: str, os_release: Mapping[str, str]) -> list[Pac
         if (source, source_version) != (name, version):
             qualifiers["upstream"] = source if source_version == version else f"{source}@{source_version}"
         notes = {("bookstore:deb:source", source), ("bookstore:deb:source-version", source_version)}
-        vendor = os_release.get("ID", "debian")
-        found.append(Package("deb", name, version, vendor, tuple(sorted(qualifiers.items())), notes=frozenset(notes), places=frozenset({place})))
+        found.append(Package(
+            "deb", name, version, os_release.get("ID", "debian"), tuple(sorted(qualifiers.items())), notes=frozenset(notes),
+            places=frozenset({place}),
+        ))
     return found
 
 

@@ -42,7 +42,7 @@ def read(stream: IO[bytes]) -> Contents:
     with tarfile.open(fileobj=stream, mode="r|") as tar:
         for member in tar:
             # A stream's members are all remembered otherwise.
-            tar.members = []
+            tar.members = []  # type: ignore[attr-defined]
             path = "/" + member.name.lstrip("./")
             if member.isfile() and member.size:
                 handle = tar.extractfile(member)

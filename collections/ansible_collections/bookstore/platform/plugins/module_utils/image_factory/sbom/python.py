@@ -39,7 +39,7 @@ def locked(text: str, lock: str, python: str) -> list[Package]:
         try:
             requirement = Requirement(stated.split("--hash")[0].strip())
         except InvalidRequirement as error:
-            raise FactoryError(f"BK-410: {lock}: {stated[:80]!r} is no requirement of a lock file: {error}; write it anew with uv") from error
+            raise FactoryError(f"BK-410: {lock}: {stated[:80]!r} is no pin of a lock file: {error}; write it anew with uv") from error
         pins = [part.version for part in requirement.specifier if part.operator == "=="]
         if len(pins) != 1:
             raise FactoryError(f"BK-410: {lock}: {requirement.name} is not pinned with ==; write the lock anew with uv")
