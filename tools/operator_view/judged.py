@@ -51,7 +51,12 @@ class Rules:
 
 def load(today: date, folder: Path = settings.GROUP_VARS) -> Rules:
     """Read the file; FactoryError (BK-415, BK-418) that names the entry and what to write instead."""
-    found = yaml.safe_load((folder / FILE).read_text(encoding="utf-8"))
+    try:
+        found = yaml.safe_load((folder / FILE).read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise FactoryError(f"BK-415: {folder / FILE} is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(found, dict):
+        raise FactoryError(f"BK-415: {folder / FILE} must hold the variables bookstore_advisory_service and bookstore_advisories_*")
     entries = found.get("bookstore_advisories_judged")
     if not isinstance(entries, list):
         raise FactoryError(f"BK-415: bookstore_advisories_judged={entries!r} must be a list; write [] for none")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ansible_collections.bookstore.platform.plugins.module_utils.image_factory i
     recipes,
 )
 from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.errors import FactoryError
+from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.sbom import document, images
 
 RECIPES = """
 artifacts:
@@ -346,3 +348,25 @@ def test_a_required_image_that_a_source_offers_is_let_through(make: Make, projec
     source = offered if offered != "archive" else "packages"
     make(engine, source, project / "archives").require_images({"foreign": "needed"})
     assert engine.calls == []
+
+
+def test_each_image_that_is_made_gets_its_sbom(
+    make: Make, built: list[str], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[tuple[str, str, str | None]] = []
+
+    def subject(reference: str, origin: str, digest: str | None) -> document.Subject:
+        return document.Subject(reference, "id", datetime(2026, 11, 28, tzinfo=UTC), origin, digest)
+
+    def ensure(about: document.Subject, image: recipes.Image, key: str, *_: Any) -> None:
+        assert about.reference == f"local/{image.name}:{key}"
+        written.append((image.name, about.origin, about.digest))
+
+    monkeypatch.setattr(images, "subject", subject)
+    monkeypatch.setattr(images, "ensure", ensure)
+    engine = FakeEngine()
+    run = make(engine)
+    run.sboms = project / "sbom"
+    reference = run.run(["app"]).images["app"]
+    # What is only a base has none: the other one holds the same packages.
+    assert written == [("app", "packages", f"digest of {reference}")]

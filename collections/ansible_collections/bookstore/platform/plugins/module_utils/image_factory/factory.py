@@ -15,8 +15,6 @@ from .engine import Engine
 from .errors import FactoryError
 from .progress import Progress
 from .recipes import Artifact, Catalogue, Image
-from .sbom import images as sbom_images
-from .sbom import recipe as sbom_recipe
 
 SOURCES = ("packages", "registry", "auto")
 REGISTRY_SECONDS = 5.0
@@ -294,15 +292,21 @@ class Factory:
         if image.publish and not self._published(image):
             for tag in self._tags(image):
                 self.engine.publish(reference, image.name, tag, log)
-        if self.sboms is not None and image in sbom_recipe.shipped(self.catalogue):
-            self.describe(image, self.sboms)
+        if self.sboms is not None:
+            self._describe(image, self.sboms)
 
-    def describe(self, image: Image, folder: Path) -> Path:
-        """Write the SBOM of an image that the engine holds, unless it is there; returns its file."""
+    def _describe(self, image: Image, folder: Path) -> None:
+        """Write the SBOM of an image that the engine holds, unless it is there."""
+        # Only runs that build pay for the time that this import takes.
+        from .sbom import images as sbom_images
+        from .sbom import recipe as sbom_recipe
+
+        if image not in sbom_recipe.shipped(self.catalogue):
+            return
         reference = self.engine.reference(image.name, self.key(image.name))
         digest = self.engine.published(image.name, self.key(image.name)) if image.publish else None
         about = sbom_images.subject(reference, self._origin(image), digest)
-        return sbom_images.ensure(about, image, self.key(image.name), self.catalogue, self.context.project, folder)
+        sbom_images.ensure(about, image, self.key(image.name), self.catalogue, self.context.project, folder)
 
     def _make(self, image: Image, reference: str, log: Path) -> None:
         archive = self._archive(image)

@@ -139,7 +139,7 @@ def _of(archive: Archive, locked: Mapping[str, Coordinates], groups: Mapping[str
                              places=frozenset({archive.path})))
     inside = frozenset({("bookstore:maven:bundled-in", archive.path.rpartition("/")[2])})
     for group, name, version in (*archive.poms, *archive.notice):
-        if (group, name, version) != main:
+        if main is None or (group, name) != main[:2]:
             found.append(Package("maven", name, version, group, notes=inside, places=frozenset({archive.path})))
     return found
 
