@@ -61,8 +61,9 @@ def test_python_packages_are_those_that_python_tells(documents: Documents, image
     assert {(name.lower().replace("_", "-").replace(".", "-"), version) for name, version in told} == found
 
 
-@pytest.mark.parametrize(("image", "program"), [("pilot", "/usr/local/bin/pilot-discovery"), ("kube-proxy", "/usr/local/bin/kube-apiserver")])
-def test_go_modules_are_those_that_go_tells(documents: Documents, image: str, program: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("image", "name"), [("pilot", "pilot-discovery"), ("kube-proxy", "kube-apiserver")])
+def test_go_modules_are_those_that_go_tells(documents: Documents, image: str, name: str, tmp_path: Path) -> None:
+    program = f"/usr/local/bin/{name}"
     known = settings.load()
     toolchains = sorted((known.cache / "wheels").glob("toolchain-go-*/go/bin/go"))
     if not toolchains:
@@ -70,10 +71,11 @@ def test_go_modules_are_those_that_go_tells(documents: Documents, image: str, pr
     with open(tmp_path / "program", "wb") as copy:
         run = ["docker", "run", "--rm", "--network", "none", "--entrypoint", "cat", documents[image].reference, program]
         subprocess.run(run, stdout=copy, timeout=120, check=True)
-    text = subprocess.run([toolchains[-1], "version", "-m", tmp_path / "program"], capture_output=True, text=True, timeout=120, check=True).stdout
+    command = [toolchains[-1], "version", "-m", tmp_path / "program"]
+    text = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     told = {}
     for line in text.splitlines():
-        fields = line.split()
+        fields = line.split() or [""]
         if fields[0] in ("dep", "mod"):
             last, told[fields[1]] = fields[1], fields[2]
         elif fields[0] == "=>":
@@ -81,7 +83,7 @@ def test_go_modules_are_those_that_go_tells(documents: Documents, image: str, pr
             told[fields[1]] = fields[2]
     found = {package.name: package.version for package in of_kind(documents[image], "golang") if program in package.places}
     assert found.pop("stdlib") == text.splitlines()[0].rsplit("go", 1)[-1]
-    assert found == {name: version for name, version in told.items() if version != "(devel)"}
+    assert found == {module: version for module, version in told.items() if version != "(devel)"}
 
 
 @pytest.mark.parametrize(("image", "folder"), [("kafka", "/opt/kafka/libs"), ("debezium", "/opt/debezium/lib")])

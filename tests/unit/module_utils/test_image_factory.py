@@ -370,3 +370,14 @@ def test_each_image_that_is_made_gets_its_sbom(
     reference = run.run(["app"]).images["app"]
     # What is only a base has none: the other one holds the same packages.
     assert written == [("app", "packages", f"digest of {reference}")]
+
+
+def test_a_renewed_base_is_built_anew_with_all_that_stands_on_it(make: Make, built: list[str], project: Path) -> None:
+    """Debian's updates change no recipe: the day does."""
+    engine = FakeEngine()
+    make(engine).run(["app"])
+    recipes_file = project / "images/recipes.yml"
+    recipes_file.write_text(RECIPES.replace("suite: trixie,", "suite: trixie, renewed: 2026-11-28,"))
+    built.clear()
+    assert make(engine).run(["app"]).built == ["app", "base", "rootfs"]
+    assert built == ["rootfs"]
