@@ -71,7 +71,7 @@ def test_go_modules_are_those_that_go_tells(documents: Documents, image: str, na
     with open(tmp_path / "program", "wb") as copy:
         run = ["docker", "run", "--rm", "--network", "none", "--entrypoint", "cat", documents[image].reference, program]
         subprocess.run(run, stdout=copy, timeout=120, check=True)
-    command = [toolchains[-1], "version", "-m", tmp_path / "program"]
+    command = [str(toolchains[-1]), "version", "-m", str(tmp_path / "program")]
     text = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     told = {}
     for line in text.splitlines():

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.errors import FactoryError
 from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.sbom import document
-from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.sbom.packages import Package
+from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.sbom.packages import UNKNOWN, Package
 from operator_view import findings, judged, osv, sbom, settings
 
 CLEAN, FAILED, FOUND, UNCHECKED = 0, 1, 3, 4
@@ -64,6 +64,7 @@ def audit(
 ) -> Outcome:
     """Ask for every package of the documents; ``missing`` images have none."""
     asked: dict[osv.Question, list[tuple[str, Package]]] = {}
+    valid = [one for one in rules.judgements if today <= one.until]
     outcome = Outcome(sorted(readings), len({package.purl.to_string() for reading in readings.values() for package in reading.packages}))
     outcome.unasked = dict.fromkeys((f"image {image}" for image in missing), "it has no document; run: make sbom")
     for image, reading in readings.items():
@@ -73,8 +74,8 @@ def audit(
             found = osv.questions(package, rules.known_as)
             for question in found:
                 asked.setdefault(question, []).append((image, package))
-            if not found:
-                outcome.unasked[_named(image, package)] = "it belongs to no ecosystem that the service knows"
+            if not found and not any(one.covers((judged.UNCHECKED,), findings.plain(package), image) for one in valid):
+                outcome.unasked[_named(image, package)] = "the service knows no ecosystem that it belongs to"
     answers = service.ask(asked)
     outcome.unasked.update({
         f"{question.ecosystem} {question.name} {question.version}": why for question, why in sorted(answers.unanswered.items())
@@ -90,7 +91,7 @@ def audit(
 
 
 def _named(image: str, package: Package) -> str:
-    return f"{image}: {', '.join(sorted(package.places))}" if package.kind == "generic" else package.purl.to_string()
+    return f"{image}: {', '.join(sorted(package.places))}" if package.kind == UNKNOWN else package.purl.to_string()
 
 
 def _judge(outcome: Outcome, found: list[findings.Finding], rules: judged.Rules, today: date) -> None:
@@ -112,7 +113,7 @@ def _judge(outcome: Outcome, found: list[findings.Finding], rules: judged.Rules,
     for one in rules.judgements:
         if one not in valid:
             outcome.notes.append(f"BK-415: the judgement of {one.id} of {one.package} ended on {one.until}: judge it again, or remove it")
-        elif one not in used and outcome.whole:
+        elif one not in used and outcome.whole and one.id != judged.UNCHECKED:
             outcome.notes.append(f"BK-415: the judgement of {one.id} of {one.package} is of nothing that was found; remove it")
 
 

@@ -21,6 +21,8 @@ LONGEST = timedelta(days=366)
 SHORTEST_REASON = 20
 ID = re.compile(r"[A-Z][A-Za-z0-9]*-[\w.:-]+")
 PACKAGE = re.compile(r"pkg:[a-z]+/[^@?\s]+")
+# In the place of an advisory: the package is one that the service has no name for.
+UNCHECKED = "NOT-CHECKED"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 

@@ -21,7 +21,7 @@ MOST_PAGES = 50
 CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0
 LONGEST_WAIT = 30
 SIDE_BY_SIDE = 8
-ECOSYSTEMS = {"pypi": "PyPI", "npm": "npm", "maven": "Maven", "golang": "Go"}
+ECOSYSTEMS = {"pypi": "PyPI", "npm": "npm", "maven": "Maven", "golang": "Go", "cargo": "crates.io"}
 ID = re.compile(r"[A-Za-z0-9][\w.:+-]*")
 
 

@@ -22,7 +22,7 @@ from operator_view import settings
 REPORTS = settings.ROOT / "reports" / "sbom"
 INDEX = "index.md"
 SUFFIX = ".cdx.json"
-HEADINGS = ("image", "tag", "digest", *packages.ECOSYSTEMS.values(), "unknown", "all")
+HEADINGS = ("image", "tag", "digest", *packages.ECOSYSTEMS.values(), "other", "unknown", "all")
 
 
 @dataclass

@@ -117,7 +117,7 @@ def test_everything_else_is_found_where_it_lies() -> None:
     found = images.collected(contents, recipe.Known())
     assert kinds(found) == [
         "pkg:pypi/jinja2@3.1.6", "pkg:npm/%40scope/left@1.0.0", "pkg:maven/org.ow2.asm/asm@9.8",
-        "pkg:golang/github.com/BurntSushi/toml@v1.5.0", "pkg:golang/k8s.io/api@v0.34.4", "pkg:golang/stdlib@1.27.3", "pkg:generic/mystery",
+        "pkg:golang/github.com/BurntSushi/toml@v1.5.0", "pkg:golang/k8s.io/api@v0.34.4", "pkg:golang/stdlib@1.27.3", "pkg:unknown/mystery",
     ]  # fmt: skip
     assert found[-1].places == {"/usr/local/bin/mystery"}
 
@@ -176,7 +176,7 @@ EVERYTHING = [
     packages.Package("npm", "store", "0.11.2", "@tanstack", hashes=frozenset({("SHA-512", "b" * 128)})),
     packages.Package("maven", "netty-common", "4.1.132.Final", "io.netty"),
     packages.Package("golang", "github.com/BurntSushi/toml", "v1.5.0"),
-    packages.Package("generic", "mystery", "", places=frozenset({"/usr/bin/mystery"})),
+    packages.Package("unknown", "mystery", "", places=frozenset({"/usr/bin/mystery"})),
 ]  # fmt: skip
 
 

@@ -11,7 +11,15 @@ import zipfile
 import pytest
 
 from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.errors import FactoryError
-from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.sbom import debian, golang, java, npm, packages, python
+from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.sbom import (
+    debian,
+    embedded,
+    golang,
+    java,
+    npm,
+    packages,
+    python,
+)
 
 TRIXIE = {"ID": "debian", "VERSION_ID": "13"}
 STATUS = """\
@@ -130,6 +138,30 @@ def test_an_npm_lock_gives_its_production_packages() -> None:
 def test_an_npm_lock_of_another_form_is_refused(text: str) -> None:
     with pytest.raises(FactoryError, match=r"BK-410: package-lock\.json"):
         npm.locked(text, "package-lock.json")
+
+
+SBOM = "/opt/app/cryptography-50.0.2.dist-info/sboms/sbom.json"
+
+
+def test_what_a_wheel_was_linked_with_is_told_by_its_own_document() -> None:
+    components = [
+        {"name": "cryptography", "version": "50.0.2", "purl": "pkg:pypi/cryptography@50.0.2"},
+        {"name": "openssl", "version": "4.0.3", "purl": "pkg:generic/openssl@4.0.3?download_url=https://example.org"},
+        {"name": "pyo3", "version": "0.27.0", "purl": "pkg:cargo/pyo3@0.27.0", "components": [{"name": "FreeType", "version": "2.14"}]},
+        {"name": "krb5-libs", "purl": "pkg:rpm/centos/krb5-libs@1.15.1-55.el7_9"},
+        {"name": "a file"},
+    ]
+    found = embedded.packages(SBOM, json.dumps({"components": components}))
+    assert urls(found) == [
+        "pkg:generic/openssl@4.0.3", "pkg:cargo/pyo3@0.27.0", "pkg:generic/FreeType@2.14", "pkg:rpm/centos/krb5-libs@1.15.1-55.el7_9",
+    ]  # fmt: skip
+    assert found[0].note("bookstore:bundled-in") == "cryptography-50.0.2"
+    assert packages.counted(found) == {**dict.fromkeys([*packages.ECOSYSTEMS, "unknown"], 0), "cargo": 1, "other": 3}
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"components": [7]}', '{"components": [{}]}', '{"components": [{"name": "x", "purl": "x"}]}'])
+def test_a_wheels_document_that_cannot_be_read_is_unknown(text: str) -> None:
+    assert [package.kind for package in embedded.packages(SBOM, text)] == [packages.UNKNOWN]
 
 
 # Go -------------------------------------------------------------------------------------------------------------
@@ -277,7 +309,7 @@ def test_what_was_packed_into_a_jar_is_listed() -> None:
 def test_what_cannot_be_told_is_unknown_and_never_left_out() -> None:
     found = jars(**{"broken": b"no archive", "mystery": jar(CLASS)})
     assert [(package.kind, package.note("bookstore:unknown")) for package in found] == [
-        ("generic", "File is not a zip file"), ("generic", "no coordinates"),
+        ("unknown", "File is not a zip file"), ("unknown", "no coordinates"),
     ]  # fmt: skip
 
 

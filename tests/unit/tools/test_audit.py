@@ -251,7 +251,8 @@ def test_an_advisory_that_cannot_be_read_is_a_finding_all_the_same(known: Adviso
 @pytest.mark.parametrize(
     ("package", "words"),
     [
-        (Package("generic", "mystery", "", places=frozenset({"/usr/bin/mystery"})), "app: /usr/bin/mystery"),
+        (Package("unknown", "mystery", "", places=frozenset({"/usr/bin/mystery"})), "app: /usr/bin/mystery"),
+        (Package("rpm", "krb5-libs", "1.15.1", "centos"), "pkg:rpm/centos/krb5-libs@1.15.1"),
         (Package("deb", "base", "1", "mint", (("distro", "mint-22"),)), "pkg:deb/mint/base@1"),
         (Package("deb", "base", "1", "debian", (("distro", "debian-sid"),)), "pkg:deb/debian/base@1"),
     ],
@@ -297,6 +298,16 @@ def test_a_judgement_of_something_else_or_of_former_days_hides_nothing(known: Ad
     outcome, text = run(known, judgements=(one,))
     assert outcome.status == audit.FOUND
     assert "BK-415: the judgement of" in text
+
+
+def test_what_the_service_has_no_name_for_may_be_judged(advisories: Advisories) -> None:
+    libraries = [Package("rpm", name, "1.15.1", "centos") for name in ("krb5-libs", "pcre")]
+    one = judgement(id=judged.UNCHECKED, package="pkg:rpm/centos/krb5-libs")
+    assert list(run(advisories, *libraries, judgements=(one,))[0].unasked) == ["pkg:rpm/centos/pcre@1.15.1"]
+    assert run(advisories, libraries[0], judgements=(one,))[0].status == audit.CLEAN
+    # What the service does have a name for is not left out by this, and an advisory counts.
+    advisories.known[("PyPI", "jinja2")] = ["GHSA-aaaa"]
+    assert run(advisories, JINJA, judgements=(judgement(id=judged.UNCHECKED),))[0].status == audit.FOUND
 
 
 def test_a_judgement_of_one_image_leaves_the_others(known: Advisories) -> None:

@@ -58,7 +58,7 @@ def makers(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> l
         return document.Subject(reference, "sha256:1", datetime(2026, 11, 28, tzinfo=UTC), origin, digest)
 
     monkeypatch.setattr(images, "subject", subject)
-    found = [Package("npm", "react", "19.2.9"), Package("generic", "mystery", "")]
+    found = [Package("npm", "react", "19.2.9"), Package("unknown", "mystery", "")]
     monkeypatch.setattr(images, "describe", lambda *_args, **_options: found)
     context = builders.Context(cache.Cache(tmp_path / "cache"), tmp_path, tmp_path / "logs", {"go": "1"})
     catalogue = recipes.load([tmp_path / "recipes.yml"])
@@ -137,10 +137,10 @@ def test_reports_hold_the_images_of_today_and_a_table(makers: list[factory.Facto
     sbom.publish(result, reports)
     assert sorted(file.name for file in reports.iterdir()) == ["app.cdx.json", "index.md", "proxy.cdx.json", "server.cdx.json"]
     key = makers[0].key("app")
-    assert f"| app | {key} | app | 0 | 0 | 1 | 0 | 0 | 1 | 2 |" in (reports / "index.md").read_text()
+    assert f"| app | {key} | app | 0 | 0 | 1 | 0 | 0 | 0 | 0 | 1 | 2 |" in (reports / "index.md").read_text()
     lines = sbom.aligned(sbom.table([document.read(file.read_text(), "x") for file in result.documents.values()]))
-    assert lines[0].split() == ["image", "tag", "digest", "Debian", "Python", "npm", "Maven", "Go", "unknown", "all"]
-    assert lines[1].split() == ["app", key, "app", "0", "0", "1", "0", "0", "1", "2"]
+    assert lines[0].split() == ["image", "tag", "digest", "Debian", "Python", "npm", "Maven", "Go", "Rust", "other", "unknown", "all"]
+    assert lines[1].split() == ["app", key, "app", "0", "0", "1", "0", "0", "0", "0", "1", "2"]
 
 
 def test_documents_go_with_their_images(makers: list[factory.Factory], engine: Engine, tmp_path: Path) -> None:

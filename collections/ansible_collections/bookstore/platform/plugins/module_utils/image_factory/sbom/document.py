@@ -22,7 +22,7 @@ from ..errors import FactoryError
 from .packages import UNKNOWN, Package
 
 # Part of each document: raise it when the same image gives another one, and all are written anew.
-FORMAT = "1"
+FORMAT = "2"
 NAMESPACE = uuid.UUID("6f0c8f5e-7a0b-4b53-9d7a-0d7a0f3c1f52")
 
 

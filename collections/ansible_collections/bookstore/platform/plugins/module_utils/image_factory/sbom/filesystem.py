@@ -7,7 +7,7 @@ import tarfile
 from dataclasses import dataclass, field
 from typing import IO
 
-from . import debian, golang, java, npm, python
+from . import debian, embedded, golang, java, npm, python
 
 # A metadata file that is larger is none.
 LARGEST_TEXT = 16 * 2**20
@@ -23,6 +23,7 @@ class Contents:
     owned: set[str] = field(default_factory=set)
     python: dict[str, str] = field(default_factory=dict)
     npm: dict[str, str] = field(default_factory=dict)
+    embedded: dict[str, str] = field(default_factory=dict)
     archives: list[java.Archive] = field(default_factory=list)
     programs: list[golang.Program] = field(default_factory=list)
 
@@ -64,6 +65,8 @@ def _keep(contents: Contents, path: str, member: tarfile.TarInfo, handle: IO[byt
             contents.owned.update(debian.plain(line) for line in text.splitlines())
         elif path.endswith("/package.json"):
             contents.npm[path] = text
+        elif embedded.DOCUMENT.fullmatch(path):
+            contents.embedded[path] = text
         else:
             contents.python[path] = text
     elif member.mode & 0o111 and not LIBRARY.fullmatch(path):
@@ -78,6 +81,7 @@ def _is_text(path: str) -> bool:
         or path == debian.STATUS
         or (path.startswith(debian.STATUS_FOLDER) and not path.endswith(".md5sums"))
         or (path.startswith(debian.LISTS_FOLDER) and path.endswith(".list"))
+        or embedded.DOCUMENT.fullmatch(path) is not None
         or npm.MANIFEST.fullmatch(path) is not None
         or python.METADATA.fullmatch(path) is not None
     )

@@ -17,7 +17,7 @@ from ... import environment
 from .. import commands
 from ..errors import FactoryError
 from ..recipes import Catalogue, Image
-from . import debian, document, filesystem, golang, java, npm, python, recipe
+from . import debian, document, embedded, filesystem, golang, java, npm, python, recipe
 from .packages import UNKNOWN, Package, merged
 
 # Containers that never run: the engine gives out a file system only of a container.
@@ -81,7 +81,7 @@ def collected(contents: filesystem.Contents, known: recipe.Known) -> list[Packag
     found = list(known.packages)
     for place, status in contents.statuses.items():
         found += debian.packages(status, place, contents.os_release)
-    for read, texts in ((python.installed, contents.python), (npm.installed, contents.npm)):
+    for read, texts in ((python.installed, contents.python), (npm.installed, contents.npm), (embedded.packages, contents.embedded)):
         for place, text in texts.items():
             if contents.foreign(place):
                 found += read(place, text)

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from packageurl import PackageURL
 
 # The ecosystems in the order of the tables; the type of a purl, and what people call it.
-ECOSYSTEMS = {"deb": "Debian", "pypi": "Python", "npm": "npm", "maven": "Maven", "golang": "Go"}
+ECOSYSTEMS = {"deb": "Debian", "pypi": "Python", "npm": "npm", "maven": "Maven", "golang": "Go", "cargo": "Rust"}
+# Packages of all other types, such as libraries that a wheel was linked with.
+OTHER = "other"
 # What was found but belongs to no known package.
-UNKNOWN = "generic"
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,17 @@ def merged(packages: Iterable[Package]) -> list[Package]:
         found[key] = package if known is None else replace(
             known, hashes=known.hashes | package.hashes, notes=known.notes | package.notes, places=known.places | package.places
         )
-    order = [*ECOSYSTEMS, UNKNOWN]
-    return [found[key] for key in sorted(found, key=lambda key: (order.index(found[key].kind), key))]
+    order = [*ECOSYSTEMS, OTHER, UNKNOWN]
+    return [found[key] for key in sorted(found, key=lambda key: (order.index(_column(found[key])), key))]
 
 
 def counted(packages: Iterable[Package]) -> dict[str, int]:
-    """Return how many packages there are of each ecosystem, and of what is unknown."""
-    counts = dict.fromkeys([*ECOSYSTEMS, UNKNOWN], 0)
+    """Return how many packages there are of each ecosystem, of others, and of what is unknown."""
+    counts = dict.fromkeys([*ECOSYSTEMS, OTHER, UNKNOWN], 0)
     for package in packages:
-        counts[package.kind] += 1
+        counts[_column(package)] += 1
     return counts
+
+
+def _column(package: Package) -> str:
+    return package.kind if package.kind in (*ECOSYSTEMS, UNKNOWN) else OTHER
