@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -20,6 +21,7 @@ BATCH = 500
 MOST_PAGES = 50
 CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0
 LONGEST_WAIT = 30
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 SIDE_BY_SIDE = 8
 ECOSYSTEMS = {"pypi": "PyPI", "npm": "npm", "maven": "Maven", "golang": "Go", "cargo": "crates.io"}
 ID = re.compile(r"[A-Za-z0-9][\w.:+-]*")
@@ -90,6 +92,9 @@ class Service:
             status_forcelist=(429, 500, 502, 503, 504), raise_on_status=False,
         )
         self.session = requests.Session()
+        # The host's authorities, as all other clients here; REQUESTS_CA_BUNDLE names others.
+        if CERTIFICATES.is_file():
+            self.session.verify = str(CERTIFICATES)
         self.session.mount("http://", HTTPAdapter(max_retries=patience, pool_maxsize=SIDE_BY_SIDE))
         self.session.mount("https://", HTTPAdapter(max_retries=patience, pool_maxsize=SIDE_BY_SIDE))
 

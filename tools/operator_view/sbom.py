@@ -70,11 +70,17 @@ def write_all(makers: list[factory.Factory], state: Path) -> Written:
             continue
         reference, key, origin = found
         about = images.subject(reference, origin, _digest(makers[0].engine, image, key, result))
-        result.documents[image.name] = images.ensure(about, image, key, makers[0].catalogue, settings.ROOT, state / "sbom")
+        result.documents[image.name] = _ensure(about, image, key, makers[0], state)
     return result
 
 
-def write_nodes(own: engine.Engine, catalogue: recipes.Catalogue, state: Path, cluster: str, result: Written) -> None:
+def _ensure(about: document.Subject, image: recipes.Image, key: str, maker: factory.Factory, state: Path) -> Path:
+    """Write one document, not while the factory works on the same image."""
+    with maker.context.cache.lock(f"image-{image.name}"):
+        return images.ensure(about, image, key, maker.catalogue, settings.ROOT, state / "sbom")
+
+
+def write_nodes(maker: factory.Factory, state: Path, cluster: str, result: Written) -> None:
     """Make sure that the images of the nodes' containers have documents: nodes keep theirs until the cluster is made anew."""
     command = ["docker", "ps", "--filter", f"label=io.x-k8s.kind.cluster={cluster}", "--format", "{{.Image}}"]
     code, output = commands.capture(command)
@@ -83,11 +89,11 @@ def write_nodes(own: engine.Engine, catalogue: recipes.Catalogue, state: Path, c
     for reference in sorted(set(output.split())):
         name, _, key = reference.partition("@")[0].rpartition("/")[2].partition(":")
         known = result.documents.get(name) == images.path(state / "sbom", name, key)
-        if known or reference != own.reference(name, key) or name not in catalogue.images:
+        if known or reference != maker.engine.reference(name, key) or name not in maker.catalogue.images:
             continue
         # The recipe of today tells nothing of it.
         about = images.subject(reference, "earlier recipe", None)
-        result.documents[f"{name}-{key}"] = images.ensure(about, catalogue.images[name], key, catalogue, settings.ROOT, state / "sbom")
+        result.documents[f"{name}-{key}"] = _ensure(about, maker.catalogue.images[name], key, maker, state)
         result.notes.append(f"nodes run {reference}, of an earlier recipe; -e rebuild=true makes them anew")
 
 
@@ -180,7 +186,7 @@ def renew(known: settings.Settings, reports: Path = REPORTS) -> Written:
     """Make sure that ``reports`` holds the document of each image, and of no other."""
     makers = factories(known, inventory())
     result = write_all(makers, known.state)
-    write_nodes(makers[0].engine, makers[0].catalogue, known.state, known.cluster, result)
+    write_nodes(makers[0], known.state, known.cluster, result)
     publish(result, reports)
     remove_stale(known.state, result, makers[0].engine)
     return result

@@ -122,7 +122,7 @@ def test_what_nodes_run_of_an_earlier_recipe_has_a_document(
     running = f"bookstore.local/server:old\n{references['server']}\nbookstore.local/server:old\nelse/where:1"
     monkeypatch.setattr(commands, "capture", lambda *_command, **_options: (0, running))
     result = sbom.write_all(makers, tmp_path)
-    sbom.write_nodes(makers[0].engine, makers[0].catalogue, tmp_path, "bookstore", result)
+    sbom.write_nodes(makers[0], tmp_path, "bookstore", result)
     assert sorted(result.documents) == ["app", "proxy", "server", "server-old"]
     assert properties(result.documents["server-old"])["bookstore:image:source"] == "earlier recipe"
     assert any("server:old, of an earlier recipe" in note for note in result.notes)
