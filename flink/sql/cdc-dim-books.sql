@@ -49,10 +49,10 @@ CREATE TABLE dim_books (
   PRIMARY KEY (book_id) NOT ENFORCED
 ) WITH (
   'connector' = 'jdbc',
-  'url' = 'jdbc:postgresql://${analytics_db}/analyticsdb?user=analytics_app&connectTimeout=5&socketTimeout=20&ApplicationName=cdc-dim-books',
+  'url' = 'jdbc:postgresql://${analytics_db}/analyticsdb?user=analytics_app&reWriteBatchedInserts=true&connectTimeout=5&socketTimeout=20&ApplicationName=cdc-dim-books',
   'table-name' = 'dim_books',
-  'sink.buffer-flush.max-rows' = '1',
-  'sink.buffer-flush.interval' = '1 s',
+  'sink.buffer-flush.max-rows' = '1000',
+  'sink.buffer-flush.interval' = '20 ms',
   'sink.max-retries' = '3'
 );
 
@@ -69,8 +69,8 @@ CREATE TABLE quarantined_records (
   'connector' = 'jdbc',
   'url' = 'jdbc:postgresql://${analytics_db}/analyticsdb?user=analytics_app&connectTimeout=5&socketTimeout=20&ApplicationName=cdc-dim-books',
   'table-name' = 'quarantined_records',
-  'sink.buffer-flush.max-rows' = '1',
-  'sink.buffer-flush.interval' = '1 s',
+  'sink.buffer-flush.max-rows' = '16',
+  'sink.buffer-flush.interval' = '20 ms',
   'sink.max-retries' = '3'
 );
 

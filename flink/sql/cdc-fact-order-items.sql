@@ -40,10 +40,10 @@ CREATE TABLE fact_order_items (
   PRIMARY KEY (order_item_id) NOT ENFORCED
 ) WITH (
   'connector' = 'jdbc',
-  'url' = 'jdbc:postgresql://${analytics_db}/analyticsdb?user=analytics_app&connectTimeout=5&socketTimeout=20&ApplicationName=cdc-fact-order-items',
+  'url' = 'jdbc:postgresql://${analytics_db}/analyticsdb?user=analytics_app&reWriteBatchedInserts=true&connectTimeout=5&socketTimeout=20&ApplicationName=cdc-fact-order-items',
   'table-name' = 'fact_order_items',
-  'sink.buffer-flush.max-rows' = '1',
-  'sink.buffer-flush.interval' = '1 s',
+  'sink.buffer-flush.max-rows' = '1000',
+  'sink.buffer-flush.interval' = '20 ms',
   'sink.max-retries' = '3'
 );
 
@@ -60,8 +60,8 @@ CREATE TABLE quarantined_records (
   'connector' = 'jdbc',
   'url' = 'jdbc:postgresql://${analytics_db}/analyticsdb?user=analytics_app&connectTimeout=5&socketTimeout=20&ApplicationName=cdc-fact-order-items',
   'table-name' = 'quarantined_records',
-  'sink.buffer-flush.max-rows' = '1',
-  'sink.buffer-flush.interval' = '1 s',
+  'sink.buffer-flush.max-rows' = '16',
+  'sink.buffer-flush.interval' = '20 ms',
   'sink.max-retries' = '3'
 );
 

@@ -44,10 +44,10 @@ CREATE TABLE fact_orders (
   PRIMARY KEY (order_id) NOT ENFORCED
 ) WITH (
   'connector' = 'jdbc',
-  'url' = 'jdbc:postgresql://${analytics_db}/analyticsdb?user=analytics_app&connectTimeout=5&socketTimeout=20&ApplicationName=cdc-fact-orders',
+  'url' = 'jdbc:postgresql://${analytics_db}/analyticsdb?user=analytics_app&reWriteBatchedInserts=true&connectTimeout=5&socketTimeout=20&ApplicationName=cdc-fact-orders',
   'table-name' = 'fact_orders',
-  'sink.buffer-flush.max-rows' = '1',
-  'sink.buffer-flush.interval' = '1 s',
+  'sink.buffer-flush.max-rows' = '1000',
+  'sink.buffer-flush.interval' = '20 ms',
   'sink.max-retries' = '3'
 );
 
@@ -64,8 +64,8 @@ CREATE TABLE quarantined_records (
   'connector' = 'jdbc',
   'url' = 'jdbc:postgresql://${analytics_db}/analyticsdb?user=analytics_app&connectTimeout=5&socketTimeout=20&ApplicationName=cdc-fact-orders',
   'table-name' = 'quarantined_records',
-  'sink.buffer-flush.max-rows' = '1',
-  'sink.buffer-flush.interval' = '1 s',
+  'sink.buffer-flush.max-rows' = '16',
+  'sink.buffer-flush.interval' = '20 ms',
   'sink.max-retries' = '3'
 );
 

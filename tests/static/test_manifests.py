@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from ansible_collections.bookstore.platform.plugins.module_utils import node_registry
 from checks import coverage, inventory
 from checks import manifests as policies
 
@@ -60,6 +62,21 @@ def test_the_network_agent_closes_what_the_inventory_declares(manifests: Documen
     assert arguments["--service-cidr"] == data["bookstore_service_cidr"]
     closed = {int(port) for port in arguments["--closed-node-ports"].split(",")}
     assert closed == {port["node_port"] for port in data["bookstore_nodeports"]}
+    assert arguments["--closed-addresses"] == node_registry.address(data["bookstore_node_cidr"])
+
+
+def test_images_come_into_templates_with_their_digest_only(committed: dict[str, str], no_faults: list[str]) -> None:
+    """Also into what is not rendered here: istioctl's operator, Jobs of modules, pods of Molecule."""
+    seen = 0
+    for name, text in committed.items():
+        if not re.match(r"(roles|molecule|playbooks)/.*\.(ya?ml|j2)$", name) or name.startswith("roles/images/"):
+            continue
+        for number, line in enumerate(text.splitlines(), 1):
+            if re.search(r"\bimage['\"]?\s*[:=]\s*[{'\"]*\s*\(?bookstore_", line) or (".yml.j2" in name and "bookstore_images" in line):
+                seen += 1
+                if "pinned_image(" not in line and "bookstore_images.node }}" not in line:
+                    no_faults.append(f"{name}:{number}: {line.strip()}")
+    assert seen > 15
 
 
 def test_no_object_is_declared_twice(manifests: Documents) -> None:

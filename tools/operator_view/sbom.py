@@ -5,7 +5,6 @@ The factory writes a document with each image that it makes; here those that lac
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from dataclasses import dataclass, field
@@ -14,7 +13,15 @@ from typing import Any
 
 import yaml
 
-from ansible_collections.bookstore.platform.plugins.module_utils.image_factory import builders, cache, commands, engine, factory, recipes
+from ansible_collections.bookstore.platform.plugins.module_utils.image_factory import (
+    builders,
+    cache,
+    commands,
+    engine,
+    factory,
+    ledger,
+    recipes,
+)
 from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.errors import FactoryError
 from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.sbom import document, images, packages, recipe
 from operator_view import settings
@@ -49,10 +56,14 @@ def factories(known: settings.Settings, variables: dict[str, Any]) -> list[facto
         versions={name: str(value) for name, value in variables["bookstore_versions"].items()},
     )
     archives = variables.get("bookstore_image_archives")
-    own = engine.Engine(variables["bookstore_image_repository"], f"127.0.0.1:{variables['bookstore_registry_port']}")
+    push_address = f"127.0.0.1:{variables['bookstore_registry_port']}"
+    own = engine.Engine(variables["bookstore_image_repository"], push_address, f"{known.cluster}-registry", known.cache)
+    book = ledger.Ledger(known.state / "ledger.json")
     catalogue = recipes.load(recipes.find([f"{settings.ROOT}/roles/*/images/recipes.yml"]))
     return [
-        factory.Factory(catalogue, context, own, source=source, archives=Path(archives) if archives else None, jobs=1, progress_file=None)
+        factory.Factory(
+            catalogue, context, own, source=source, archives=Path(archives) if archives else None, jobs=1, progress_file=None, ledger=book,
+        )
         for source in ("packages", "registry")
     ]
 
@@ -60,16 +71,13 @@ def factories(known: settings.Settings, variables: dict[str, Any]) -> list[facto
 def write_all(makers: list[factory.Factory], state: Path) -> Written:
     """Make sure that every image of the recipes that the engine holds has its document."""
     result = Written()
-    ledger: dict[str, str] = {}
-    if (state / "ledger.json").is_file():
-        ledger = json.loads((state / "ledger.json").read_text(encoding="utf-8"))
     for image in recipe.shipped(makers[0].catalogue):
-        found = _reference(image, makers, ledger)
+        found = _reference(image, makers)
         if found is None:
-            _tell_missing(image, result)
+            _former(image, makers, state, result)
             continue
-        reference, key, origin = found
-        about = images.subject(reference, origin, _digest(makers[0].engine, image, key, result))
+        reference, key, entry = found
+        about = images.subject(reference, entry.source, entry.digest)
         result.documents[image.name] = _ensure(about, image, key, makers[0], state)
     return result
 
@@ -97,37 +105,39 @@ def write_nodes(maker: factory.Factory, state: Path, cluster: str, result: Writt
         result.notes.append(f"nodes run {reference}, of an earlier recipe; -e rebuild=true makes them anew")
 
 
-def _reference(image: recipes.Image, makers: list[factory.Factory], ledger: dict[str, str]) -> tuple[str, str, str] | None:
+def _reference(image: recipes.Image, makers: list[factory.Factory]) -> tuple[str, str, ledger.Entry] | None:
     """Return reference, key and origin of an image that the engine holds: of today's recipes, or one that was brought as an archive."""
+    known = makers[0].ledger.read()
     for maker in makers:
         if image.only_source in (None, maker.source):
             key = maker.key(image.name)
             reference = maker.engine.reference(image.name, key)
             if maker.engine.has(reference):
-                return reference, key, ledger.get(reference, maker.source)
-    for reference, origin in sorted(ledger.items()):
+                return reference, key, known.get(reference, ledger.Entry(maker.source))
+    for reference, entry in sorted(known.items()):
         key = reference.rpartition(":")[2]
-        if origin == "archive" and reference == makers[0].engine.reference(image.name, key) and makers[0].engine.has(reference):
-            return reference, key, origin
+        if entry.source == "archive" and reference == makers[0].engine.reference(image.name, key) and makers[0].engine.has(reference):
+            return reference, key, entry
     return None
 
 
-def _digest(own: engine.Engine, image: recipes.Image, key: str, result: Written) -> str | None:
-    """Return what the nodes' registry calls an image; it is away when the platform is, which takes nothing from a document."""
-    try:
-        return own.published(image.name, key) if image.publish else None
-    except FactoryError as error:
-        note = f"no digests of the nodes' registry: {error}"
-        if note not in result.notes:
-            result.notes.append(note)
-        return None
-
-
-def _tell_missing(image: recipes.Image, result: Written) -> None:
-    if image.context or image.rootfs:
-        result.missing[image.name] = f"BK-411: image {image.name}: the engine holds none of today's recipe; run: make up"
-    else:
+def _former(image: recipes.Image, makers: list[factory.Factory], state: Path, result: Written) -> None:
+    """Take the document that was written when the engine still held the image, which only the nodes' registry has now; or tell."""
+    keys = [maker.key(image.name) for maker in makers if image.only_source in (None, maker.source)]
+    for key in keys:
+        file = images.path(state / "sbom", image.name, key)
+        if file.is_file():
+            result.documents[image.name] = file
+            return
+    if not image.context and not image.rootfs:
         result.notes.append(f"image {image.name} is not used here: only an archive or a container registry brings it")
+        return
+    own = makers[0].engine
+    names = [f"{own.push_address}/{image.name}:{keys[0]}", own.reference(image.name, keys[0])]
+    result.missing[image.name] = (
+        f"BK-411: image {image.name}: the engine holds none of today's recipe; run: make up; or, where only the nodes' registry has it: "
+        f"docker pull {names[0]} && docker tag {' '.join(names)}"
+    )
 
 
 def publish(result: Written, reports: Path = REPORTS) -> None:

@@ -12,8 +12,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
-import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,19 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from bookstore_common.migrations import Migrations, migrate
-from bookstore_common.settings import load_settings
-from bookstore_common.testing.postgres import Postgres, running_postgres
-from mv_refresher.migrate import migrations_folder
-from mv_refresher.settings import RefresherMigrationSettings
+from bookstore_common.testing.postgres import Postgres
 
 from . import wrong_records as wrong
 from .broker import Record, publish, running_broker
+from .mini_cluster import ROOT, database, in_flink, prepared
 
-ROOT = Path(__file__).parents[3]
 RECORDS = Path(__file__).parent / "records"
-OWNER, APP = "analytics_owner", "analytics_app"
 TABLES = {"cdc-dim-books": "dim_books", "cdc-fact-orders": "fact_orders", "cdc-fact-order-items": "fact_order_items",
           "cdc-fact-inventory": "fact_inventory"}  # fmt: skip
 TOPICS = {"dim_books": "cdc.ecom.public.books", "fact_orders": "cdc.ecom.public.orders",
@@ -124,74 +116,16 @@ class Outcome:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Postgres]:
-    with running_postgres() as server:
-        for role in (OWNER, APP, "analytics_ro", "analytics_cdc", "superset_ro"):
-            server.create_role(role)
-        yield server
-
-
-@pytest.fixture(scope="module")
-def images() -> dict[str, str]:
-    """The newest images of Flink and Kafka that this host has."""
-    if not shutil.which("docker"):
-        pytest.skip("there is no container engine, and Flink and Kafka are only in their images")
-    found = {}
-    for name in ("flink", "kafka"):
-        listing = ["docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"bookstore.local/{name}"]
-        tags = subprocess.run(listing, capture_output=True, text=True, timeout=20, check=False).stdout.split()
-        if not tags:
-            pytest.skip(f"bookstore.local/{name} is not built on this host; `make up` builds it")
-        found[name] = tags[0]
-    return found
-
-
-@pytest.fixture(scope="module")
 def kafka(images: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with running_broker(images["kafka"], tmp_path_factory.mktemp("kafka")) as address:
         yield address
-
-
-def database(server: Postgres) -> str:
-    """Return a new database with the real schema."""
-    name = server.create_database(OWNER)
-    server.execute("ALTER SCHEMA public OWNER TO " + OWNER, name)
-    with pytest.MonkeyPatch.context() as patch:
-        for variable, value in server.environment(OWNER, name).items():
-            patch.setenv(variable, value)
-        migrate(Migrations(migrations_folder()), load_settings(RefresherMigrationSettings), "upgrade", "head")
-    return name
-
-
-def in_flink(image: str, folder: Path, request: dict[str, Any]) -> list[str]:
-    """Run the jobs in a container of the image; return the plans."""
-    packages = ("java.lang", "java.net", "java.nio", "java.time", "java.util")
-    opened = " ".join(f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in packages)
-    (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
-    command = [
-        "docker", "run", "--rm", "--network=host", "--read-only", "--tmpfs=/tmp", f"--user={os.getuid()}:{os.getgid()}",
-        f"--volume={folder}:/data:ro", f"--volume={ROOT}/flink/tools:/opt/tools:ro",
-        f"--volume={Path(__file__).with_name('run_jobs.py')}:/run_jobs.py:ro", "--env=PGPASSFILE=/data/pgpass",
-        "--env=FLINK_CONF_DIR=/data", "--env=_python_worker_execution_mode=process",
-        f"--env=FLINK_ENV_JAVA_OPTS={opened} -Duser.timezone=UTC",
-        "--env=JVM_ARGS=-Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1", image, "python3", "/run_jobs.py", "/data/request.json",
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, f"BOOKSTORE_TEST_SEED={SEED} {done.stdout[-2000:]}{done.stderr[-4000:]}"
-    plans: list[str] = json.loads(done.stdout.splitlines()[-1])
-    return plans
 
 
 @pytest.fixture(scope="module")
 def outcome(server: Postgres, kafka: str, images: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """What is there after all jobs have read all records of all scenarios, one scenario after the other."""
     folder = tmp_path_factory.mktemp("flink")
-    password = server.role_passwords[APP].replace("\\", "\\\\").replace(":", "\\:")
-    (folder / "pgpass").write_text(f"*:*:*:{APP}:{password}\n", encoding="utf-8")
-    (folder / "pgpass").chmod(0o600)
-    (folder / "config.yaml").write_text("io.tmp.dirs: /tmp\n", encoding="utf-8")
-    defaults = yaml.safe_load((ROOT / "roles/flink/defaults/main.yml").read_text(encoding="utf-8"))
-    settings = {key: value for key, value in defaults["flink_job_settings"].items() if key.startswith(("table.", "parallelism."))}
+    settings = prepared(server, folder)
     name = database(server)
     read = {
         scenario: {

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ansible_collections.bookstore.platform.plugins.module_utils.image_references import is_pinned
 from ansible_collections.bookstore.platform.plugins.module_utils.verification.security_checks import pod_faults
 
 Manifest = dict[str, Any]
@@ -42,10 +43,15 @@ def pod_specs(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest, Manife
     for manifest in of_kind(manifests, *WORKLOAD_KINDS):
         if _namespace(manifest) in PLATFORM_NAMESPACES:
             continue
-        spec = manifest["spec"]
-        if manifest["kind"] == "CronJob":
-            spec = spec["jobTemplate"]["spec"]
-        yield name_of(manifest), manifest, spec if manifest["kind"] == "Pod" else spec["template"]["spec"]
+        yield name_of(manifest), manifest, pod_spec(manifest)
+
+
+def pod_spec(workload: Manifest) -> Manifest:
+    """Return the pod spec of a workload."""
+    spec: Manifest = workload["spec"]
+    if workload["kind"] == "CronJob":
+        spec = spec["jobTemplate"]["spec"]
+    return spec if workload["kind"] == "Pod" else spec["template"]["spec"]
 
 
 def containers_of(spec: Manifest) -> list[Manifest]:
@@ -152,17 +158,15 @@ def tokens_are_off(manifests: list[Manifest]) -> list[str]:
 
 
 def images_are_pinned(manifests: list[Manifest]) -> list[str]:
-    """Images are the factory's, or pinned by digest; never `latest`, never without a tag."""
+    """Images are the factory's and named by tag and digest, those of the cluster's own parts, Jobs and init containers, too."""
     faults = []
     for manifest in of_kind(manifests, *WORKLOAD_KINDS):
-        spec = manifest["spec"] if manifest["kind"] == "Pod" else manifest["spec"].get("template", {}).get("spec", {})
-        for container in containers_of(spec) if spec else []:
+        for container in containers_of(pod_spec(manifest)):
             image = str(container.get("image", ""))
-            tag = image.rpartition("/")[2].partition(":")[2]
-            if tag in ("", "latest") and "@sha256:" not in image:
-                faults.append(f"{name_of(manifest)}: image {image} has no version")
-            elif not image.startswith(IMAGE_PREFIX) and "@sha256:" not in image:
+            if not image.startswith(IMAGE_PREFIX):
                 faults.append(f"{name_of(manifest)}: image {image} is not the factory's; take it from bookstore_images")
+            elif not is_pinned(image):
+                faults.append(f"{name_of(manifest)}: image {image} has no tag and digest; use the filter pinned_image")
     return faults
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,95 +21,10 @@ from ansible_collections.bookstore.platform.plugins.module_utils.image_factory i
 from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.errors import FactoryError
 from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.sbom import document, images
 
-RECIPES = """
-artifacts:
-  - {name: rootfs, builder: mmdebstrap, suite: trixie, include: []}
-  - {name: binary, builder: go, module: module, packages: {tool: .}}
-images:
-  - {name: base, rootfs: rootfs, publish: false}
-  - {name: app, context: app, base: base, uses: {binary/tool: tool}, upstream: "org/app:{app_version}"}
-  - {name: foreign, upstream: "org/foreign:{app_version}"}
-"""
+from . import factory_scene as scene
+from .factory_scene import FakeEngine, Make
 
-
-class FakeEngine:
-    """Remembers what it was asked to do."""
-
-    def __init__(self) -> None:
-        self.images: set[str] = set()
-        self.registry: dict[tuple[str, str], str] = {}
-        self.calls: list[str] = []
-        self.reachable = False
-
-    def reference(self, name: str, tag: str) -> str:
-        return f"local/{name}:{tag}"
-
-    def has(self, reference: str) -> bool:
-        return reference in self.images
-
-    def published(self, name: str, tag: str) -> str | None:
-        return self.registry.get((name, tag))
-
-    def _made(self, call: str, reference: str) -> None:
-        self.calls.append(call)
-        self.images.add(reference)
-
-    def build(self, reference: str, folder: Path, files: dict[str, Path], base: str | None, log: Path) -> None:
-        assert base in self.images
-        assert all(path.exists() for path in files.values())
-        self._made(f"build {folder.name}", reference)
-
-    def import_rootfs(self, reference: str, tar: Path, log: Path) -> None:
-        self._made("import", reference)
-
-    def load(self, reference: str, archive: Path, log: Path) -> None:
-        self._made(f"load {archive.name}", reference)
-
-    def pull(self, upstream: str, reference: str, log: Path) -> None:
-        self._made(f"pull {upstream}", reference)
-
-    def publish(self, reference: str, name: str, tag: str, log: Path) -> None:
-        self.calls.append(f"publish {name}")
-        self.registry[(name, tag)] = f"digest of {reference}"
-
-    def registry_answers(self, upstream: str, seconds: float) -> bool:
-        return self.reachable
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    for folder in ("images/app", "images/module", "archives"):
-        (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "images/recipes.yml").write_text(RECIPES)
-    (tmp_path / "images/app/Containerfile").write_text("FROM base\n")
-    (tmp_path / "images/module/main.go").write_text("package main\n")
-    return tmp_path
-
-
-@pytest.fixture
-def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the artifacts in the order in which they were built."""
-    names: list[str] = []
-
-    def build(artifact: recipes.Artifact, target: Path, context: builders.Context) -> None:
-        names.append(artifact.name)
-        (target / "tool").write_text("x")
-
-    monkeypatch.setattr(builders, "BUILDERS", dict.fromkeys(recipes.BUILDERS, build))
-    return names
-
-
-Make = Callable[..., factory.Factory]
-
-
-@pytest.fixture
-def make(project: Path) -> Make:
-    def create(engine: FakeEngine, source: str = "packages", archives: Path | None = None, jobs: int = 2) -> factory.Factory:
-        context = builders.Context(cache.Cache(project / "cache"), project, project / "logs", {"go": "1", "app": "2.0"})
-        return factory.Factory(recipes.load([project / "images/recipes.yml"]), context, engine,  # type: ignore[arg-type]
-                               source=source, archives=archives, jobs=jobs, progress_file=project / "progress.json")
-
-    return create
+project, built, make = scene.project, scene.built, scene.make
 
 
 def test_builds_needs_first_and_publishes(make: Make, built: list[str]) -> None:
@@ -284,14 +198,6 @@ def test_patterns_without_a_match_are_refused(tmp_path: Path) -> None:
         recipes.find([str(tmp_path / "*.yml")])
 
 
-def test_ledger_keeps_the_images_of_earlier_runs(tmp_path: Path) -> None:
-    ledger = tmp_path / "ledger.json"
-    for name in ("a", "b"):
-        factory.record(ledger, factory.Result(origins={f"local/{name}:1": "packages"}))
-    known: dict[str, Any] = json.loads(ledger.read_text())
-    assert known == {"local/a:1": "packages", "local/b:1": "packages"}
-
-
 def test_what_only_packages_need_is_left_out_with_another_source(make: Make, built: list[str], project: Path) -> None:
     """With source registry Kubernetes is not compiled: kind's node image holds it."""
     recipe = project / "images/recipes.yml"
@@ -320,7 +226,7 @@ def test_the_ledger_tells_built_images_from_pulled_ones(make: Make, built: list[
     """With source registry what has no upstream image is built all the same."""
     (project / "archives/foreign.tar").write_text("x")
     origins = make(FakeEngine(), source="registry", archives=project / "archives").run(["app", "base", "foreign"]).origins
-    assert {reference.split(":")[0]: origin for reference, origin in origins.items()} == {
+    assert {reference.split(":")[0]: entry.source for reference, entry in origins.items()} == {
         "local/app": "registry", "local/base": "packages", "local/foreign": "archive",
     }  # fmt: skip
 
@@ -369,7 +275,7 @@ def test_each_image_that_is_made_gets_its_sbom(
     run.sboms = project / "sbom"
     reference = run.run(["app"]).images["app"]
     # What is only a base has none: the other one holds the same packages.
-    assert written == [("app", "packages", f"digest of {reference}")]
+    assert written == [("app", "packages", reference.partition("@")[2])]
 
 
 def test_a_renewed_base_is_built_anew_with_all_that_stands_on_it(make: Make, built: list[str], project: Path) -> None:
@@ -377,7 +283,7 @@ def test_a_renewed_base_is_built_anew_with_all_that_stands_on_it(make: Make, bui
     engine = FakeEngine()
     make(engine).run(["app"])
     recipes_file = project / "images/recipes.yml"
-    recipes_file.write_text(RECIPES.replace("suite: trixie,", "suite: trixie, renewed: 2026-11-28,"))
+    recipes_file.write_text(scene.RECIPES.replace("suite: trixie,", "suite: trixie, renewed: 2026-11-28,"))
     built.clear()
     assert make(engine).run(["app"]).built == ["app", "base", "rootfs"]
     assert built == ["rootfs"]

@@ -50,7 +50,7 @@ def project(tmp_path: Path) -> Path:
 def made(project: Path) -> factory.Factory:
     context = builders.Context(cache.Cache(project / "cache"), project, project / "logs", {})
     return factory.Factory(
-        recipes.load([project / "recipes.yml"]), context, engine.Engine("local", "127.0.0.1:1"),
+        recipes.load([project / "recipes.yml"]), context, engine.Engine("local", "127.0.0.1:1", "shop-registry", project / "programs"),
         source="packages", archives=None, jobs=1, progress_file=None,
     )  # fmt: skip
 
@@ -66,7 +66,8 @@ def context_modes(project: Path, monkeypatch: pytest.MonkeyPatch, artifact: Path
     (project / "docker").chmod(0o755)
     monkeypatch.setenv("PATH", f"{project}:{os.environ['PATH']}")
     monkeypatch.setenv("SEEN", str(project / "seen"))
-    engine.Engine("local", "127.0.0.1:1").build("app:1", project / "app", {"program": artifact}, None, project / "log")
+    images = engine.Engine("local", "127.0.0.1:1", "shop-registry", project / "programs")
+    images.build("app:1", project / "app", {"program": artifact}, None, project / "log")
     return (project / "seen").read_text().splitlines()
 
 

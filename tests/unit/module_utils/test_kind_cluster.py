@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -211,6 +212,31 @@ def test_other_settings_are_reported_not_applied(cluster: Recorder, nodes: dict[
     outcome = cluster.ensure(rebuild=False, timeout=1)
     assert outcome.settings_differ
     assert not outcome.changed
+
+
+@pytest.mark.parametrize("image", ["shop.local/node:2", "shop.local/node:2@sha256:ab"])
+@pytest.mark.parametrize("marker", ["of today", "with the tag"])
+def test_an_older_node_image_is_no_other_setting(cluster: Recorder, nodes: dict[str, Any], image: str, marker: str) -> None:
+    made_with = "shop.local/node:1"
+    for node in nodes.values():
+        node["Config"] = {"Image": made_with}
+    cluster.image = made_with
+    # An earlier version took the image's tag for a setting.
+    with_tag = hashlib.sha256(f"{made_with}\n{cluster.config}".encode()).hexdigest()[:16]
+    cluster.stored = cluster.fingerprint() if marker == "of today" else with_tag
+    assert cluster.ensure(rebuild=False, timeout=1).older == []
+    cluster.image = image
+    outcome = cluster.ensure(rebuild=False, timeout=1)
+    assert not outcome.settings_differ
+    assert outcome.older == NODES
+    assert not outcome.changed
+    cluster.config = "other config"
+    assert cluster.ensure(rebuild=False, timeout=1).settings_differ
+
+
+def test_another_kind_of_node_image_is_another_setting(cluster: Recorder, nodes: dict[str, Any]) -> None:
+    cluster.image = "kindest/node:1"
+    assert cluster.ensure(rebuild=False, timeout=1).settings_differ
 
 
 @pytest.mark.parametrize("remove", [[], ["shop-worker"], NODES])

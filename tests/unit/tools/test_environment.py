@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,18 @@ def test_make_works_in_a_hostile_environment(tmp_path: Path) -> None:
     elsewhere = run("make", "-f", str(ROOT / "Makefile"), "up", cwd="/")
     assert elsewhere.returncode != 0
     assert f"BK-296: this is not the checkout's folder; run: make -C {ROOT}/" in elsewhere.stderr
+
+
+def test_a_python_that_is_a_script_of_bash_is_found_all_the_same(tmp_path: Path) -> None:
+    trap = tmp_path / "trap"
+    trap.write_text("exit 9\n")
+    # As version managers make them.
+    for name in ("python3", "python3.13", "python3.12", "python3.11"):
+        (tmp_path / name).write_text(f'#!/usr/bin/env bash\nexec {sys.executable} "$@"\n')
+        (tmp_path / name).chmod(0o755)
+    path = f"{tmp_path}:/usr/bin:/bin"
+    done = run(str(ROOT / "tools/environment"), "true", cwd="/", PATH=path, BASH_ENV=str(trap), ENV=str(trap))
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_tool_takes_the_declared_environment() -> None:

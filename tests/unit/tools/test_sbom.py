@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.bookstore.platform.plugins.module_utils.image_factory import builders, cache, commands, factory, recipes
-from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.errors import FactoryError
+from ansible_collections.bookstore.platform.plugins.module_utils.image_factory import builders, cache, commands, factory, ledger, recipes
 from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.sbom import document, images
 from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.sbom.packages import Package
 from operator_view import sbom
@@ -25,22 +24,18 @@ images:
 
 
 class Engine:
-    """Holds the images that it is told of; the registry is away when it is told so."""
+    """Holds the images that it is told of. The registry is not asked: it may be away."""
+
+    push_address = "127.0.0.1:36500"
 
     def __init__(self) -> None:
         self.images: set[str] = set()
-        self.away = False
 
     def reference(self, name: str, tag: str) -> str:
         return f"bookstore.local/{name}:{tag}"
 
     def has(self, reference: str) -> bool:
         return reference in self.images
-
-    def published(self, name: str, tag: str) -> str | None:
-        if self.away:
-            raise FactoryError("BK-122: the nodes' registry does not answer")
-        return f"sha256:{name}"
 
 
 @pytest.fixture
@@ -63,7 +58,10 @@ def makers(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> l
     context = builders.Context(cache.Cache(tmp_path / "cache"), tmp_path, tmp_path / "logs", {"go": "1"})
     catalogue = recipes.load([tmp_path / "recipes.yml"])
     return [
-        factory.Factory(catalogue, context, engine, source=source, archives=None, jobs=1, progress_file=None)  # type: ignore[arg-type]
+        factory.Factory(
+            catalogue, context, engine, source=source, archives=None, jobs=1, progress_file=None,  # type: ignore[arg-type]
+            ledger=ledger.Ledger(tmp_path / "ledger.json"),
+        )
         for source in ("packages", "registry")
     ]
 
@@ -71,6 +69,7 @@ def makers(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> l
 def held(engine: Engine, maker: factory.Factory, *names: str) -> dict[str, str]:
     references = {name: engine.reference(name, maker.key(name)) for name in names}
     engine.images |= set(references.values())
+    maker.ledger.add({reference: ledger.Entry(maker.source, f"sha256:{name}") for name, reference in references.items()})
     return references
 
 
@@ -95,24 +94,28 @@ def test_an_image_that_is_not_there_is_named(makers: list[factory.Factory], engi
     held(engine, makers[0], "app")
     result = sbom.write_all(makers, tmp_path)
     assert sorted(result.missing) == ["proxy", "server"]
-    assert result.missing["server"] == "BK-411: image server: the engine holds none of today's recipe; run: make up"
+    key = makers[0].key("server")
+    assert result.missing["server"].startswith("BK-411: image server: the engine holds none of today's recipe; run: make up; or")
+    assert f"docker pull 127.0.0.1:36500/server:{key} && docker tag" in result.missing["server"]
 
 
 def test_an_archive_is_found_by_the_ledger(makers: list[factory.Factory], engine: Engine, tmp_path: Path) -> None:
     engine.images.add("bookstore.local/ztunnel:abc")
-    (tmp_path / "ledger.json").write_text(json.dumps({"bookstore.local/ztunnel:abc": "archive", "bookstore.local/ztunnel:old": "archive"}))
+    # One entry of before digests were kept.
+    former = {"source": "archive", "digest": "sha256:1"}
+    (tmp_path / "ledger.json").write_text(json.dumps({"bookstore.local/ztunnel:abc": "archive", "bookstore.local/ztunnel:old": former}))
     result = sbom.write_all(makers, tmp_path)
     assert properties(result.documents["ztunnel"])["bookstore:image:source"] == "archive"
 
 
-def test_documents_are_written_while_the_registry_is_away(makers: list[factory.Factory], engine: Engine, tmp_path: Path) -> None:
+def test_an_image_that_only_the_registry_has_keeps_its_document(makers: list[factory.Factory], engine: Engine, tmp_path: Path) -> None:
     held(engine, makers[0], "app", "server", "proxy")
-    engine.away = True
+    former = sbom.write_all(makers, tmp_path).documents
+    engine.images.clear()
     result = sbom.write_all(makers, tmp_path)
-    assert len(result.documents) == 3
-    assert "bookstore:image:digest" not in properties(result.documents["app"])
-    # Once, however many images there are.
-    assert [note.partition(":")[0] for note in result.notes if "BK-122" in note] == ["no digests of the nodes' registry"]
+    assert (result.documents, result.missing) == (former, {})
+    sbom.remove_stale(tmp_path, result, makers[0].engine)
+    assert sorted((tmp_path / "sbom").iterdir()) == sorted(former.values())
 
 
 def test_what_nodes_run_of_an_earlier_recipe_has_a_document(

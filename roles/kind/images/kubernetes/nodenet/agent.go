@@ -37,6 +37,7 @@ type Config struct {
 	ClusterCIDR netip.Prefix // of all pods, IPv4
 	ServiceCIDR netip.Prefix // of Services, IPv4; not valid: what is not translated is not refused
 	ClosedPorts []uint16     // node ports that pods may not reach
+	ClosedAddrs []netip.Addr // addresses beside the nodes that pods may not reach
 	CNIDir      string       // CNI configurations of the node
 	RunDir      string       // on tmpfs, the same path on the node and in the agent's container
 	Client      kubernetes.Interface
@@ -223,6 +224,7 @@ func (a *Agent) applyRules(ctx context.Context, k *kernel) (map[netip.Prefix]net
 		return nil, err
 	}
 	snapshot := TakeSnapshot(a.config.NodeName, local, a.config.ClusterCIDR, objects, a.registry.List())
+	snapshot.ClosedAddresses = a.config.ClosedAddrs
 	snapshot.ServiceCIDR, snapshot.ClosedPorts, snapshot.NodeAddresses = a.config.ServiceCIDR, a.config.ClosedPorts, nodeAddresses(nodes)
 	ruleset, err := Evaluate(snapshot)
 	if err != nil {

@@ -24,7 +24,7 @@ const AgentName = "node-network"
 
 type agentFlags struct {
 	nodeName, podCIDR, serviceCIDR, cniDir, runDir, kubeconfig, apiServer string
-	closedPorts                                                           []string
+	closedPorts, closedAddresses                                          []string
 	healthPort                                                            int
 	addTimeout, resync                                                    time.Duration
 }
@@ -43,6 +43,7 @@ func NewAgentCommand(ctx context.Context) *cobra.Command {
 	set.StringVar(&flags.podCIDR, "pod-cidr", "10.244.0.0/16", "addresses of all pods of the cluster")
 	set.StringVar(&flags.serviceCIDR, "service-cidr", "", "addresses of all Services; what goes there and was not translated is refused (default: is not)")
 	set.StringSliceVar(&flags.closedPorts, "closed-node-ports", nil, "node ports that pods may not reach, with commas between")
+	set.StringSliceVar(&flags.closedAddresses, "closed-addresses", nil, "addresses beside the nodes that pods may not reach, with commas between")
 	set.StringVar(&flags.cniDir, "cni-dir", "/etc/cni/net.d", "folder of the node's CNI configurations")
 	set.StringVar(&flags.runDir, "run-dir", "/run/bookstore-node-network", "folder on tmpfs, at the same path on the node")
 	set.StringVar(&flags.kubeconfig, "kubeconfig", "", "kubeconfig file (default: the pod's service account)")
@@ -81,13 +82,17 @@ func (f *agentFlags) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	addresses, err := closedAddresses(f.closedAddresses)
+	if err != nil {
+		return err
+	}
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return err
 	}
 	agent, err := New(Config{
-		NodeName: f.nodeName, ClusterCIDR: cluster.Masked(), ServiceCIDR: services, ClosedPorts: closed, CNIDir: f.cniDir, RunDir: f.runDir,
-		Client: client, AddTimeout: f.addTimeout, Resync: f.resync,
+		NodeName: f.nodeName, ClusterCIDR: cluster.Masked(), ServiceCIDR: services, ClosedPorts: closed, ClosedAddrs: addresses,
+		CNIDir: f.cniDir, RunDir: f.runDir, Client: client, AddTimeout: f.addTimeout, Resync: f.resync,
 	})
 	if err != nil {
 		return err
@@ -128,6 +133,19 @@ func portNumbers(texts []string) ([]uint16, error) {
 		ports = append(ports, uint16(port))
 	}
 	return ports, nil
+}
+
+// closedAddresses reads --closed-addresses.
+func closedAddresses(texts []string) ([]netip.Addr, error) {
+	var addresses []netip.Addr
+	for _, text := range texts {
+		address, err := netip.ParseAddr(text)
+		if err != nil || !address.Is4() || address.IsUnspecified() || address.IsLoopback() {
+			return nil, fmt.Errorf("--closed-addresses holds %q: want IPv4 addresses of hosts with commas between", text)
+		}
+		addresses = append(addresses, address)
+	}
+	return addresses, nil
 }
 
 func (f *agentFlags) restConfig() (*rest.Config, error) {

@@ -15,6 +15,7 @@ func closedWorld() Snapshot {
 	s := world()
 	s.ServiceCIDR = netip.MustParsePrefix("10.96.0.0/16")
 	s.ClosedPorts = []uint16{30000, 32400}
+	s.ClosedAddresses = []netip.Addr{netip.MustParseAddr("172.30.255.250")}
 	s.NodeAddresses = []netip.Addr{netip.MustParseAddr("172.30.0.2"), netip.MustParseAddr("172.30.0.3")}
 	return s
 }
@@ -39,6 +40,30 @@ func TestUntranslatedServicesAreRefused(t *testing.T) {
 			if !strings.HasSuffix(rule, "drop") {
 				t.Errorf("%s lets %q decide first", name, rule)
 			}
+		}
+	}
+}
+
+// TestClosedAddressesAreRefused: before what lets established connections
+// pass, so that a connection of before the rule ends, too. The nodes' own
+// processes do not come by here.
+func TestClosedAddressesAreRefused(t *testing.T) {
+	rules, err := Evaluate(closedWorld())
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain := rules.Chains["forward-egress"].Rules
+	const from = "ip saddr 10.244.0.0/16 ip daddr 172.30.255.250 "
+	refusal := slices.Index(chain, from+"meta l4proto tcp counter reject with tcp reset")
+	if refusal < 0 || chain[refusal+1] != from+"counter reject with icmp type port-unreachable" {
+		t.Fatalf("%q", chain)
+	}
+	if passing := slices.Index(chain, "ct state established,related accept"); passing < refusal {
+		t.Errorf("established connections pass first: %q", chain)
+	}
+	for _, name := range []string{"output-services", "input-egress"} {
+		if strings.Contains(strings.Join(rules.Chains[name].Rules, "\n"), "172.30.255.250") {
+			t.Errorf("%s is about the node itself: %q", name, rules.Chains[name].Rules)
 		}
 	}
 }
@@ -173,6 +198,14 @@ func TestFlagsOfRefusals(t *testing.T) {
 	}
 	if ports, err := portNumbers([]string{"30000", "30080"}); err != nil || !slices.Equal(ports, []uint16{30000, 30080}) {
 		t.Errorf("%v, error %v", ports, err)
+	}
+	if addresses, err := closedAddresses([]string{"172.30.255.250"}); err != nil || len(addresses) != 1 {
+		t.Errorf("%v, error %v", addresses, err)
+	}
+	for _, text := range []string{"x", "", "172.30.0.0/16", "fd00::1", "0.0.0.0", "127.0.0.1"} {
+		if _, err := closedAddresses([]string{text}); err == nil || !strings.Contains(err.Error(), "--closed-addresses") {
+			t.Errorf("%q: error %v", text, err)
+		}
 	}
 	for _, text := range []string{"0", "65536", "-1", "http", ""} {
 		if _, err := portNumbers([]string{text}); err == nil || !strings.Contains(err.Error(), "--closed-node-ports") {

@@ -44,6 +44,8 @@ type Snapshot struct {
 	LocalCIDR, ClusterCIDR netip.Prefix
 	// ServiceCIDR is the range of Services' addresses; not valid: nothing is done about it.
 	ServiceCIDR netip.Prefix
+	// ClosedAddresses are beside the nodes, and pods may not reach them.
+	ClosedAddresses []netip.Addr
 	// ClosedPorts are node ports that pods may not reach, NodeAddresses the addresses of all nodes.
 	ClosedPorts   []uint16
 	NodeAddresses []netip.Addr

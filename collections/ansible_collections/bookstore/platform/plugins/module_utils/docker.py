@@ -33,15 +33,20 @@ def without_proxies() -> Iterator[dict[str, str]]:
     """
     kept = {name: value for name, value in environment.clean(os.environ).items() if name.lower() not in PROXY_VARIABLES}
     with tempfile.TemporaryDirectory(prefix="bookstore-docker-") as folder:
-        try:
-            settings = json.loads((_configuration() / "config.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            settings = {}
-        context = {"currentContext": settings["currentContext"]} if settings.get("currentContext") else {}
-        Path(folder, "config.json").write_text(json.dumps(context), encoding="utf-8")
-        if (_configuration() / "contexts").is_dir():
-            Path(folder, "contexts").symlink_to(_configuration() / "contexts")
+        write_configuration(Path(folder))
         yield {**kept, "DOCKER_CONFIG": folder}
+
+
+def write_configuration(folder: Path, **more: Any) -> None:
+    """Make ``folder`` a client's configuration that means the same engine as this user's, and holds nothing else but ``more``."""
+    try:
+        settings = json.loads((_configuration() / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        settings = {}
+    context = {"currentContext": settings["currentContext"]} if settings.get("currentContext") else {}
+    (folder / "config.json").write_text(json.dumps({**context, **more}), encoding="utf-8")
+    if (_configuration() / "contexts").is_dir():
+        (folder / "contexts").symlink_to(_configuration() / "contexts")
 
 
 def proxied(container: Mapping[str, Any]) -> bool:

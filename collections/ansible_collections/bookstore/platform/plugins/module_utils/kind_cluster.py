@@ -8,7 +8,6 @@ with the kubelet. Bootstrap tokens are deleted as soon as nodes have joined (boo
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import subprocess
 from collections.abc import Iterable
@@ -17,8 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from . import bootstrap_tokens, certificates, node_certificates
+from . import bootstrap_tokens, certificates, cluster_settings, node_certificates
 from .docker import DockerError, containers, docker, ensure_network, proxied, run_container, without_proxies
+from .kind_workers import ROLE_LABEL, join_config, run_arguments
 from .node_certificates import LABEL
 from .waiter import wait_for
 
@@ -26,7 +26,6 @@ MARKER = "/kind/bookstore-cluster"
 # Where the images of this cluster come from: for as long as the cluster lives, whatever `auto` would say later.
 SOURCE = "/kind/bookstore-image-source"
 CERTS = "/etc/containerd/certs.d"
-ROLE_LABEL = "io.x-k8s.kind.role"
 
 
 class ClusterError(Exception):
@@ -46,6 +45,7 @@ class Outcome:
     cordoned: list[str] = field(default_factory=list)
     renewed: list[str] = field(default_factory=list)
     settings_differ: bool = False
+    older: list[str] = field(default_factory=list)
 
     @property
     def changed(self) -> bool:
@@ -88,7 +88,8 @@ class Cluster:
                 self.create(timeout)
                 outcome.configured = self.configure(self.node_containers())
             return outcome
-        outcome.settings_differ = marker != self.fingerprint()
+        outcome.settings_differ = cluster_settings.differ(marker, self.image, self.config, nodes[self.control_plane()])
+        outcome.older = cluster_settings.older(nodes, self.image)
         stopped = [name for name, node in sorted(nodes.items()) if not node["State"]["Running"]]
         if check:
             asked = self.control_plane() not in stopped
@@ -165,7 +166,7 @@ class Cluster:
 
     def fingerprint(self) -> str:
         """Return the hash of the settings that only a new cluster can take over."""
-        return hashlib.sha256(f"{self.image}\n{self.config}".encode()).hexdigest()[:16]
+        return cluster_settings.fingerprint(self.image, self.config)
 
     def control_plane(self) -> str:
         """Return the control-plane container's name."""
@@ -368,33 +369,3 @@ def stale_pods(pods: list[dict[str, Any]], started: dict[str, str]) -> list[str]
         if any(time_of_container[:19] < node_start[:19] for time_of_container in running):
             stale.append(f"{pod['metadata']['namespace']}/{pod['metadata']['name']}")
     return stale
-
-
-def run_arguments(sibling: dict[str, Any], name: str, cluster: str) -> list[str]:
-    """Return the arguments of `docker run` for a worker like ``sibling`` (the options are those of kind's docker provider)."""
-    mounts = [f"{bind}" for bind in sibling["HostConfig"]["Binds"] or [] if not bind.startswith("/lib/modules:")]
-    arguments = [
-        "--detach", "--tty", "--name", name, "--hostname", name, "--label", f"{ROLE_LABEL}=worker",
-        "--label", f"{LABEL}={cluster}", "--privileged", "--security-opt", "seccomp=unconfined",
-        "--security-opt", "apparmor=unconfined", "--tmpfs", "/tmp", "--tmpfs", "/run", "--volume", "/var",
-        "--volume", "/lib/modules:/lib/modules:ro", "--network", cluster, "--restart=on-failure:1", "--init=false",
-        "--cgroupns=private",
-    ]
-    for bind in mounts:
-        arguments += ["--volume", bind]
-    return [*arguments, sibling["Config"]["Image"]]
-
-
-def join_config(config: str, sibling: str, name: str, old_address: str, address: str) -> str:
-    """Return a worker's kubeadm configuration made from its sibling's; whole words only, one name may begin another."""
-    lines = []
-    for line in config.splitlines():
-        words = [{sibling: name, old_address: address}.get(word, word) for word in line.split(" ")]
-        text = " ".join(words)
-        lines.append(text.replace(f"/{sibling}\"", f"/{name}\"") if text.endswith(f"/{sibling}\"") else _provider(text, sibling, name))
-    return "\n".join(lines) + "\n"
-
-
-def _provider(line: str, sibling: str, name: str) -> str:
-    """Replace the node's name at the end of a provider id."""
-    return line[: -len(sibling)] + name if line.endswith(f"/{sibling}") else line

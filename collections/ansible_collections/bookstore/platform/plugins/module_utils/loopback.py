@@ -28,6 +28,17 @@ def head(url: str, headers: Mapping[str, str], timeout: float = 10) -> dict[str,
         return None
 
 
+def get(url: str, headers: Mapping[str, str], timeout: float = 10) -> bytes | None:
+    """Return the body of a successful answer, or None for an answer with an error status. Raises OSError when nothing answers."""
+    request = urllib.request.Request(url, headers=dict(headers))
+    try:
+        with _DIRECT.open(request, timeout=timeout) as answer:
+            return bytes(answer.read())
+    except urllib.error.HTTPError as error:
+        error.close()
+        return None
+
+
 def failure(url: str, timeout: float = 2) -> str | None:
     """Return None when ``url`` answers 200, else what happened instead, in words for an operator."""
     try:

@@ -1,8 +1,13 @@
-"""The container that keeps the nodes' images, and its folder."""
+"""The container that keeps the nodes' images, and its folder.
+
+It has two doors: nodes read on READ_PORT of its address, and the engine pushes on the host's loopback address, which needs the
+credentials of a push that goes on (image_factory/push.py). Its address is fixed, so that the nodes can keep pods from it.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +16,20 @@ from typing import Any
 from .docker import DockerError, docker, ensure_network, inspect, run_container
 
 MOUNTED = "/var/lib/registry"
+READ_PORT = 5000
+PUSH_PORT = 5001
+# In the container: sockets and credentials, which end with it.
+MEMORY = "/run/bookstore"
+# The engine gives addresses from the beginning of the range, and each node takes one.
+FROM_THE_END = 5
+
+
+def address(subnet: str) -> str:
+    """Return the registry's address in the nodes' network; ValueError when that is none, or too small."""
+    network = ipaddress.IPv4Network(subnet)
+    if network.prefixlen > 28:
+        raise ValueError(f"BK-402: bookstore_node_cidr={subnet} is too small for nodes and their registry; use /28 or a larger range")
+    return str(network[-FROM_THE_END - 1])
 
 
 @dataclass(frozen=True)
@@ -38,20 +57,26 @@ class Registry:
         self.prepare_storage()
         run_container(
             "--detach", "--name", self.name, "--network", self.network, "--network-alias", "bookstore-registry",
-            "--restart", "always", "--publish", f"127.0.0.1:{self.port}:5000", "--user", f"{os.geteuid()}:{os.getegid()}",
-            "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--memory", "256m",
+            "--ip", address(self.subnet), "--restart", "always", "--publish", f"127.0.0.1:{self.port}:{PUSH_PORT}",
+            "--user", f"{os.geteuid()}:{os.getegid()}", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges",
+            "--memory", "256m",
+            "--tmpfs", f"{MEMORY}:rw,noexec,nosuid,nodev,size=16m,mode=0700,uid={os.geteuid()},gid={os.getegid()}",
             "--volume", f"{self.storage}:{MOUNTED}", self.image,
         )
         return True
 
     def as_wanted(self, container: dict[str, Any]) -> bool:
         """Tell whether a container can stay. One that runs but does not answer yet is waited for, not replaced."""
-        bindings = container["HostConfig"]["PortBindings"].values()
+        bindings = container["HostConfig"]["PortBindings"]
+        network = container["NetworkSettings"]["Networks"].get(self.network) or {}
         sources = [mount["Source"] for mount in container["Mounts"] if mount["Destination"] == MOUNTED]
         return (
             container["State"]["Running"]
             and container["Config"]["Image"] == self.image
-            and {int(one["HostPort"]) for several in bindings for one in several} == {self.port}
+            and {(key, one["HostIp"], int(one["HostPort"])) for key, several in bindings.items() for one in several}
+            == {(f"{PUSH_PORT}/tcp", "127.0.0.1", self.port)}
+            and (network.get("IPAMConfig") or {}).get("IPv4Address") == address(self.subnet)
+            and MEMORY in (container["HostConfig"].get("Tmpfs") or {})
             and [os.path.realpath(source) for source in sources] == [os.path.realpath(self.storage)]
             and not self.folder_is_gone()
         )

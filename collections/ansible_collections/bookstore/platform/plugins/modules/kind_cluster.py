@@ -115,6 +115,10 @@ cordoned:
   description: Nodes that take no new pods, because an operator cordoned or drained them.
   type: list
   returned: success
+older:
+  description: Nodes that were made from another image than O(image), and work all the same.
+  type: list
+  returned: success
 nodes:
   description: All nodes that the cluster has, as objects to wait for.
   type: list
@@ -184,7 +188,8 @@ def main() -> None:
     for name in outcome.cordoned:
         module.warn(f"node {name} is cordoned: it takes no new pods, and this run does not change that; `kubectl uncordon {name}` ends it")
     module.exit_json(changed=outcome.changed, created=outcome.created, started=outcome.started, joined=outcome.joined,
-                     configured=outcome.configured, settings_differ=outcome.settings_differ, tokens_ended=outcome.tokens_ended,
+                     configured=outcome.configured, settings_differ=outcome.settings_differ, older=outcome.older,
+                     tokens_ended=outcome.tokens_ended,
                      cordoned=outcome.cordoned, renewed=outcome.renewed,
                      nodes=[{"kind": "Node", "name": name} for name in (cluster.control_plane(), *cluster.worker_names())])
 

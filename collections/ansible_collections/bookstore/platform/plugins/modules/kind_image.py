@@ -46,7 +46,7 @@ options:
     type: path
     required: true
   ledger:
-    description: JSON file that lists each image that was made and where it came from. It has to outlive the cache.
+    description: JSON file that lists each image that was made, where it came from and its digest. It has to outlive the cache.
     type: path
   sboms:
     description: Folder in which the SBOM of each image that is made is kept. It has to outlive the cache.
@@ -64,6 +64,10 @@ options:
     default: bookstore.local
   push_address:
     description: Address of the nodes' registry as the engine reaches it.
+    type: str
+    required: true
+  registry:
+    description: Container of the nodes' registry, which is given credentials for as long as something is pushed.
     type: str
     required: true
   jobs:
@@ -97,11 +101,12 @@ EXAMPLES = r"""
     log_dir: /var/cache/bookstore/logs
     versions: {go: 1.27.3}
     push_address: 127.0.0.1:36500
+    registry: bookstore-registry
 """
 
 RETURN = r"""
 images:
-  description: Image name to the reference that nodes pull.
+  description: "Image name to the reference that nodes pull, C(<repository>/<name>:<tag>@<digest>); without digest what no node pulls."
   type: dict
   returned: success
 artifacts:
@@ -142,6 +147,7 @@ from ansible_collections.bookstore.platform.plugins.module_utils.image_factory i
     engine,
     errors,
     factory,
+    ledger,
     recipes,
     runs,
 )
@@ -164,6 +170,7 @@ def main() -> None:
             "versions": {"type": "dict", "required": True},
             "repository": {"type": "str", "default": "bookstore.local"},
             "push_address": {"type": "str", "required": True},
+            "registry": {"type": "str", "required": True},
             "jobs": {"type": "int"},
             "require_registries": {"type": "bool", "default": False},
             "required": {"type": "dict", "default": {}},
@@ -181,8 +188,10 @@ def main() -> None:
             cache=cache.Cache(Path(p["cache_dir"])), project=Path(p["project_dir"]), logs=Path(p["log_dir"]),
             versions={name: str(value) for name, value in p["versions"].items()},
         )
+        book = ledger.Ledger(Path(p["ledger"]) if p["ledger"] else None)
+        pushes = engine.Engine(p["repository"], p["push_address"], p["registry"], context.cache.root)
         run = factory.Factory(
-            catalogue, context, engine.Engine(p["repository"], p["push_address"]), source=p["source"],
+            catalogue, context, pushes, source=p["source"], ledger=book,
             archives=Path(p["archives"]) if p["archives"] else None, jobs=p["jobs"] or os.cpu_count() or 1,
             progress_file=Path(p["progress_file"]) if p["progress_file"] else None,
             sboms=Path(p["sboms"]) if p["sboms"] else None,
@@ -193,10 +202,12 @@ def main() -> None:
             if p["require_registries"]:
                 run.require_registries(list(catalogue.images))
             result = run.survey() if p["survey"] else run.run(p["wanted"] or list(catalogue.images), check=module.check_mode)
-            if p["ledger"] and not module.check_mode:
-                factory.record(Path(p["ledger"]), result)
+            if not module.check_mode:
+                book.add(result.origins)
     except (errors.FactoryError, OSError) as error:
         module.fail_json(msg=failures.message(error))
+    for reference in result.replaced:
+        module.warn(f"BK-400: the tag of {reference} named something in the nodes' registry that was not pushed; no node runs that")
     module.exit_json(
         changed=bool(result.built), images=result.images, artifacts=result.artifacts, skipped_images=result.skipped,
         built=result.built, missing=result.missing, seconds=result.seconds, source=result.source,

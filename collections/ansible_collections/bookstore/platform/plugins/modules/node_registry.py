@@ -11,8 +11,9 @@ module: node_registry
 short_description: Run the registry that the nodes pull from
 version_added: 0.1.0
 description:
-  - A container on the nodes' network, which comes back with the engine, and on the host's loopback
-    address for pushing. It is replaced only when its image, port or folder changes, or its folder was deleted.
+  - A container that comes back with the engine. On the nodes' network, at a fixed address, it is only read from.
+    On the host's loopback address it takes pushes from whoever M(bookstore.platform.kind_image) gave credentials to.
+  - It is replaced only when its image, port, address or folder changes, or its folder was deleted. The folder's content stays.
 options:
   name:
     description: Name of the container.
@@ -79,7 +80,7 @@ START_SECONDS = 180.0
 
 def fault(port: int) -> str | None:
     """Return why the registry does not answer on the loopback address, or None when it does."""
-    return failure(f"http://127.0.0.1:{port}/v2/")
+    return failure(f"http://127.0.0.1:{port}/ready")
 
 
 def main() -> None:
@@ -117,7 +118,7 @@ def main() -> None:
                 f"{START_SECONDS:.0f} s: {answer.value}; its container is {state.strip()}, and its log ends with: "
                 f"{docker('logs', '--tail', '3', p['name'], stderr=True).strip()}"
             )
-    except (DockerError, OSError) as error:
+    except (DockerError, OSError, ValueError) as error:
         module.fail_json(msg=failures.message(error))
     module.exit_json(changed=changed, seconds=round(answer.elapsed, 1))
 

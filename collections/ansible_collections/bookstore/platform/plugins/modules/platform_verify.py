@@ -192,7 +192,7 @@ options:
     default: []
     suboptions: {id: *id, path: *path, status: *status}
   images:
-    description: Ledger of the image factory, reference to source.
+    description: Ledger of the image factory, reference to its source and digest.
     type: dict
     required: true
   image_source:

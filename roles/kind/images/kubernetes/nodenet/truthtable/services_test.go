@@ -182,6 +182,30 @@ func TestPodsDoNotReachClosedNodePorts(t *testing.T) {
 	}
 }
 
+// TestPodsDoNotReachClosedAddresses: nor by a Service that leads there, while
+// the nodes do, and pods reach what else is beside the nodes.
+func TestPodsDoNotReachClosedAddresses(t *testing.T) {
+	closed := netip.MustParseAddr(strangers)
+	l := served(t, func(c *nodenet.Config) { c.ClosedAddrs = []netip.Addr{closed} })
+	for _, node := range []string{"node-1", "node-2"} {
+		l.spaces[node].do(t, func() error {
+			return exec.Command("nft", "add", "rule", "ip", "services", "translate", "ip", "daddr", servedAddress,
+				"tcp", "dport", "8080", "dnat", "to", strangers+":80").Run()
+		})
+	}
+	for _, pod := range []string{"pod-0", "pod-1"} { // one on each node
+		l.expectFates(t, map[string]string{
+			pod + " " + strangers + " 80":       "refused",
+			pod + " " + strangers + " 443":      "refused",
+			pod + " " + servedAddress + " 8080": "refused",
+			pod + " " + servedAddress + " 443":  "connected",
+		})
+	}
+	for _, node := range []string{"node-1", "node-2"} {
+		l.expectFates(t, map[string]string{node + " " + strangers + " 80": "connected", node + " " + servedAddress + " 8080": "connected"})
+	}
+}
+
 // TestAnswersMayGoToAnyPort: who calls a pod from a port with the number of a
 // closed node port gets an answer.
 func TestAnswersMayGoToAnyPort(t *testing.T) {

@@ -20,8 +20,8 @@ def run(
     *,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
-) -> None:
-    """Run ``command``, its output appended to ``log``.
+) -> str:
+    """Run ``command``, its output appended to ``log`` and returned.
 
     Raises FactoryError that names the component, the command, the log and its last lines.
     """
@@ -29,6 +29,7 @@ def run(
     with open(log, "a", encoding="utf-8") as output:
         output.write(f"$ {' '.join(command)}\n")
         output.flush()
+        start = output.tell()
         try:
             code = subprocess.run(
                 list(command), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
@@ -39,6 +40,7 @@ def run(
     if code != 0:
         tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:])
         raise FactoryError(f"{component}: `{' '.join(command)}` ended with exit code {code}:\n{tail}\n", str(log))
+    return log.read_bytes()[start:].decode("utf-8", errors="replace")
 
 
 def capture(command: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float = 60) -> tuple[int, str]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
+import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .. import loopback
-from . import cache, commands
+from . import cache, commands, push
 from .errors import FactoryError
 
 # The classic builder is what every Debian release of the engine has.
@@ -24,14 +27,21 @@ MANIFEST_TYPES = ", ".join((
     "application/vnd.docker.distribution.manifest.list.v2+json",
     "application/vnd.oci.image.index.v1+json",
 ))
+# What the client prints at the end of a push.
+PUSHED = re.compile(r"digest: (sha256:[0-9a-f]{64}) size: ")
 
 
 class Engine:
-    """Image operations of one engine. ``push_address`` is the registry as the engine reaches it."""
+    """Image operations of one engine.
 
-    def __init__(self, repository: str, push_address: str) -> None:
+    ``push_address`` is the registry as the engine reaches it, ``registry`` its container; in ``folder`` programs can be run.
+    """
+
+    def __init__(self, repository: str, push_address: str, registry: str, folder: Path) -> None:
         self.repository = repository
         self.push_address = push_address
+        self.registry = registry
+        self.folder = folder
 
     def reference(self, name: str, tag: str) -> str:
         """Return the name under which the nodes pull an image."""
@@ -43,12 +53,25 @@ class Engine:
 
     def published(self, name: str, tag: str) -> str | None:
         """Return the digest of an image in the nodes' registry, or None when it is not there."""
-        url = f"http://{self.push_address}/v2/{name}/manifests/{tag}"
         try:
-            headers = loopback.head(url, {"Accept": MANIFEST_TYPES})
+            headers = loopback.head(self._manifest(name, tag), {"Accept": MANIFEST_TYPES})
         except OSError as error:
             raise FactoryError(f"BK-122: the nodes' registry does not answer on {self.push_address}: {error}") from error
         return None if headers is None else headers["docker-content-digest"]
+
+    def _manifest(self, name: str, version: str) -> str:
+        return f"http://{self.push_address}/v2/{name}/manifests/{version}"
+
+    def is_same(self, reference: str, name: str, digest: str) -> bool:
+        """Tell whether what the registry has by ``digest`` is the engine's own image; its layers are part of the image's id."""
+        code, identifier = commands.capture(["docker", "image", "inspect", "--format", "{{.Id}}", reference])
+        if code != 0:
+            return False
+        manifest = loopback.get(self._manifest(name, digest), {"Accept": MANIFEST_TYPES})
+        if manifest is None or f"sha256:{hashlib.sha256(manifest).hexdigest()}" != digest:
+            return False
+        # Engines that keep images as containerd does name them by the manifest.
+        return identifier.strip() in (digest, (json.loads(manifest).get("config") or {}).get("digest"))
 
     def build(self, reference: str, folder: Path, files: Mapping[str, Path], base: str | None, log: Path) -> None:
         """Build a Containerfile whose context is ``folder`` plus ``files`` (path in the context -> source)."""
@@ -91,12 +114,30 @@ class Engine:
             # By one name only, so that whoever removes the platform's images finds it.
             commands.run(reference, ["docker", "rmi", upstream], log)
 
-    def publish(self, reference: str, name: str, tag: str, log: Path) -> None:
-        """Push an image of the engine to the nodes' registry, which takes only the layers that it lacks."""
-        target = f"{self.push_address}/{name}:{tag}"
-        commands.run(reference, ["docker", "tag", reference, target], log)
-        commands.run(reference, ["docker", "push", "--quiet", target], log)
-        commands.run(reference, ["docker", "rmi", target], log)
+    def publish(self, reference: str, name: str, tags: Sequence[str], log: Path) -> str:
+        """Push an image of the engine to the nodes' registry, which takes only the layers that it lacks; return its digest there.
+
+        FactoryError when the registry then answers another one than was pushed.
+        """
+        digests = set()
+        with push.allowed(self.registry, self.push_address, self.folder) as credentials:
+            for tag in tags:
+                target = f"{self.push_address}/{name}:{tag}"
+                commands.run(reference, ["docker", "tag", reference, target], log)
+                output = commands.run(reference, ["docker", "push", target], log, env=credentials)
+                commands.run(reference, ["docker", "rmi", target], log)
+                pushed = PUSHED.search(output)
+                answered = self.published(name, tag)
+                if pushed is None or pushed.group(1) != answered:
+                    raise FactoryError(
+                        f"BK-401: {reference}: {pushed.group(1) if pushed else 'something without a digest'} was pushed, but the nodes' "
+                        f"registry has {answered or 'nothing'} as {name}:{tag}; nothing of it is run. Find out who else writes to it, "
+                        "then run make up", str(log)
+                    )
+                digests.add(pushed.group(1))
+        if len(digests) != 1:
+            raise FactoryError(f"BK-401: {reference}: its tags {', '.join(tags)} got {len(digests)} digests; run make up again", str(log))
+        return digests.pop()
 
     @staticmethod
     def registry_answers(upstream: str, seconds: float) -> bool:

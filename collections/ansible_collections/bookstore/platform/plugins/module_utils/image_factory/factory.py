@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +10,7 @@ from typing import Any
 from . import builders, cache, reach
 from .engine import Engine
 from .errors import FactoryError
+from .ledger import Entry, Ledger, repository
 from .progress import Progress
 from .recipes import Artifact, Catalogue, Image
 
@@ -22,7 +20,10 @@ REGISTRY_SECONDS = 5.0
 
 @dataclass
 class Result:
-    """``images`` maps a name to the reference that nodes pull, ``artifacts`` to a folder on the host."""
+    """``images`` maps a name to the reference that nodes pull, with its digest; ``artifacts`` to a folder on the host.
+
+    ``replaced``: references whose tag named something else in the registry than was pushed.
+    """
 
     images: dict[str, str] = field(default_factory=dict)
     artifacts: dict[str, str] = field(default_factory=dict)
@@ -31,8 +32,9 @@ class Result:
     missing: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     source: str = "packages"
-    # Reference to where the image came from: archive, registry or packages, whatever the source of the run.
-    origins: dict[str, str] = field(default_factory=dict)
+    # Reference without digest to where the image came from, whatever the source of the run, and its digest.
+    origins: dict[str, Entry] = field(default_factory=dict)
+    replaced: list[str] = field(default_factory=list)
 
 
 class Factory:
@@ -40,7 +42,8 @@ class Factory:
 
     def __init__(
         self, catalogue: Catalogue, context: builders.Context, engine: Engine, *,
-        source: str, archives: Path | None, jobs: int, progress_file: Path | None, sboms: Path | None = None,
+        source: str, archives: Path | None, jobs: int, progress_file: Path | None, ledger: Ledger | None = None,
+        sboms: Path | None = None,
     ) -> None:
         self.catalogue = catalogue
         self.context = context
@@ -49,9 +52,12 @@ class Factory:
         self.archives = archives
         self.jobs = jobs
         self.progress_file = progress_file
+        self.ledger = ledger or Ledger(None)
         # Where the SBOM of each image that is made is kept.
         self.sboms = sboms
         self._keys: dict[str, str] = {}
+        self._digests: dict[str, str] = {}
+        self._replaced: set[str] = set()
 
     def key(self, name: str) -> str:
         """Return the hash of everything that decides an artifact's or image's content."""
@@ -145,17 +151,37 @@ class Factory:
         order, skipped = self.plan(names)
         there = [name for name in order if self._present(name)]
         missing = self._needed(list(self.catalogue.images), set(order) - set(there))
-        return self._listed(there, Result(skipped=skipped, missing=sorted(missing), source=self.source))
+        return self._listed(there, Result(skipped=skipped, missing=sorted(missing), source=self.source, origins=self._adopted()))
 
     def _listed(self, names: list[str], result: Result) -> Result:
         for name in names:
             if name in self.catalogue.images:
-                reference = self.engine.reference(name, self.key(name))
-                result.images[name] = reference
-                result.origins[reference] = self._origin(self.catalogue.images[name])
+                image, reference = self.catalogue.images[name], self.engine.reference(name, self.key(name))
+                if not image.publish:
+                    result.images[name] = reference
+                    result.origins[reference] = Entry(self._origin(image))
+                elif name in self._digests:
+                    result.images[name] = f"{reference}@{self._digests[name]}"
+                    result.origins[reference] = Entry(self._origin(image), self._digests[name])
             elif self._artifact_path(name).is_dir():
                 result.artifacts[name] = str(self._artifact_path(name))
+        result.replaced = sorted(self._replaced)
         return result
+
+    def _adopted(self) -> dict[str, Entry]:
+        """Return the ledger's entries of before digests were recorded, with the digests of what the engine still has.
+
+        Pods may still run them, the control plane for one.
+        """
+        published = {repository(self.engine.reference(name, "x")): name for name, image in self.catalogue.images.items() if image.publish}
+        found = {}
+        for reference, entry in self.ledger.read().items():
+            name = published.get(repository(reference))
+            if entry.digest is None and name is not None:
+                digest = self.engine.published(name, reference.rpartition(":")[2])
+                if digest is not None and self.engine.is_same(reference, name, digest):
+                    found[reference] = Entry(entry.source, digest)
+        return found
 
     def _origin(self, image: Image) -> str:
         if self._archive(image):
@@ -227,9 +253,30 @@ class Factory:
             return False
 
     def _published(self, image: Image) -> bool:
-        """Tell whether all tags of an image name the content that the recipe describes today."""
-        digests = {self.engine.published(image.name, tag) for tag in self._tags(image)}
-        return len(digests) == 1 and None not in digests
+        """Tell whether all tags of an image name what was pushed for the recipe of today.
+
+        Whatever else a tag names is not ours, and is published again. Of what was pushed before digests were recorded, when
+        everybody could push, only what the engine's own image proves counts.
+        """
+        digests = [self.engine.published(image.name, tag) for tag in self._tags(image)]
+        reference = self.engine.reference(image.name, self.key(image.name))
+        entries = self.ledger.read()
+        known = entries.get(reference)
+        if known is not None and known.digest is not None:
+            # A version's tag may still name what another recipe made of it.
+            ever = {entry.digest for other, entry in entries.items() if repository(other) == repository(reference)}
+            if digests[0] not in (None, known.digest) or (None not in ever and {*digests} - {None, *ever}):
+                self._replaced.add(reference)
+        digest = digests[0]
+        if digest is None or len(set(digests)) != 1:
+            return False
+        if known is not None and known.digest is not None:
+            ours = digest == known.digest
+        else:
+            ours = self.engine.is_same(reference, image.name, digest)
+        if ours:
+            self._digests[image.name] = digest
+        return ours
 
     def _tags(self, image: Image) -> list[str]:
         return [self.key(image.name), *(tag.format(**self.context.versions) for tag in image.tags)]
@@ -290,8 +337,10 @@ class Factory:
             log.unlink(missing_ok=True)
             self._make(image, reference, log)
         if image.publish and not self._published(image):
-            for tag in self._tags(image):
-                self.engine.publish(reference, image.name, tag, log)
+            digest = self.engine.publish(reference, image.name, self._tags(image), log)
+            self._digests[image.name] = digest
+            # At once: a run that is interrupted later knows it.
+            self.ledger.add({reference: Entry(self._origin(image), digest)})
         if self.sboms is not None:
             self._describe(image, self.sboms)
 
@@ -304,8 +353,7 @@ class Factory:
         if image not in sbom_recipe.shipped(self.catalogue):
             return
         reference = self.engine.reference(image.name, self.key(image.name))
-        digest = self.engine.published(image.name, self.key(image.name)) if image.publish else None
-        about = sbom_images.subject(reference, self._origin(image), digest)
+        about = sbom_images.subject(reference, self._origin(image), self._digests.get(image.name))
         sbom_images.ensure(about, image, self.key(image.name), self.catalogue, self.context.project, folder)
 
     def _make(self, image: Image, reference: str, log: Path) -> None:
@@ -324,19 +372,3 @@ class Factory:
                 files[target] = self._artifact_path(artifact) / inner if inner else self._artifact_path(artifact)
             base = self.engine.reference(image.base, self.key(image.base)) if image.base else None
             self.engine.build(reference, image.folder / image.context, files, base, log)
-
-
-def record(ledger: Path, result: Result) -> None:
-    """Add the images of a run to the ledger of all images that the factory made; verify compares against it."""
-    ledger.parent.mkdir(parents=True, exist_ok=True)
-    # The run in the background and the ones that wait for it end at any time.
-    with open(ledger.with_name(f".{ledger.name}.lock"), "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        known: dict[str, str] = json.loads(ledger.read_text(encoding="utf-8")) if ledger.is_file() else {}
-        updated = {**known, **result.origins}
-        if updated != known:
-            temporary = ledger.with_name(f".{ledger.name}.{os.getpid()}")
-            temporary.write_text(json.dumps(updated, indent=1, sort_keys=True), encoding="utf-8")
-            os.replace(temporary, ledger)
-
-

@@ -1,6 +1,6 @@
 # Copyright: the Bookstore Platform authors
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of what the cluster holds: nodes, workloads, volumes, ports, images, memory."""
+"""Checks of what the cluster holds: nodes, workloads, volumes, ports, memory."""
 
 from __future__ import annotations
 
@@ -126,39 +126,6 @@ def node_ports(context: Context) -> Finding:
 def no_ingress(context: Context) -> Finding:
     """No Ingress resource (SPEC 4.1: HTTPRoutes only)."""
     return verdict([f"Ingress {label(obj)} exists" for obj in context.objects["Ingress"]], "none")
-
-
-def images(context: Context) -> Finding:
-    """Every image in the cluster was made by the image factory (SPEC 13.1).
-
-    Its ledger maps each reference to the source that was used. Control-plane images carry version tags, which
-    the ledger does not list; there the name must be one that the factory made. With source registry the control plane
-    is what kind's own node image holds.
-    """
-    ledger: dict[str, str] = context.params["images"]
-    declared, sources = context.params["image_source"], set()
-    if not ledger:
-        return verdict(["the ledger of the image factory is empty or missing, so no image can be accounted for; `make up` writes it"], "")
-    names = {reference.rpartition(":")[0] for reference in ledger}
-    faults, used = set(), set()
-    for pod in real_pods(context):
-        for container in containers(pod):
-            reference = container["image"]
-            used.add(reference)
-            known = reference in ledger or (
-                pod["metadata"]["namespace"] == "kube-system" and reference.rpartition(":")[0] in names
-            )
-            if not known and declared == "registry" and pod["metadata"]["namespace"] == "kube-system":
-                sources.add("kind's node image")
-                continue
-            if not known:
-                faults.add(f"{reference} of pod {label(pod)} was not made by the image factory")
-                continue
-            sources.add(ledger.get(reference, "packages"))
-            if declared == "packages" and ledger.get(reference) == "registry":
-                faults.add(f"{reference} of pod {label(pod)} came from a container registry")
-    detail = f"{len(used)} images, all accounted for; source: {', '.join(sorted(sources))}"
-    return verdict(sorted(faults), detail, {"images": sorted(used)})
 
 
 def memory(context: Context) -> Finding:
