@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -17,6 +19,7 @@ from ansible_collections.bookstore.platform.plugins.module_utils.image_factory i
     recipes,
 )
 from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.errors import FactoryError
+from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.sbom import document, images
 
 from . import factory_scene as scene
 from .factory_scene import FakeEngine, Make
@@ -251,3 +254,36 @@ def test_a_required_image_that_a_source_offers_is_let_through(make: Make, projec
     source = offered if offered != "archive" else "packages"
     make(engine, source, project / "archives").require_images({"foreign": "needed"})
     assert engine.calls == []
+
+
+def test_each_image_that_is_made_gets_its_sbom(
+    make: Make, built: list[str], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[tuple[str, str, str | None]] = []
+
+    def subject(reference: str, origin: str, digest: str | None) -> document.Subject:
+        return document.Subject(reference, "id", datetime(2026, 11, 28, tzinfo=UTC), origin, digest)
+
+    def ensure(about: document.Subject, image: recipes.Image, key: str, *_: Any) -> None:
+        assert about.reference == f"local/{image.name}:{key}"
+        written.append((image.name, about.origin, about.digest))
+
+    monkeypatch.setattr(images, "subject", subject)
+    monkeypatch.setattr(images, "ensure", ensure)
+    engine = FakeEngine()
+    run = make(engine)
+    run.sboms = project / "sbom"
+    reference = run.run(["app"]).images["app"]
+    # What is only a base has none: the other one holds the same packages.
+    assert written == [("app", "packages", reference.partition("@")[2])]
+
+
+def test_a_renewed_base_is_built_anew_with_all_that_stands_on_it(make: Make, built: list[str], project: Path) -> None:
+    """Debian's updates change no recipe: the day does."""
+    engine = FakeEngine()
+    make(engine).run(["app"])
+    recipes_file = project / "images/recipes.yml"
+    recipes_file.write_text(scene.RECIPES.replace("suite: trixie,", "suite: trixie, renewed: 2026-11-28,"))
+    built.clear()
+    assert make(engine).run(["app"]).built == ["app", "base", "rootfs"]
+    assert built == ["rootfs"]

@@ -48,6 +48,9 @@ options:
   ledger:
     description: JSON file that lists each image that was made, where it came from and its digest. It has to outlive the cache.
     type: path
+  sboms:
+    description: Folder in which the SBOM of each image that is made is kept. It has to outlive the cache.
+    type: path
   runs:
     description: Folder in which this process is noted while it works, for whoever removes what it writes.
     type: path
@@ -162,6 +165,7 @@ def main() -> None:
             "project_dir": {"type": "path", "required": True},
             "log_dir": {"type": "path", "required": True},
             "ledger": {"type": "path"},
+            "sboms": {"type": "path"},
             "runs": {"type": "path"},
             "versions": {"type": "dict", "required": True},
             "repository": {"type": "str", "default": "bookstore.local"},
@@ -190,6 +194,7 @@ def main() -> None:
             catalogue, context, pushes, source=p["source"], ledger=book,
             archives=Path(p["archives"]) if p["archives"] else None, jobs=p["jobs"] or os.cpu_count() or 1,
             progress_file=Path(p["progress_file"]) if p["progress_file"] else None,
+            sboms=Path(p["sboms"]) if p["sboms"] else None,
         )
         with runs.noted(Path(p["runs"]) if p["runs"] and not module.check_mode else None):
             if p["required"]:

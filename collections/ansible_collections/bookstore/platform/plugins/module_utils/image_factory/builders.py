@@ -269,7 +269,10 @@ def _verify(component: str, entry: dict[str, Any], file: Path, log: Path) -> Non
 
 
 def build_mmdebstrap(artifact: Artifact, target: Path, context: Context) -> None:
-    """Make ``rootfs.tar`` of Debian ``suite`` with the packages of ``include``, from the host's own mirror."""
+    """Make ``rootfs.tar`` of Debian ``suite`` with the packages of ``include``, from the host's own mirror.
+
+    ``renewed``, a day, is only part of the entry's hash: with another one Debian's updates are taken, here and in all images upon it.
+    """
     excluded = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("man", "doc", "locale", "info", "lintian")]
     command = [
         "mmdebstrap", "--variant=minbase", *excluded, "--aptopt=APT::Install-Recommends \"false\"",

@@ -43,6 +43,7 @@ class Factory:
     def __init__(
         self, catalogue: Catalogue, context: builders.Context, engine: Engine, *,
         source: str, archives: Path | None, jobs: int, progress_file: Path | None, ledger: Ledger | None = None,
+        sboms: Path | None = None,
     ) -> None:
         self.catalogue = catalogue
         self.context = context
@@ -52,6 +53,8 @@ class Factory:
         self.jobs = jobs
         self.progress_file = progress_file
         self.ledger = ledger or Ledger(None)
+        # Where the SBOM of each image that is made is kept.
+        self.sboms = sboms
         self._keys: dict[str, str] = {}
         self._digests: dict[str, str] = {}
         self._replaced: set[str] = set()
@@ -338,6 +341,20 @@ class Factory:
             self._digests[image.name] = digest
             # At once: a run that is interrupted later knows it.
             self.ledger.add({reference: Entry(self._origin(image), digest)})
+        if self.sboms is not None:
+            self._describe(image, self.sboms)
+
+    def _describe(self, image: Image, folder: Path) -> None:
+        """Write the SBOM of an image that the engine holds, unless it is there."""
+        # Only runs that build pay for the time that this import takes.
+        from .sbom import images as sbom_images
+        from .sbom import recipe as sbom_recipe
+
+        if image not in sbom_recipe.shipped(self.catalogue):
+            return
+        reference = self.engine.reference(image.name, self.key(image.name))
+        about = sbom_images.subject(reference, self._origin(image), self._digests.get(image.name))
+        sbom_images.ensure(about, image, self.key(image.name), self.catalogue, self.context.project, folder)
 
     def _make(self, image: Image, reference: str, log: Path) -> None:
         archive = self._archive(image)
