@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import http.client
+from urllib.parse import urlsplit
 
 import pytest
 
-from .conftest import NETWORK
+from .conftest import NETWORK, PLACES
 
 DEPLOYED = {"N3": "/health", "N5": "/overview", "N6": "/q/health", "N7": "/q/health", "N8": "/realms/master"}
 DOORS = {row["id"]: row["node_port"] for row in NETWORK["bookstore_nodeports"] if row["id"] in DEPLOYED}
@@ -20,14 +21,15 @@ FOREIGN = (
 )
 
 
-def ask(port: int, path: str, *hosts: str) -> tuple[int, dict[str, str]]:
-    """Status and headers (lower case) of an answer to a request with these Host headers."""
+def ask(port: int, path: str, *hosts: str, forwarded: str = "") -> tuple[int, dict[str, str]]:
+    """Status and headers (lower case) of an answer to a request with these Host headers, and X-Forwarded-Host."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     try:
         connection.putrequest("GET", path, skip_host=True)
         for host in hosts:
             connection.putheader("Host", host)
-        connection.putheader("X-Forwarded-Host", "localhost")
+        if forwarded:
+            connection.putheader("X-Forwarded-Host", forwarded)
         connection.endheaders()
         answer = connection.getresponse()
         return answer.status, {name.lower(): value for name, value in answer.getheaders()}
@@ -50,12 +52,24 @@ def test_own_names_are_answered_with_headers_that_protect(door: str) -> None:
         assert headers["x-frame-options"] in ("DENY", "SAMEORIGIN")
 
 
+# A page may send this header, and no Host but its own.
+@pytest.mark.parametrize("forwarded", ["", "localhost", "{site}"])
 @pytest.mark.parametrize("door", list(DEPLOYED))
 @pytest.mark.parametrize("host", FOREIGN)
-def test_foreign_names_are_refused_whatever_is_asked_for(door: str, host: str) -> None:
+def test_foreign_names_are_refused_whatever_is_asked_for(door: str, host: str, forwarded: str) -> None:
     port = DOORS[door]
-    for path in (DEPLOYED[door], "/", "/nothing/here"):
-        assert ask(port, path, host.format(port=port))[0] == 421, path
+    for path in (DEPLOYED[door], "/", "/nothing/here", "/admin/master/console/"):
+        # The mesh's proxy refuses what is no name at all, with 400.
+        status, _ = ask(port, path, host.format(port=port), forwarded=forwarded.format(site=urlsplit(PLACES.id).netloc))
+        assert status in ((400, 421) if "," in host else (421,)), path
+
+
+def test_the_header_of_the_gateway_opens_what_the_gateway_shows_and_no_more() -> None:
+    port, site = DOORS["N8"], urlsplit(PLACES.id).netloc
+    assert ask(port, "/realms/bookstore/.well-known/openid-configuration", "evil.test", forwarded=site)[0] == 200
+    for path in ("/realms/master", "/realms/bookstore/../master", "/realms/bookstore/%2e%2e/master", "/realms/bookstore//../master",
+                 "/resources/../admin/master/console/", "/admin/master/console/", "/realms/bookstore;/../master"):  # fmt: skip
+        assert ask(port, path, "evil.test", forwarded=site)[0] in (400, 421), path
 
 
 @pytest.mark.parametrize("door", list(DEPLOYED))
