@@ -1,6 +1,7 @@
 """Lists of the catalogue in Redis: used while no book changes, dropped by every change, dispensable."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import httpx2
@@ -234,6 +235,13 @@ async def test_failed_read_is_not_kept(service: Service) -> None:
     assert await cache.body("list", "q", fails) == '["é"]'.encode()
 
 
+async def holds(done: Callable[[], bool]) -> None:
+    while True:
+        if done():
+            return
+        await asyncio.sleep(0.01)
+
+
 async def test_one_read_for_all_who_ask_at_once(service: Service) -> None:
     """Also if the one who reads goes away: another takes over."""
     cache, release, reads = BookCache(service.redis), asyncio.Event(), 0
@@ -246,14 +254,11 @@ async def test_one_read_for_all_who_ask_at_once(service: Service) -> None:
 
     first = asyncio.create_task(cache.body("list", "frequent", read))
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while not reads:
-            await asyncio.sleep(0.01)
+        await holds(lambda: reads == 1)
         others = [asyncio.create_task(cache.body("list", "frequent", read)) for _ in range(10)]
-        while cache.waiting < len(others):
-            await asyncio.sleep(0.01)
+        await holds(lambda: cache.waiting == len(others))
         first.cancel()
-        while reads < 2 or cache.waiting < len(others) - 1:
-            await asyncio.sleep(0.01)
+        await holds(lambda: reads == 2 and cache.waiting == len(others) - 1)
         release.set()
         assert await asyncio.gather(*others) == [b"[]"] * len(others)
     assert reads == 2
