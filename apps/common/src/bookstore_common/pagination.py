@@ -102,7 +102,7 @@ async def read_page(
     counted or skipped. With ``key``, the column that tells the rows apart, rows are counted and skipped in that index.
     One statement, and past the end a second: there no row carries the total. Raises PageTooDeepError.
     """
-    rows_counted = statement.with_only_columns(literal_column("1"), maintain_column_froms=True)
+    rows_counted: Select[Any] = statement.with_only_columns(literal_column("1"), maintain_column_froms=True)
     if key is not None:  # else the planner may scan the table for the first ones that match
         rows_counted = rows_counted.order_by(*order)
     counting = select(func.count()).select_from(rows_counted.limit(reach + 1).subquery())
