@@ -11,7 +11,14 @@ from pydantic import SecretStr
 
 from bookstore_common.context import request_id_var
 from bookstore_common.metrics import Metrics
-from bookstore_common.outbound import Breaker, OutboundClient, UpstreamTimeoutError, UpstreamUnavailableError
+from bookstore_common.outbound import (
+    Breaker,
+    OutboundClient,
+    UpstreamBusyError,
+    UpstreamTimeoutError,
+    UpstreamUnavailableError,
+    route_of,
+)
 from bookstore_common.problem import DependencyUnavailableError, InvalidInputError
 from bookstore_common.redis import RedisClient
 from bookstore_common.sealed import SealedStore
@@ -182,6 +189,63 @@ async def test_open_breaker_ends_the_retries(client: OutboundClient, upstream: H
         with pytest.raises(UpstreamUnavailableError):
             await client.request("GET", "/")
     assert len(upstream.requests) == 5
+
+
+@pytest.mark.parametrize("failure", [{"status": 504}, {"status": 503}, {"drop": True}, {"delay": 5}])
+async def test_a_failing_route_leaves_the_others(
+    client: OutboundClient, upstream: HttpStub, metrics: Metrics, clock: Clock, failure: dict[str, Any]
+) -> None:
+    """One slow or heavy read opens its own breaker; whatever its ids and parameters are, it is one route."""
+    upstream.always("GET", "/orders", body=[])
+    ids = [uuid.UUID(int=number) for number in range(6)]
+    for one in ids:
+        upstream.always("GET", f"/orders/{one}", **failure)
+    for one in ids[:5]:
+        with pytest.raises(UpstreamUnavailableError):
+            await client.request("GET", f"/orders/{one}", idempotent=False)
+    sent = len(upstream.requests)
+    with pytest.raises(UpstreamUnavailableError):
+        await client.request("GET", f"/orders/{ids[5]}")
+    assert len(upstream.requests) == sent  # open for the route
+    assert count(metrics, "outbound_breaker_open") == 1
+    assert (await client.request("GET", "/orders")).status == 200
+    assert count(metrics, "outbound_breaker_open") == 1  # another route's success says nothing about this one
+    clock.seconds = 11
+    upstream.always("GET", f"/orders/{ids[5]}")
+    assert (await client.request("GET", f"/orders/{ids[5]}")).status == 200
+    assert count(metrics, "outbound_breaker_open") == 0
+
+
+async def test_admission_is_bounded(
+    client: OutboundClient, upstream: HttpStub, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too many calls of a slow route are refused at once, with a time to come again; other routes go on."""
+    monkeypatch.setattr("bookstore_common.outbound.ROUTE_CALLS", 2)
+    upstream.always("GET", "/slow", delay=0.2)
+    upstream.always("GET", "/quick")
+    calls = [asyncio.create_task(client.request("GET", "/slow")) for _ in range(2)]
+    await until(lambda: len(upstream.requests_to("GET", "/slow")) == 2)
+    with pytest.raises(UpstreamBusyError) as refused:
+        await client.request("GET", "/slow")
+    assert (refused.value.status, refused.value.headers) == (503, {"retry-after": "1"})
+    assert count(metrics, "outbound_requests_total", result="busy") == 1
+    assert (await client.request("GET", "/quick")).status == 200
+    await asyncio.gather(*calls)
+    assert (await client.request("GET", "/slow")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("/orders", "GET /orders"),
+        ("/orders?page=9", "GET /orders"),
+        ("/orders/7/items", "GET /orders/{}/items"),
+        (f"/orders/{uuid.UUID(int=7)}/status", "GET /orders/{}/status"),
+        ("/admin/stock", "GET /admin/stock"),
+    ],
+)
+def test_routes(path: str, route: str) -> None:
+    assert route_of("GET", path) == route
 
 
 async def test_one_trial_at_a_time(client: OutboundClient, upstream: HttpStub, clock: Clock) -> None:

@@ -1,11 +1,12 @@
 """Lists of the catalogue in Redis: used while no book changes, dropped by every change, dispensable."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import httpx2
 import pytest
-from ecom_testing import Caller, book, http, running, settings_of
+from ecom_testing import PATIENCE_SECONDS, Caller, book, http, running, settings_of
 
 from bookstore_common.testing.redis import RedisServer
 from ecom.app import Service
@@ -232,3 +233,55 @@ async def test_failed_read_is_not_kept(service: Service) -> None:
         await cache.body("list", "q", fails)
     assert await cache.body("list", "q", works) == '["é"]'.encode()
     assert await cache.body("list", "q", fails) == '["é"]'.encode()
+
+
+async def holds(done: Callable[[], bool]) -> None:
+    while True:
+        if done():
+            return
+        await asyncio.sleep(0.01)
+
+
+async def test_one_read_for_all_who_ask_at_once(service: Service) -> None:
+    """Also if the one who reads goes away: another takes over."""
+    cache, release, reads = BookCache(service.redis), asyncio.Event(), 0
+
+    async def read() -> bytes:
+        nonlocal reads
+        reads += 1
+        await release.wait()
+        return b"[]"
+
+    first = asyncio.create_task(cache.body("list", "frequent", read))
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await holds(lambda: reads == 1)
+        others = [asyncio.create_task(cache.body("list", "frequent", read)) for _ in range(10)]
+        await holds(lambda: cache.waiting == len(others))
+        first.cancel()
+        await holds(lambda: reads == 2 and cache.waiting == len(others) - 1)
+        release.set()
+        assert await asyncio.gather(*others) == [b"[]"] * len(others)
+    assert reads == 2
+    assert first.cancelled()
+
+
+async def test_who_asks_after_a_change_does_not_wait_for_older_rows(service: Service) -> None:
+    cache, release, begun = BookCache(service.redis), asyncio.Event(), asyncio.Event()
+
+    async def old() -> bytes:
+        begun.set()
+        await release.wait()
+        return b"old"
+
+    async def new() -> bytes:
+        return b"new"
+
+    first = asyncio.create_task(cache.body("list", "changing", old))
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await begun.wait()
+        async with cache.dropping():
+            pass
+        assert await cache.body("list", "changing", new) == b"new"
+        release.set()
+        assert await first == b"old"
+        assert await cache.body("list", "changing", new) == b"new"

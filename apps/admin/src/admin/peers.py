@@ -5,6 +5,7 @@
 | refuses with 404, 409, 412, 422 or 428 as a problem | the same problem, with this request's id |
 | rejects the token (401) or its role (403) | 401 ``unauthenticated`` or 403 ``forbidden`` |
 | does not answer in time | 504 ``gateway_timeout`` |
+| has as many calls of the route under way as may be | 503 ``dependency_unavailable`` with Retry-After |
 | cannot be reached, fails (5xx), answers what its contract does not foresee | 502 ``bad_gateway`` |
 """
 
@@ -20,7 +21,7 @@ import structlog
 from fastapi import Response
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from bookstore_common.outbound import OutboundClient, OutboundResponse, UpstreamTimeoutError
+from bookstore_common.outbound import OutboundClient, OutboundResponse, UpstreamBusyError, UpstreamTimeoutError
 from bookstore_common.problem import (
     MEDIA_TYPE,
     DependencyUnavailableError,
@@ -54,7 +55,7 @@ class GatewayTimeoutError(ProblemError):
 
 
 # What an answer can do without when it is optional; everything else an administrator must be told.
-Unanswered = (BadGatewayError, GatewayTimeoutError)
+Unanswered = (BadGatewayError, GatewayTimeoutError, UpstreamBusyError)
 
 
 class RejectedError(ProblemError):
@@ -173,6 +174,8 @@ class Peer:
                 response = await self._client.request(method, path, token=caller.token, **arguments)
         except (UpstreamTimeoutError, TimeoutError) as error:
             raise GatewayTimeoutError(self._sentence("does not answer in time", method)) from error
+        except UpstreamBusyError:
+            raise
         except DependencyUnavailableError as error:
             raise BadGatewayError(self._sentence("cannot be reached", method)) from error
         if response.status < HTTPStatus.BAD_REQUEST:

@@ -79,7 +79,10 @@ class Metrics:
             buckets=_BUCKETS,
         )
         self.breaker_open = Gauge(
-            "outbound_breaker_open", "1 while calls to the peer are not even tried.", ["peer"], registry=self.registry
+            "outbound_breaker_open",
+            "1 while calls to the peer, or of one of its routes, are not even tried.",
+            ["peer"],
+            registry=self.registry,
         )
 
     def on_scrape(self, refresh: Callable[[], Awaitable[None]], failed: Callable[[], None]) -> None:

@@ -1,8 +1,12 @@
-"""Calls to other services (SPEC 5.1): connect 1 s, read 3 s, two jittered retries, a breaker.
+"""Calls to other services (SPEC 5.1): connect 1 s, read 3 s, two jittered retries, breakers, bounded admission.
 
-A peer that is slow or gone costs its callers a bounded time, and after five failures in a row none for 10 s.
+A peer that is gone costs its callers a bounded time, and after five failed connections in a row none for 10 s.
+Time-outs and failed answers (502, 503, 504, a lost connection) count for the route alone: a slow request leaves the
+others open.
+Of one route only so many calls are under way at a time, so that it cannot take all connections to the peer.
 """
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,6 +29,11 @@ READ_SECONDS = 3.0
 ATTEMPTS = 3
 FAILURES_TO_OPEN = 5
 OPEN_SECONDS = 10.0
+# Connections to a peer are 100 (httpx2's default): one route never holds more than a third of them.
+ROUTE_CALLS = 32
+# More routes than any peer has here; beyond, all others share one breaker.
+_MAX_ROUTES = 64
+_VARIABLE = re.compile(r"[0-9]+|[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}")
 _IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 _GATEWAY_TIMEOUT = 504
 _RETRIED_STATUS = frozenset({502, 503, _GATEWAY_TIMEOUT})
@@ -43,6 +52,10 @@ class UpstreamUnavailableError(DependencyUnavailableError):
 
 class UpstreamTimeoutError(UpstreamUnavailableError):
     """The peer took too long, or answers 504. A change that was asked for may have happened."""
+
+
+class UpstreamBusyError(UpstreamUnavailableError):
+    """As many calls of the route as may be are under way; this one was not sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +114,20 @@ class Breaker:
         self._trying = False
 
 
+def route_of(method: str, path: str) -> str:
+    """``GET /orders/{}``: the path without what differs from call to call (UUIDs and numbers)."""
+    segments = path.partition("?")[0].split("/")
+    return f"{method} {'/'.join('{}' if _VARIABLE.fullmatch(segment) else segment for segment in segments)}"
+
+
+class _Route:
+    """State of one route of a peer."""
+
+    def __init__(self, breaker: Breaker) -> None:
+        self.breaker = breaker
+        self.calls = 0
+
+
 class _AttemptFailedError(Exception):
     """Internal: one attempt; ``cause`` is what the caller gets if it was the last."""
 
@@ -127,7 +154,10 @@ class OutboundClient:
             raise ValueError(f"base_url: {base_url!r} has no http scheme; write for example http://inventory-api:8001")
         self.name = name
         self._metrics = metrics
-        self._breaker = Breaker(clock, self._note_breaker)
+        self._clock = clock
+        self._open: set[str] = set()
+        self._peer = Breaker(clock, lambda is_open: self._note_breaker("*", is_open))
+        self._routes: dict[str, _Route] = {}
         metrics.breaker_open.labels(name).set(0)
         self._client = httpx2.AsyncClient(
             base_url=base_url,
@@ -154,8 +184,9 @@ class OutboundClient:
 
         ``json`` may hold UUIDs and times; ``params`` that are None are left out; ``token`` is sent as Bearer;
         X-Request-ID of the request being served goes along. Raises UpstreamTimeoutError after time-outs and 504,
-        UpstreamUnavailableError after connection errors, 502, 503 and while the breaker is open, InvalidInputError
-        about a header that cannot be sent.
+        UpstreamUnavailableError after connection errors, 502, 503 and while the breaker of the peer or the route is
+        open, UpstreamBusyError if too many calls of the route are under way, InvalidInputError about a header that
+        cannot be sent.
         """
         sent = {"x-request-id": request_id_var.get(), **(headers or {})}
         if not sent["x-request-id"]:
@@ -177,6 +208,11 @@ class OutboundClient:
             headers=sent,
         )
         may_repeat = method in _IDEMPOTENT_METHODS if idempotent is None else idempotent
+        route = self._route(route_of(method, path))
+        if route.calls >= ROUTE_CALLS:
+            self._metrics.outbound_requests.labels(self.name, "busy").inc()
+            raise UpstreamBusyError(self.name, f"Too many requests wait for the service {self.name}; try again.")
+        route.calls += 1
         try:
             async for attempt in stamina.retry_context(
                 on=_AttemptFailedError,
@@ -187,16 +223,33 @@ class OutboundClient:
                 wait_jitter=0.1,
             ):
                 with attempt:
-                    return await self._attempt(request)
+                    return await self._attempt(request, route.breaker)
         except _AttemptFailedError as error:
             raise error.cause from None
+        finally:
+            route.calls -= 1
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def _attempt(self, request: httpx2.Request) -> OutboundResponse:
-        if not self._breaker.admit():
+    def _route(self, name: str) -> _Route:
+        if name not in self._routes and len(self._routes) >= _MAX_ROUTES:
+            name = "other"
+        if name not in self._routes:
+            self._routes[name] = _Route(Breaker(self._clock, lambda is_open: self._note_breaker(name, is_open)))
+        return self._routes[name]
+
+    def _admit(self, route: Breaker) -> bool:
+        if not route.admit():
+            return False
+        if self._peer.admit():
+            return True
+        route.abandoned()
+        return False
+
+    async def _attempt(self, request: httpx2.Request, route: Breaker) -> OutboundResponse:
+        if not self._admit(route):
             self._metrics.outbound_requests.labels(self.name, "breaker_open").inc()
             raise UpstreamUnavailableError(self.name)  # no use in repeating
         started = time.perf_counter()
@@ -204,21 +257,37 @@ class OutboundClient:
         try:
             response = await self._send(request)
             result = str(response.status)
+        except httpx2.PoolTimeout as exc:
+            # Our own connections are all in use: nothing is known of the peer, and it has not got the request.
+            result = "busy"
+            route.abandoned()
+            self._peer.abandoned()
+            raise UpstreamBusyError(self.name) from exc
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as exc:
+            timed_out = isinstance(exc, httpx2.ConnectTimeout)
+            result = "timeout" if timed_out else "connection_error"
+            route.abandoned()
+            error = (UpstreamTimeoutError if timed_out else UpstreamUnavailableError)(self.name)
+            raise self._failed(self._peer, error, exc) from exc
         except httpx2.TimeoutException as exc:
             result = "timeout"
-            raise self._failed(UpstreamTimeoutError(self.name), exc) from exc
+            self._peer.abandoned()
+            raise self._failed(route, UpstreamTimeoutError(self.name), exc) from exc
         except (httpx2.TransportError, httpx2.DecodingError) as exc:
             result = "connection_error"
-            raise self._failed(UpstreamUnavailableError(self.name), exc) from exc
+            self._peer.abandoned()
+            raise self._failed(route, UpstreamUnavailableError(self.name), exc) from exc
         finally:
             if result == "abandoned":  # cancelled, or a mistake of ours
-                self._breaker.abandoned()
+                route.abandoned()
+                self._peer.abandoned()
             self._metrics.outbound_duration.labels(self.name).observe(time.perf_counter() - started)
             self._metrics.outbound_requests.labels(self.name, result).inc()
+        self._peer.succeeded()  # whatever it says, it is there
         if response.status in _RETRIED_STATUS:
-            timed_out = response.status == _GATEWAY_TIMEOUT
-            raise self._failed((UpstreamTimeoutError if timed_out else UpstreamUnavailableError)(self.name), None)
-        self._breaker.succeeded()
+            kind = UpstreamTimeoutError if response.status == _GATEWAY_TIMEOUT else UpstreamUnavailableError
+            raise self._failed(route, kind(self.name), None)
+        route.succeeded()
         return response
 
     async def _send(self, request: httpx2.Request) -> OutboundResponse:
@@ -233,11 +302,16 @@ class OutboundClient:
             await response.aclose()
         return OutboundResponse(self.name, response.status_code, response.headers, bytes(body))
 
-    def _failed(self, error: UpstreamUnavailableError, cause: Exception | None) -> _AttemptFailedError:
-        self._breaker.failed()
+    def _failed(
+        self, breaker: Breaker, error: UpstreamUnavailableError, cause: Exception | None
+    ) -> _AttemptFailedError:
+        breaker.failed()
         _log.warning("outbound_failed", peer=self.name, error=type(cause or error).__name__)
         return _AttemptFailedError(error)
 
-    def _note_breaker(self, is_open: bool) -> None:
-        self._metrics.breaker_open.labels(self.name).set(is_open)
-        _log.warning("breaker_open", peer=self.name) if is_open else _log.info("breaker_closed", peer=self.name)
+    def _note_breaker(self, route: str, is_open: bool) -> None:
+        """``route``: ``*`` is the peer's own breaker."""
+        (self._open.add if is_open else self._open.discard)(route)
+        self._metrics.breaker_open.labels(self.name).set(bool(self._open))
+        event = "breaker_open" if is_open else "breaker_closed"
+        (_log.warning if is_open else _log.info)(event, peer=self.name, route=route)

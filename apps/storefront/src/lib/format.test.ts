@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { money, plural, total } from './format';
+import { COUNTED, counted, money, plural, total } from './format';
 
 test('sums are exact in cents', () => {
   expect(total([{ price: '0.10', quantity: 3 }, { price: '1.15', quantity: 99 }])).toBe('114.15');
@@ -9,4 +9,10 @@ test('sums are exact in cents', () => {
 test('money and numbers of things', () => {
   expect(money('1234.5')).toBe('$1,234.50');
   expect([plural(1, 'book'), plural(0, 'book'), plural(2, 'copy', 'copies')]).toEqual(['1 book', '0 books', '2 copies']);
+});
+
+test('totals that the API did not count to their end', () => {
+  expect(counted(9_999, COUNTED.orders, 'order')).toBe('9999 orders');
+  expect(counted(10_000, COUNTED.orders, 'order')).toBe('10000 or more orders');
+  expect(counted(1, COUNTED.orders, 'order')).toBe('1 order');
 });

@@ -9,6 +9,11 @@ export const dateTime = (iso: string): string => moment.format(new Date(iso));
 /** What people read to each other of an order's id. */
 export const orderNumber = (id: string): string => id.slice(0, 8).toUpperCase();
 export const plural = (count: number, one: string, many = `${one}s`): string => `${String(count)} ${count === 1 ? one : many}`;
+/** Where the API ends counting: the total of a list of orders or movements, and of books or stock. */
+export const COUNTED = { orders: 10_000, books: 100_000 };
+/** The total of a list in words: `10000 or more orders` where the API counted no further. */
+export const counted = (count: number, end: number, one: string): string =>
+  count >= end ? `${String(count)} or more ${one}s` : plural(count, one);
 
 /** Sum of price times quantity, exact in cents. */
 export function total(lines: { price: string; quantity: number }[]): string {

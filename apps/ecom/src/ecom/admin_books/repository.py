@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ARRAY, ColumnElement, Uuid, bindparam, func, select
 
 from bookstore_common.db import ReadSession, Session
-from bookstore_common.pagination import PageRequest, read_page
+from bookstore_common.pagination import CATALOGUE_REACH, PageRequest, read_page
 from ecom.books.models import TITLE_ORDER, Book
 from ecom.books.repository import BOOK_COLUMNS, search_page
 from ecom.books.searching import SearchText
@@ -42,7 +42,14 @@ class AdminBookReadRepository:
             conditions.append(Book.id == func.any(bindparam("ids", wanted.ids, type_=ARRAY(Uuid))))
         if wanted.query is not None:
             return await search_page(self._session, wanted.query, _COLUMNS, conditions, page)
-        return await read_page(self._session, select(*_COLUMNS).where(*conditions), _BY_TITLE, page)
+        return await read_page(
+            self._session,
+            select(*_COLUMNS).where(*conditions),
+            _BY_TITLE,
+            page,
+            key=Book.__table__.c.id,
+            reach=CATALOGUE_REACH,
+        )
 
     async def get(self, book_id: uuid.UUID) -> dict[str, Any] | None:
         result = await self._session.execute(select(*_COLUMNS).where(Book.id == book_id))

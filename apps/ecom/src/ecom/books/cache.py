@@ -8,8 +8,12 @@ is seen when the entries expire.
 Strangers choose the queries, and the same Redis keeps sessions and CSRF tokens: so there is a fixed number of places,
 a query's digest says which one is its own, and what lies there of another query is overwritten. The cache cannot grow
 beyond PLACES x MAX_BODY_BYTES (8 MiB), whatever is asked, and needs no script or counter for it.
+
+Who asks in one process for what another request is reading already, waits for that: when an entry ends or the books
+change, each process reads a list once, however many ask. No older entry is served meanwhile: it shows prices.
 """
 
+import asyncio
 import contextlib
 import hashlib
 import secrets
@@ -38,6 +42,9 @@ class BookCache:
 
     def __init__(self, redis: RedisClient) -> None:
         self._redis = redis
+        # By generation and query; None if whoever read has failed or was cancelled.
+        self._flights: dict[str, asyncio.Future[bytes | None]] = {}
+        self.waiting = 0
 
     async def body(self, kind: str, query: str, read: Callable[[], Awaitable[bytes]]) -> bytes:
         """The body for ``query`` (any text that tells queries of this ``kind`` apart), or ``read`` and keep it."""
@@ -51,11 +58,28 @@ class BookCache:
         mark = (stored or _FIRST) + digest
         if entry is not None and entry.startswith(mark):
             return entry[len(mark) :].encode()
-        body = await read()
+        while (flight := self._flights.get(mark)) is not None:
+            self.waiting += 1
+            try:
+                shared = await asyncio.shield(flight)
+            finally:
+                self.waiting -= 1
+            if shared is not None:
+                return shared
+        flight = self._flights[mark] = asyncio.get_running_loop().create_future()
+        body: bytes | None = None
+        try:
+            body = await read()
+            await self._keep(key, mark, body)
+        finally:
+            del self._flights[mark]
+            flight.set_result(body)
+        return body
+
+    async def _keep(self, key: str, mark: str, body: bytes) -> None:
         if len(body) <= MAX_BODY_BYTES:
             with contextlib.suppress(RedisUnavailableError):  # the answer is there all the same
                 await self._redis.set(key, mark + body.decode(), ttl_seconds=TTL_SECONDS)
-        return body
 
     @contextlib.asynccontextmanager
     async def dropping(self) -> AsyncIterator[None]:

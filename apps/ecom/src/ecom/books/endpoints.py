@@ -11,7 +11,7 @@ from bookstore_common.db import Reading
 from bookstore_common.inputs import QueryText
 from bookstore_common.pagination import Page, PageRequest, page_request
 from bookstore_common.problem import DependencyUnavailableError, InvalidInputError, NotFoundError, responses
-from ecom.books.repository import BookRepository
+from ecom.books.repository import RANKED, BookRepository
 from ecom.books.schemas import Book, BookFilter, GenreCount, book_filter
 from ecom.books.service import BookService
 
@@ -51,7 +51,9 @@ async def list_books(
     "/search",
     operation_id="searchBooks",
     summary="Search title, author, ISBN and genre",
-    description="Best match first. Words may be incomplete; accents, case, apostrophes and hyphens do not matter.",
+    description="Best match first. Words may be incomplete; accents, case, apostrophes and hyphens do not matter. Of"
+    f" more than {RANKED} matches only so many are ranked, the same title first, then those with the lowest ids; the"
+    " others follow by id.",
     response_model=Page[Book],
     responses=NOT_MODIFIED | responses(InvalidInputError, DependencyUnavailableError),
     dependencies=[Depends(public(Limit.SEARCH))],

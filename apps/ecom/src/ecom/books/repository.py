@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import TSQUERY
 
 from bookstore_common.db import ReadSession
-from bookstore_common.pagination import PageRequest, read_page
+from bookstore_common.pagination import CATALOGUE_REACH, PageRequest, read_page
 from ecom.books.models import TITLE_ORDER, Book, BookSearch
 from ecom.books.schemas import CURRENCY, BookFilter, SortKey
 from ecom.books.searching import SearchText
@@ -70,7 +70,7 @@ async def search_page(
     """Rows of the page, best match first, and the number of matches among the books that meet ``conditions``.
 
     The same title wins; then whole words count more than beginnings, titles and ISBNs more than authors, and authors
-    more than genres. Of more than RANKED matches the others follow in any order, which stays the same.
+    more than genres. Of more than RANKED matches the others follow by id: an order without meaning that stays the same.
     """
     query = (await session.execute(_QUERY, {"text": wanted.text, "isbn": wanted.isbn})).one()
     if query.matches is None:
@@ -82,26 +82,40 @@ async def search_page(
         .cte("found")
         .prefix_with("MATERIALIZED")
     )
-    some = select(found.c.book_id).order_by(found.c.same.desc(), found.c.book_id).limit(RANKED).subquery()
-    rank = func.ts_rank(BookSearch.terms, _tsquery(query.whole)) * 4
-    rank += func.ts_rank(BookSearch.terms, _tsquery(query.matches))
-    if query.marks is not None:
-        rank += func.ts_rank(BookSearch.terms, _tsquery(query.marks))
-    ranked = (
-        select(BookSearch.book_id, BookSearch.phrase, rank.label("rank"))
-        .join(some, some.c.book_id == BookSearch.book_id)
-        .subquery()
-    )
-    order = (found.c.same.desc(), ranked.c.rank.desc().nulls_last(), ranked.c.phrase, found.c.book_id)
-    matches = select(found.c.book_id).outerjoin(ranked, ranked.c.book_id == found.c.book_id)
-    ids, total = await read_page(session, matches, order, page)
+    first = (found.c.same.desc(), found.c.book_id)
+    total = select(func.count()).select_from(found).scalar_subquery().label("total")
+    page_ids: list[Any] = []
+    matches: int | None = None
+    # Two statements instead of a join of all matches with the ranked ones, which is quadratic where the planner takes
+    # a frequent beginning for a rare one.
+    if page.offset < RANKED:
+        some = select(found).order_by(*first).limit(RANKED).subquery()
+        rank = func.ts_rank(BookSearch.terms, _tsquery(query.whole)) * 4
+        rank += func.ts_rank(BookSearch.terms, _tsquery(query.matches))
+        if query.marks is not None:
+            rank += func.ts_rank(BookSearch.terms, _tsquery(query.marks))
+        ranked = (
+            select(some.c.book_id, total)
+            .join(BookSearch, BookSearch.book_id == some.c.book_id)
+            .order_by(some.c.same.desc(), rank.desc(), BookSearch.phrase, some.c.book_id)
+        )
+        rows = (await session.execute(ranked.limit(page.size).offset(page.offset))).all()
+        page_ids += [row.book_id for row in rows]
+        matches = rows[0].total if rows else None
+    behind = page.offset + page.size - RANKED
+    if behind > 0 and (matches is None or matches > RANKED):
+        others = select(found.c.book_id, total).order_by(*first).limit(min(behind, page.size))
+        rows = (await session.execute(others.offset(max(page.offset, RANKED)))).all()
+        page_ids += [row.book_id for row in rows]
+        matches = rows[0].total if rows else matches
+    if matches is None:
+        matches = 0 if page.page == 1 else (await session.execute(select(total))).scalar_one()
     # The other columns of the page only: sorting carries no descriptions.
-    page_ids = [row["book_id"] for row in ids]
-    rows = await session.execute(
+    shown = await session.execute(
         select(*columns).where(Book.id == func.any(bindparam("page_ids", page_ids, type_=ARRAY(Uuid))))
     )
-    books = {row.id: row._asdict() for row in rows}
-    return [books[book_id] for book_id in page_ids if book_id in books], total
+    books = {row.id: row._asdict() for row in shown}
+    return [books[book_id] for book_id in page_ids if book_id in books], matches
 
 
 def _tsquery(value: str) -> ColumnElement[Any]:
@@ -147,7 +161,9 @@ class BookRepository:
     async def _page(
         self, conditions: Sequence[ColumnElement[bool]], order: Sequence[ColumnElement[Any]], page: PageRequest
     ) -> tuple[list[dict[str, Any]], int]:
-        return await read_page(self._session, select(*BOOK_COLUMNS).where(Book.active, *conditions), order, page)
+        return await read_page(
+            self._session, select(*BOOK_COLUMNS).where(Book.active, *conditions), order, page, reach=CATALOGUE_REACH
+        )
 
 
 def _order(sort: SortKey) -> Sequence[ColumnElement[Any]]:

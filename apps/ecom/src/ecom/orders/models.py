@@ -27,6 +27,7 @@ class Order(Base):
         # A customer's orders and everybody's orders, newest first.
         Index("orders_user_id_idx", "user_id", text("created_at DESC"), "id"),
         Index("orders_created_at_idx", text("created_at DESC"), "id"),
+        Index("orders_status_idx", "status", text("created_at DESC"), "id"),
     )
 
     # After a change, too: an asyncio session cannot fetch them later.

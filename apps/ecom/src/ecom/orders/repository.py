@@ -60,9 +60,9 @@ class OrderReadRepository:
         self._session = session
 
     async def find(self, wanted: OrderFilter, page: PageRequest) -> tuple[list[dict[str, Any]], int]:
-        """Summaries of the page, newest first, and the number of all matches."""
+        """Summaries of the page, newest first, and the number of matches that pages reach."""
         statement = select(*_SUMMARY, _ITEM_COUNT).where(*wanted.conditions())
-        return await read_page(self._session, statement, _NEWEST_FIRST, page)
+        return await read_page(self._session, statement, _NEWEST_FIRST, page, key=Order.__table__.c.id)
 
     async def get(self, order_id: uuid.UUID, user_id: str | None = None) -> dict[str, Any] | None:
         """One order with ``shipping`` and ``items``."""

@@ -9,7 +9,7 @@ from sqlalchemy import ARRAY, ColumnElement, Integer, Uuid, bindparam, exists, f
 from sqlalchemy.dialects import postgresql
 
 from bookstore_common.db import ReadSession, Session
-from bookstore_common.pagination import PageRequest, read_page
+from bookstore_common.pagination import CATALOGUE_REACH, PageRequest, read_page
 from inventory.stock.arithmetic import DEFAULT_LOW_STOCK_THRESHOLD, Stock, status_of
 from inventory.stock.models import Inventory, StockMovement
 from inventory.stock.schemas import StockFilter
@@ -104,13 +104,13 @@ class StockReadRepository:
             conditions.append(_STOCK.book_id == func.any(bindparam("ids", wanted.book_ids, type_=ARRAY(Uuid))))
         order = (_AVAILABLE, _STOCK.book_id) if wanted.low else (_STOCK.book_id,)
         statement = select(*_ADMIN_COLUMNS).where(*conditions)
-        rows, total = await read_page(self._session, statement, order, page)
+        rows, total = await read_page(self._session, statement, order, page, reach=CATALOGUE_REACH)
         return [_shown_to_admin(list(row.values())) for row in rows], total
 
     async def movements(self, book_id: uuid.UUID, page: PageRequest) -> tuple[list[dict[str, Any]], int] | None:
         """The book's audit, newest first, and its length; None if the book is unknown."""
         statement = select(*_MOVEMENT_COLUMNS).where(_MOVEMENTS.book_id == book_id)
-        rows, total = await read_page(self._session, statement, (_MOVEMENTS.id.desc(),), page)
+        rows, total = await read_page(self._session, statement, (_MOVEMENTS.id.desc(),), page, key=_MOVEMENTS.id)
         if total:
             return rows, total
         known = await self._session.execute(select(exists().where(_STOCK.book_id == book_id)))

@@ -7,7 +7,7 @@ import { STATUSES, reasonWords, STATUS_WORDS, StatusBadge } from '../../componen
 import { ErrorPanel, Loading, Panel } from '../../components/states';
 import { admin, body, type OrderStatus } from '../../lib/api/client';
 import { hasCode, isMissing, sentence } from '../../lib/api/errors';
-import { dateTime, money, orderNumber, plural } from '../../lib/format';
+import { COUNTED, counted, dateTime, money, orderNumber } from '../../lib/format';
 import { notify } from '../../lib/notices';
 import { awaited, queryClient } from '../../lib/query';
 import { Frame, Table } from './frame';
@@ -41,7 +41,7 @@ export function AdminOrdersPage(): ReactElement {
         <label>From<input type="date" value={asked.from ?? ''} onChange={(event) => { set({ from: event.target.value || undefined }); }} /></label>
         <label>To<input type="date" value={asked.to ?? ''} onChange={(event) => { set({ to: event.target.value || undefined }); }} /></label>
         {asked.user_id ? <button type="button" className="button button-quiet" onClick={() => { set({ user_id: undefined }); }}>All customers</button> : null}
-        <p className="tools-count" role="status">{data && !isPlaceholderData ? plural(data.total, 'order') : ''}</p>
+        <p className="tools-count" role="status">{data && !isPlaceholderData ? counted(data.total, COUNTED.orders, 'order') : ''}</p>
       </form>
       {error && !data ? <ErrorPanel error={error} onRetry={() => void refetch()} /> : null}
       {waiting ? <Loading /> : null}

@@ -7,7 +7,7 @@ import { STATUSES, reasonWords, STATUS_WORDS, StatusBadge } from '../../componen
 import { ErrorPanel, Loading, Panel, useTitle } from '../../components/states';
 import { body, ecom, type Order, type OrderStatus } from '../../lib/api/client';
 import { hasCode, isMissing, sentence } from '../../lib/api/errors';
-import { date, dateTime, money, orderNumber, plural } from '../../lib/format';
+import { COUNTED, counted, date, dateTime, money, orderNumber, plural } from '../../lib/format';
 import { notify } from '../../lib/notices';
 import { awaited, queryClient } from '../../lib/query';
 import { orderQuery, ordersQuery } from './queries';
@@ -94,7 +94,7 @@ export function OrdersPage(): ReactElement {
             {STATUSES.map((one) => <option key={one} value={one}>{STATUS_WORDS[one]}</option>)}
           </select>
         </label>
-        <p className="tools-count" role="status">{data && !isPlaceholderData ? plural(data.total, 'order') : ''}</p>
+        <p className="tools-count" role="status">{data && !isPlaceholderData ? counted(data.total, COUNTED.orders, 'order') : ''}</p>
       </form>
       {error && !data ? <ErrorPanel error={error} onRetry={() => void refetch()} /> : null}
       {waiting ? <Loading label="Loading your orders" /> : null}
