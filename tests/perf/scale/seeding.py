@@ -7,8 +7,10 @@ written: no worker has anything to do with these orders, and their books' copies
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
+from tests.live.signin import SHIPPING
 from tests.perf.psql_session import Session
 
 ORDER, LINES, BOOK = "5ca1e000", ("5ca1e001", "5ca1e002"), "5ca1eb00"
@@ -59,7 +61,7 @@ def orders_sql(start: int, end: int, books: int) -> str:
         INSERT INTO orders (id, user_id, status, total, shipping, created_at, updated_at)
         SELECT {row_id(ORDER, "n")}, 'scale-' || n % 10000,
                (ARRAY['CONFIRMED', 'SHIPPED', 'DELIVERED', 'DELIVERED', 'DELIVERED', 'CANCELLED'])[1 + n % 6],
-               {_price(first)} * (1 + n % 3) + {_price(second)}, '{{"name": "Scale"}}', placed, placed
+               {_price(first)} * (1 + n % 3) + {_price(second)}, '{json.dumps(SHIPPING)}', placed, placed
         FROM generate_series({start}, {end - 1}) AS n,
              LATERAL (SELECT date_trunc('day', now()) - n::bigint * 7919 % 525600 * interval '1 minute' AS placed) AS times;
         INSERT INTO order_items (id, order_id, book_id, title_at_purchase, quantity, price_at_purchase)

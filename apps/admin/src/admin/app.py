@@ -52,7 +52,9 @@ def create_service(settings: Settings) -> Service:
     )
     public = create_app("Admin API", listener="public", metrics=metrics, cors_origins=settings.cors_allowed_origins)
     public.include_router(public_router())
-    public.state.access = AccessControl(verifier, redis, settings.cors_allowed_origins, metrics, csrf=True)
+    public.state.access = AccessControl(
+        verifier, redis, settings.cors_allowed_origins, metrics, csrf=True, rate_factor=settings.rate_limit_factor
+    )
     public.state.peers = Peers(
         Peer("E-Commerce API", ecom),
         Peer("Inventory API", inventory),

@@ -31,6 +31,9 @@ class Settings(ServerSettings, RedisSettings, OidcSettings):
         description="the Inventory API's internal address, for example"
         " http://inventory-api.inventory.svc.cluster.local:8001"
     )
+    rate_limit_factor: float = Field(
+        default=1, gt=0, le=1000, description="1; more only for load tests, which multiplies every rate limit"
+    )
     # The gateway gives up after 15 s (SPEC 4.1); a 504 problem must be out before.
     request_patience_seconds: float = Field(
         default=12, gt=0, le=60, description="seconds for all calls of one request together, for example 12"
