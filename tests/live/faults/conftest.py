@@ -62,9 +62,7 @@ def stream(laws: Laws, people: People, goods: Goods) -> Iterator[Stream]:
 
 
 @pytest.fixture
-def converges(
-    laws: Laws, stream: Stream, dead_letters: Callable[[], list[str]], request: pytest.FixtureRequest
-) -> Callable[[float], None]:
+def converges(laws: Laws, stream: Stream, dead_letters: Callable[[], list[str]], request: pytest.FixtureRequest) -> Callable[[float], None]:
     """Called with the moment of the fault: ends the stream, waits for all laws, and reports how long that took."""
 
     def check(broken_at: float) -> None:

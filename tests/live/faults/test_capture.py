@@ -68,9 +68,7 @@ def moved(value: str, by: int) -> str:
     return json.dumps({key: number + by if key.startswith("lsn") and isinstance(number, int) else number for key, number in offset.items()})
 
 
-def test_stored_offset_deleted(
-    workloads: Workloads, offsets: Offsets, stream: Stream, converges: Callable[[float], None]
-) -> None:
+def test_stored_offset_deleted(workloads: Workloads, offsets: Offsets, stream: Stream, converges: Callable[[float], None]) -> None:
     with workloads.without(*SERVER):
         offsets.remove(offsets.latest())
         broken_at = time.monotonic()

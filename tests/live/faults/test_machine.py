@@ -75,9 +75,7 @@ def positions(cluster: Cluster) -> Positions:
 def snapshots(cluster: Cluster) -> dict[str, str]:
     """Each source to when its guard began anew last, empty as long as rows that are gone are still looked for."""
     kept = stored_by_source(Broker(cluster, 60), sorted({table.place for table in TABLES.values()}))
-    return {
-        source: str(note["since"]) if note and note.get("done") and not note.get("lost") else "" for source, (_, note) in kept.items()
-    }
+    return {source: str(note["since"]) if note and note.get("done") and not note.get("lost") else "" for source, (_, note) in kept.items()}
 
 
 def change(ecom_sql: Sql, book: str) -> None:
@@ -85,9 +83,7 @@ def change(ecom_sql: Sql, book: str) -> None:
     ecom_sql(f"UPDATE books SET title = title || ', second edition' WHERE id = '{book}'")
 
 
-def test_kafka_loses_its_last_seconds(
-    cluster: Cluster, stream: Stream, copy: Path, converges: Callable[[float], None]
-) -> None:
+def test_kafka_loses_its_last_seconds(cluster: Cluster, stream: Stream, copy: Path, converges: Callable[[float], None]) -> None:
     """What was acknowledged to Debezium and to the workers is gone; the sources know better.
 
     The servers outlive so short an absence, so it is their guards who have to notice.
@@ -133,9 +129,7 @@ def test_kafka_loses_what_flink_has_read_and_grows_again_before_flink_looks(
 
 
 @pytest.mark.parametrize("older", [False, True], ids=["as_it_was", "with_kafkas_disk_of_seconds_earlier"])
-def test_all_nodes_stop_hard(
-    stream: Stream, copy: Path, ecom_sql: Sql, converges: Callable[[float], None], older: bool
-) -> None:
+def test_all_nodes_stop_hard(stream: Stream, copy: Path, ecom_sql: Sql, converges: Callable[[float], None], older: bool) -> None:
     """kill -9 of every node container, then what an operator does: `make up`."""
     if older:
         change(ecom_sql, stream.ids[0])

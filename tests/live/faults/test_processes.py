@@ -46,9 +46,7 @@ def workloads(cluster: Cluster) -> Workloads:
 
 
 @pytest.mark.parametrize(("namespace", "name", "container"), PROCESSES, ids=[row[1] for row in PROCESSES])
-def test_killed(
-    breakage: Breakage, stream: Stream, converges: Callable[[float], None], namespace: str, name: str, container: str
-) -> None:
+def test_killed(breakage: Breakage, stream: Stream, converges: Callable[[float], None], namespace: str, name: str, container: str) -> None:
     broken_at = time.monotonic()
     breakage.kill(namespace, name, container)
     stream.wait(6)

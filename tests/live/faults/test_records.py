@@ -78,7 +78,10 @@ def test_thousands_of_large_rows_in_one_statement(
 
 @pytest.mark.parametrize("topic", CDC_TOPICS)
 def test_records_that_no_job_can_read(
-    stream: Stream, put: Callable[[str, str, str], None], quarantine: Callable[[str], list[str]], topic: str,
+    stream: Stream,
+    put: Callable[[str, str, str], None],
+    quarantine: Callable[[str], list[str]],
+    topic: str,
     converges: Callable[[float], None],
 ) -> None:
     """They are kept with their reasons, and everything behind them is applied."""
@@ -91,7 +94,11 @@ def test_records_that_no_job_can_read(
 
 
 def test_a_value_that_the_table_cannot_hold_comes_back_by_itself_when_it_is_right(
-    stream: Stream, broker: Broker, put: Callable[[str, str, str], None], quarantine: Callable[[str], list[str]], ecom_sql: Sql,
+    stream: Stream,
+    broker: Broker,
+    put: Callable[[str, str, str], None],
+    quarantine: Callable[[str], list[str]],
+    ecom_sql: Sql,
     converges: Callable[[float], None],
 ) -> None:
     """A price of NaN, as from a source of before: quarantined; the next change of the row resolves it."""
@@ -122,9 +129,7 @@ def test_a_captured_table_is_not_truncated(ecom_sql: Sql, table: str) -> None:
         ecom_sql(f"BEGIN; TRUNCATE {table} CASCADE; ROLLBACK")
 
 
-def test_a_replica_identity_that_was_taken_away_for_a_while(
-    stream: Stream, ecom_sql: Sql, converges: Callable[[float], None]
-) -> None:
+def test_a_replica_identity_that_was_taken_away_for_a_while(stream: Stream, ecom_sql: Sql, converges: Callable[[float], None]) -> None:
     """Updates and deletions without their old rows are applied like others."""
     broken_at = time.monotonic()
     ecom_sql("ALTER TABLE orders REPLICA IDENTITY DEFAULT")

@@ -1,0 +1,65 @@
+"""What may be missing for ten minutes, and what people are told meanwhile: written once, for the tests and for docs/reliability.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+GATEWAY = "bookstore-gateway-istio"
+# What somebody does, and without which components it cannot be done. Without any other one it is answered as ever.
+NEEDS = {
+    "shop page": {GATEWAY, "storefront-web"},
+    "books": {GATEWAY, "ecom-api", "ecom-db"},
+    "put into cart": {GATEWAY, "ecom-api", "ecom-db", "redis"},
+    "checkout": {GATEWAY, "ecom-api", "ecom-db", "redis", "inventory-api", "inventory-db"},
+    "own orders": {GATEWAY, "ecom-api", "ecom-db"},
+    "all orders": {GATEWAY, "admin-api", "ecom-api", "ecom-db"},
+    "stock": {GATEWAY, "admin-api", "inventory-api", "inventory-db"},
+}
+# What may be said instead of an answer: a server's error that names its cause and may be tried again. Never 500 (nobody thought of it),
+# 401 or 403 (it was not checked, so it is not refused), nor an answer that is wrong.
+AWAY = {502, 503, 504}
+
+
+@dataclass(frozen=True)
+class Component:
+    """A workload by kind, namespace and name; ``label`` selects its pods where they have none of the usual kind."""
+
+    kind: str
+    namespace: str
+    name: str
+    label: str = ""
+
+    @property
+    def id(self) -> str:
+        """As the table names it."""
+        return self.name
+
+    def tolerated(self, activity: str) -> bool:
+        """Whether the activity may be answered with one of AWAY while this is missing."""
+        return self.name in NEEDS[activity]
+
+
+COMPONENTS = (
+    Component("StatefulSet", "ecom", "ecom-db"),
+    Component("StatefulSet", "inventory", "inventory-db"),
+    Component("StatefulSet", "identity", "keycloak-db"),
+    Component("StatefulSet", "analytics", "analytics-db"),
+    Component("StatefulSet", "infra", "redis"),
+    Component("StatefulSet", "infra", "kafka"),
+    Component("Deployment", "infra", "debezium-ecom"),
+    Component("Deployment", "infra", "debezium-inventory"),
+    Component("StatefulSet", "analytics", "flink-jobmanager"),
+    Component("StatefulSet", "analytics", "flink-taskmanager"),
+    Component("Deployment", "analytics", "mv-refresher"),
+    Component("Deployment", "analytics", "superset"),
+    Component("Deployment", "identity", "keycloak"),
+    Component("Deployment", "ecom", "ecom-api"),
+    Component("Deployment", "ecom", "ecom-worker"),
+    Component("Deployment", "inventory", "inventory-api"),
+    Component("Deployment", "inventory", "inventory-worker"),
+    Component("Deployment", "admin", "admin-api"),
+    Component("Deployment", "storefront", "storefront-web"),
+    Component("Deployment", "gateway", GATEWAY, label=f"gateway.networking.k8s.io/gateway-name={GATEWAY.removesuffix('-istio')}"),
+    Component("Deployment", "istio-system", "istiod", label="app=istiod"),
+    Component("Deployment", "kube-system", "coredns", label="k8s-app=kube-dns"),
+)
