@@ -104,9 +104,11 @@ class Shop:
                 low, high = f"'{prefix}-0000-4000-8000-000000000000'", f"'{prefix}-ffff-ffff-ffff-ffffffffffff'"
                 gone = 1
                 while gone:
-                    gone = int(session.run(
-                        f"WITH some AS (SELECT {column} FROM {table} WHERE {column} BETWEEN {low} AND {high} ORDER BY 1"
-                        f" LIMIT {2 * PER_TRANSACTION}), gone AS (DELETE FROM {table} WHERE {column} IN (SELECT * FROM some) RETURNING 1)"
-                        " SELECT count(*) FROM gone;")[-1])  # fmt: skip
+                    query = (
+                        f"WITH first AS (SELECT {column} FROM {table} WHERE {column} BETWEEN {low} AND {high} ORDER BY 1"
+                        f" LIMIT {2 * PER_TRANSACTION}), gone AS (DELETE FROM {table} WHERE {column} IN (SELECT * FROM first)"
+                        " RETURNING 1) SELECT count(*) FROM gone;"
+                    )
+                    gone = int(session.run(query)[-1])
                     tick(table, gone)
         self.orders = 0
