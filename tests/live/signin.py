@@ -36,7 +36,11 @@ class Hidden(str):
 
 
 class SignInError(AssertionError):
-    """Keycloak did not do what the flow foresees; the text quotes a status, never a body."""
+    """Keycloak did not do what the flow foresees; the text quotes a status, never a body. ``status``: of the token endpoint, else 0."""
+
+    def __init__(self, text: str, status: int = 0) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class NoCsrfTokenError(AssertionError):
@@ -127,7 +131,7 @@ def exchange(client: httpx2.Client, places: Places, **form: str) -> Tokens:
     """Ask the token endpoint as the public client; SignInError when it refuses."""
     answer = client.post(places.endpoint("token"), data={"client_id": CLIENT, **form})
     if answer.status_code != 200:
-        raise SignInError(f"the token endpoint answered {answer.status_code} to {form['grant_type']}")
+        raise SignInError(f"the token endpoint answered {answer.status_code} to {form['grant_type']}", answer.status_code)
     body = answer.json()
     return Tokens(*(Hidden(body[name]) for name in ("access_token", "refresh_token", "id_token")))
 

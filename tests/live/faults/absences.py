@@ -63,3 +63,14 @@ COMPONENTS = (
     Component("Deployment", "istio-system", "istiod", label="app=istiod"),
     Component("Deployment", "kube-system", "coredns", label="k8s-app=kube-dns"),
 )
+
+# What no manifest of a role holds: istioctl, Istio's gateway controller and kubeadm make them.
+MADE_BY_OTHERS = {GATEWAY, "istiod", "coredns"}
+# Absences that are no workload; docs/reliability.md has a row for each of these, too.
+OTHERS = ("a worker node", "the nodes' registry")
+
+# Tokens live for half of the ten minutes: whoever stays must have them renewed, or be believed without.
+RENEW = "renew tokens"
+NEEDS[RENEW] = {GATEWAY, "keycloak", "keycloak-db", "coredns"}
+# Keycloak's own words when its database is away. The shop keeps the session over any 5xx, and ends it over a refusal.
+KEYCLOAK_AWAY = AWAY | {500}
