@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 GATEWAY = "bookstore-gateway-istio"
-# What somebody does, and without which components it cannot be done. Without any other one it is answered as ever.
+# What somebody does, and without which components it cannot be done. Without any other one it is answered as ever. Services find each
+# other and their databases by name: a new connection needs CoreDNS.
 NEEDS = {
     "shop page": {GATEWAY, "storefront-web"},
-    "books": {GATEWAY, "ecom-api", "ecom-db"},
-    "put into cart": {GATEWAY, "ecom-api", "ecom-db", "redis"},
-    "checkout": {GATEWAY, "ecom-api", "ecom-db", "redis", "inventory-api", "inventory-db"},
-    "own orders": {GATEWAY, "ecom-api", "ecom-db"},
-    "all orders": {GATEWAY, "admin-api", "ecom-api", "ecom-db"},
-    "stock": {GATEWAY, "admin-api", "inventory-api", "inventory-db"},
+    "books": {GATEWAY, "ecom-api", "ecom-db", "coredns"},
+    "put into cart": {GATEWAY, "ecom-api", "ecom-db", "redis", "coredns"},
+    "checkout": {GATEWAY, "ecom-api", "ecom-db", "redis", "inventory-api", "inventory-db", "coredns"},
+    "own orders": {GATEWAY, "ecom-api", "ecom-db", "coredns"},
+    "all orders": {GATEWAY, "admin-api", "ecom-api", "ecom-db", "coredns"},
+    # With titles, which are E-Commerce's.
+    "stock": {GATEWAY, "admin-api", "inventory-api", "inventory-db", "ecom-api", "ecom-db", "coredns"},
 }
 # What may be said instead of an answer: a server's error that names its cause and may be tried again. Never 500 (nobody thought of it),
 # 401 or 403 (it was not checked, so it is not refused), nor an answer that is wrong.

@@ -181,10 +181,24 @@ def missing(cluster: Cluster, one: Component) -> Iterator[None]:
     assert before > 0, f"{one.namespace}/{one.name} was already gone"
     label = one.label or f"app.kubernetes.io/name={one.name}"
     try:
-        until(lambda: not cluster.objects("Pod", one.namespace, labelSelector=label), f"the pods of {one.id} to end", 120)
+        # The gateway lets connections end by themselves for a while.
+        until(lambda: not cluster.objects("Pod", one.namespace, labelSelector=label), f"the pods of {one.id} to end", 300)
         yield
-    finally:
+    except BaseException:
+        # The tests after this one, and what clears up after it, need it.
         workloads.scale(one.kind, one.namespace, one.name, before)
+        until(lambda: _serves(cluster, one, label, before), f"{one.id} to be back after the failure", BACK_SECONDS, pause=1)
+        raise
+    workloads.scale(one.kind, one.namespace, one.name, before)
+
+
+def _serves(cluster: Cluster, one: Component, label: str, replicas: int) -> bool:
+    pods = cluster.objects("Pod", one.namespace, labelSelector=label)
+    ready = [
+        pod for pod in pods
+        if any(fact["type"] == "Ready" and fact["status"] == "True" for fact in pod["status"].get("conditions", []))
+    ]  # fmt: skip
+    return len(ready) == replicas
 
 
 def test_every_workload_has_a_row(cluster: Cluster) -> None:
