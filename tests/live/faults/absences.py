@@ -24,12 +24,17 @@ AWAY = {502, 503, 504}
 
 @dataclass(frozen=True)
 class Component:
-    """A workload by kind, namespace and name; ``label`` selects its pods where they have none of the usual kind."""
+    """A workload by kind, namespace and name.
+
+    ``label`` selects its pods where they have none of the usual kind; ``keeper`` names a Deployment (namespace, name) that would bring
+    it back at once, and is away with it.
+    """
 
     kind: str
     namespace: str
     name: str
     label: str = ""
+    keeper: tuple[str, str] | None = None
 
     @property
     def id(self) -> str:
@@ -61,7 +66,13 @@ COMPONENTS = (
     Component("Deployment", "inventory", "inventory-worker"),
     Component("Deployment", "admin", "admin-api"),
     Component("Deployment", "storefront", "storefront-web"),
-    Component("Deployment", "gateway", GATEWAY, label=f"gateway.networking.k8s.io/gateway-name={GATEWAY.removesuffix('-istio')}"),
+    Component(
+        "Deployment",
+        "gateway",
+        GATEWAY,
+        label=f"gateway.networking.k8s.io/gateway-name={GATEWAY.removesuffix('-istio')}",
+        keeper=("istio-system", "istiod"),
+    ),
     Component("Deployment", "istio-system", "istiod", label="app=istiod"),
     Component("Deployment", "kube-system", "coredns", label="k8s-app=kube-dns"),
 )

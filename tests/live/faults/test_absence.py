@@ -15,7 +15,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import httpx2
 import pytest
@@ -177,6 +177,16 @@ def back_to_normal(name: str, day: Day, laws: Laws, rounds: int, dead_letters: C
 def missing(cluster: Cluster, one: Component) -> Iterator[None]:
     """No pod of the component inside of the block, and nobody waits for it afterwards: that is measured."""
     workloads = Workloads(cluster)
+    with ExitStack() as kept:
+        if one.keeper:
+            replicas = workloads.scale("Deployment", *one.keeper, 0)
+            kept.callback(workloads.scale, "Deployment", *one.keeper, replicas)
+        with _scaled_away(cluster, workloads, one):
+            yield
+
+
+@contextmanager
+def _scaled_away(cluster: Cluster, workloads: Workloads, one: Component) -> Iterator[None]:
     before = workloads.scale(one.kind, one.namespace, one.name, 0)
     assert before > 0, f"{one.namespace}/{one.name} was already gone"
     label = one.label or f"app.kubernetes.io/name={one.name}"
