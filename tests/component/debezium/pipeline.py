@@ -90,6 +90,8 @@ class Manifests:
             command = [
                 str(ansible), "all", "--inventory=inventory/local", "--module-name=ansible.builtin.template",
                 f"--args=src=roles/{role}/templates/{template} dest={target}", f"--extra-vars=@roles/{role}/defaults/main.yml",
+                # Without the images of a run.
+                "--extra-vars=bookstore_render_only=true",
                 # lookup('file') looks beside the playbook.
                 f"--playbook-dir=roles/{role}",
             ]  # fmt: skip
