@@ -75,7 +75,8 @@ def positions(cluster: Cluster) -> Positions:
 def snapshots(cluster: Cluster) -> dict[str, str]:
     """Each source to when its guard began anew last, empty as long as rows that are gone are still looked for."""
     kept = stored_by_source(Broker(cluster, 60), sorted({table.place for table in TABLES.values()}))
-    return {source: str(note["since"]) if note and note.get("done") and not note.get("lost") else "" for source, (_, note) in kept.items()}
+    notes = {source: one.note for source, one in kept.items()}
+    return {source: str(note["since"]) if note and note.get("done") and not note.get("lost") else "" for source, note in notes.items()}
 
 
 def change(ecom_sql: Sql, book: str) -> None:

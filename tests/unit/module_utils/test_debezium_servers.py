@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
+from fakes import FakeClock
 
 from ansible_collections.bookstore.platform.plugins.module_utils import debezium_servers as dbz
+from ansible_collections.bookstore.platform.plugins.module_utils import waiter
 
 SERVER = {"source": "ecom", "database": {"name": "ecom-db", "namespace": "ecom", "database": "ecomdb"}}
 WELL = dbz.Seen(
@@ -57,18 +60,18 @@ def test_the_newest_offset_counts_and_the_guards_note_is_no_offset() -> None:
         {"key": note, "value": '{"cause": "FIRST"}'},
         {"key": offset, "value": '{"lsn": 2}'},
     ]
-    assert dbz.stored(records) == ({"lsn": 2}, {"cause": "FIRST"})
-    assert dbz.stored([*records, {"key": offset, "value": None}]) == (None, {"cause": "FIRST"})
-    assert dbz.stored([]) == (None, None)
+    assert dbz.stored(records) == dbz.Stored({"lsn": 2}, {"cause": "FIRST"})
+    assert dbz.stored([*records, {"key": offset, "value": None}]) == dbz.Stored(None, {"cause": "FIRST"})
+    assert dbz.stored([]) == dbz.Stored()
 
 
 def test_what_else_is_in_the_topic_of_offsets_is_passed_over() -> None:
     offset = {"key": json.dumps(["kafka", {"server": "cdc.ecom"}]), "value": '{"lsn": 1}'}
     others = [json.dumps(["guard-marks", {"server": "cdc.ecom"}]), "no JSON", "[]", "{}", "7", None]
-    assert dbz.stored([offset, *({"key": key, "value": '{"lsn": 9}'} for key in others)]) == ({"lsn": 1}, None)
+    assert dbz.stored([offset, *({"key": key, "value": '{"lsn": 9}'} for key in others)]) == dbz.Stored({"lsn": 1})
     # An offset that cannot be read is none, as for the guard.
     for value in ("\ufffd", "[1]", "7", ""):
-        assert dbz.stored([offset, {**offset, "value": value}]) == (None, None)
+        assert dbz.stored([offset, {**offset, "value": value}]) == dbz.Stored()
 
 
 def test_a_pod_that_ends_is_not_the_servers() -> None:
@@ -155,7 +158,48 @@ def test_what_does_not_heal_is_told_with_its_log() -> None:
         dbz.restore(Scene(replace(WELL, ready=False)), [SERVER], 0, apply=True)
 
 
-def _without_waiting(poll: Any, done: Any, *, timeout: float, interval: float) -> Any:
+NOTE = {"cause": "SLOT_LOST", "since": "2026-11-28T09:00:00.5Z", "done": None}
+IN_SNAPSHOT = replace(WELL, offset={"lsn": 499, "lsn_commit": 499, "snapshot": "INITIAL"}, note=NOTE)
+
+
+def progress(rows: int, stage: str = "snapshot", since: str = "2026-11-28T09:00:10.123456789Z") -> dict[str, Any]:
+    return {"stage": stage, "since": since, "at": "2026-11-28T09:01:10.123Z", "rows": rows, "of": 4000}
+
+
+def test_how_far_a_snapshot_is_is_told_with_the_time_that_is_left() -> None:
+    key = json.dumps(["guard-progress", {"server": "cdc.ecom"}])
+    seen = replace(IN_SNAPSHOT, progress=dbz.stored([{"key": key, "value": json.dumps(progress(1000))}]).progress)
+    assert seen.report()["progress"] == "snapshot: 1000 of 4000 rows, about 180 s left"
+    assert replace(seen, progress=progress(0)).told() == "snapshot: 0 of 4000 rows"
+    assert replace(seen, progress=progress(4000, "comparison")).told() == "comparison: 4000 of 4000 records"
+
+
+@pytest.mark.parametrize("seen", [
+    replace(IN_SNAPSHOT, progress=progress(1000, since="2026-11-27T09:00:00Z")),
+    replace(IN_SNAPSHOT, progress=progress(1000), note={**NOTE, "done": "2026-11-28T09:02:00Z"}),
+    IN_SNAPSHOT,
+])  # fmt: skip
+def test_the_progress_of_an_earlier_snapshot_is_none(seen: dbz.Seen) -> None:
+    assert (seen.told(), seen.left()) == ("", None)
+
+
+def test_what_is_left_becomes_less_from_the_first_row_to_streaming() -> None:
+    steps = [progress(0), progress(1000), progress(4000), progress(5), progress(0, "comparison"), progress(4000, "comparison")]
+    left = [replace(IN_SNAPSHOT, progress=one).left() for one in steps]
+    assert left == [2.0, 1.75, 1.0, pytest.approx(1.99875), 1.0, 0.0]
+    assert WELL.left() == 0.0
+
+
+def test_a_snapshot_may_take_as_long_as_it_gets_on_and_what_stands_still_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = FakeClock()
+    monkeypatch.setattr(dbz, "wait_for", partial(waiter.wait_for, clock=clock))
+    looks = [replace(IN_SNAPSHOT, progress=progress(rows)) for rows in range(0, 4000, 100)]
+    assert dbz.restore(Scene(*looks, WELL), [SERVER], 4, apply=True).after == [WELL]
+    with pytest.raises(dbz.ServerError, match=r"in_snapshot \(snapshot: 3900 of 4000 rows, about 2 s left\)"):
+        dbz.restore(Scene(*looks), [SERVER], 4, apply=True)
+
+
+def _without_waiting(poll: Any, done: Any, *, timeout: float, interval: float, left: Any) -> Any:
     from ansible_collections.bookstore.platform.plugins.module_utils.waiter import Outcome
 
     for _ in range(5):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -14,7 +14,7 @@ from ansible_collections.bookstore.platform.plugins.module_utils.verification.mo
 WANTED = {
     "topics": [{"name": "order.created", "partitions": 3}, {"name": "order.created.dlq", "partitions": 1}],
     "groups": ["ecom-service"],
-    "slots": [{"namespace": "ecom", "instance": "ecom-db", "database": "ecomdb", "slot": "debezium_ecom_slot"}],
+    "slots": [{"source": "ecom", "namespace": "ecom", "instance": "ecom-db", "database": "ecomdb", "slot": "debezium_ecom_slot"}],
     "jobs": ["cdc-dim-books"],
     "flink_port": 32200,
     "audit": {
@@ -42,6 +42,7 @@ def healthy() -> dict[str, Any]:
             "of.nobody": {"partitions": 1, "begin": 0, "end": 0},
         },
         "groups": {"ecom-service": {"order.created": 0}, "of-nobody": {"order.created": 9}},
+        "snapshots": {},
         "slots": {
             "ecom-db": [{"name": "debezium_ecom_slot", "active": True, "wal_status": "reserved", "retained_mib": 0.25}]
         },
@@ -113,6 +114,13 @@ def test_slots(change: dict[str, Any], fault: str) -> None:
     seen = healthy()
     seen["slots"]["ecom-db"][0].update(change)
     assert ask(pipeline_checks.slots, seen).faults == [fault]
+
+
+@pytest.mark.parametrize(("told", "shown"), [("snapshot: 10 of 40 rows", ", snapshot: 10 of 40 rows"), ("", "")])
+def test_a_snapshot_that_is_taken_is_told_beside_the_slot(told: str, shown: str) -> None:
+    seen = {**healthy(), "snapshots": {"debezium_ecom_slot": told}}
+    seen["slots"]["ecom-db"][0].update({"active": False})
+    assert ask(pipeline_checks.slots, seen).faults == [f"ecom-db: nobody reads slot debezium_ecom_slot; a new snapshot is taken{shown}"]
 
 
 def test_jobs_run_once_and_make_checkpoints() -> None:
@@ -194,6 +202,29 @@ class Pods:
         self.asked += 1
         topics = {"order.created": {"partitions": 3, "begin": 0, "end": 6 + self.asked}}
         return json.dumps({"topics": topics, "groups": {"ecom-service": {"order.created": 1}}})
+
+
+def test_how_far_a_snapshot_is_is_asked_where_nobody_reads_a_slot() -> None:
+    class Idle(Pods):
+        note: ClassVar[dict[str, Any]] = {"cause": "SLOT_LOST", "since": "2026-11-28T09:00:00Z", "done": None}
+
+        def execute(self, namespace: str, pod: str, container: str, command: list[str], timeout: float) -> str:
+            if "newest" in command:
+                progress = {"stage": "snapshot", "since": self.note["since"], "at": "2026-11-28T09:00:30Z", "rows": 10, "of": 40}
+                records = [
+                    {"key": json.dumps([kind, {"server": "cdc.ecom"}]), "value": json.dumps(value)}
+                    for kind, value in (("guard", self.note), ("guard-progress", progress))
+                ]
+                return json.dumps({"debezium.ecom.offsets": {"records": records, "left_out": 0}})
+            answer = super().execute(namespace, pod, container, command, timeout)
+            return answer.replace('"active": true', '"active": false')
+
+    def snapshots() -> Any:
+        return pipeline.observe(Idle(), Flink(), WANTED, 0)["snapshots"]  # type: ignore[arg-type]
+
+    assert snapshots() == {"debezium_ecom_slot": "snapshot: 10 of 40 rows, about 90 s left"}
+    Idle.note = {**Idle.note, "done": "2026-11-28T09:02:00Z"}
+    assert snapshots() == {}
 
 
 class Flink(Web):

@@ -28,6 +28,18 @@ def test_looks_once_more_at_the_deadline() -> None:
     assert clock.slept[-1] == pytest.approx(0.2)
 
 
+def test_work_may_take_as_long_as_it_gets_on() -> None:
+    clock, values = FakeClock(), iter([9.0, 8.0, None, 7.0, 8.0, 6.0, 0.0])
+    outcome = waiter.wait_for(lambda: next(values), lambda v: v == 0, timeout=2, interval=1, clock=clock, left=lambda v: v)
+    assert (outcome.value, outcome.done, outcome.elapsed) == (0.0, True, 6.0)
+
+
+def test_work_that_stands_still_is_given_up() -> None:
+    clock, values = FakeClock(), iter([9.0, 8.0, 8.0, 9.0, 0.0])
+    outcome = waiter.wait_for(lambda: next(values), lambda v: v == 0, timeout=2, interval=1, clock=clock, left=lambda v: v)
+    assert (outcome.value, outcome.done, outcome.elapsed) == (9.0, False, 3.0)
+
+
 def test_hopeless_is_raised_at_once() -> None:
     def poll() -> int:
         raise RuntimeError("hopeless")

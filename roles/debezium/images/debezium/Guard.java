@@ -43,16 +43,19 @@ public final class Guard {
       Thread.sleep(PAUSE_MS);
     }
     if (pending(offsets.note())) {
-      Thread thread = new Thread(new Vanished(settings, offsets, prefix), "guard-vanished");
-      thread.setDaemon(true);
-      thread.start();
+      start("guard-vanished", new Vanished(settings, offsets, prefix));
+      start("guard-progress", new Progress(settings, offsets(settings, prefix), prefix));
     }
     Offsets watched = offsets(settings, prefix);
     watched.load();
-    Thread custody = new Thread(new Custody(watched, topics.watched()), "guard-custody");
-    custody.setDaemon(true);
-    custody.start();
+    start("guard-custody", new Custody(watched, topics.watched()));
     Class.forName("io.debezium.server.Main").getMethod("main", String[].class).invoke(null, (Object) arguments);
+  }
+
+  private static void start(String name, Runnable work) {
+    Thread thread = new Thread(work, name);
+    thread.setDaemon(true);
+    thread.start();
   }
 
   private static Offsets offsets(Properties settings, String prefix) {

@@ -7,6 +7,7 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.ExecutionException;
 import java.util.function.Consumer;
 import org.apache.kafka.clients.admin.Admin;
@@ -21,8 +22,8 @@ import org.apache.kafka.common.serialization.StringDeserializer;
 import org.apache.kafka.common.serialization.StringSerializer;
 
 /**
- * The server's topic of offsets, and what the guard keeps in it: its note (what was wrong last, and whether it is dealt with), and
- * the marks of {@link Custody}.
+ * The server's topic of offsets, and what the guard keeps in it: its note (what was wrong last, and whether it is dealt with), the
+ * marks of {@link Custody}, and how far a new snapshot is ({@link Progress}).
  */
 final class Offsets {
   static final ObjectMapper JSON = new ObjectMapper();
@@ -34,6 +35,7 @@ final class Offsets {
   private final String prefix;
   private final String noteKey;
   private final String marksKey;
+  private final String progressKey;
   private Map<String, String> latest = Map.of();
 
   Offsets(String servers, String topic, String prefix) {
@@ -43,6 +45,7 @@ final class Offsets {
     // The shape of the server's own keys, [name, partition], under names that no server has.
     this.noteKey = "[\"guard\",{\"server\":\"" + prefix + "\"}]";
     this.marksKey = "[\"guard-marks\",{\"server\":\"" + prefix + "\"}]";
+    this.progressKey = "[\"guard-progress\",{\"server\":\"" + prefix + "\"}]";
   }
 
   /** Reads the topic: what was stored last under each key. */
@@ -143,10 +146,15 @@ final class Offsets {
     write(marksKey, marks == null ? null : JSON.writeValueAsString(marks));
   }
 
+  /** Tells how far a snapshot or the comparison after it is. Does not load. */
+  void progress(ObjectNode progress) throws Exception {
+    write(progressKey, JSON.writeValueAsString(progress));
+  }
+
   /** Whether a key is that of the server's offset: [name, {"server": prefix}]. */
   private boolean server(String key) {
     JsonNode parts = parsed(key);
-    return !key.equals(noteKey) && !key.equals(marksKey) && parts.path(1).path("server").asText().equals(prefix);
+    return !Set.of(noteKey, marksKey, progressKey).contains(key) && parts.path(1).path("server").asText().equals(prefix);
   }
 
   private void write(String key, String value) throws Exception {
@@ -180,6 +188,17 @@ final class Offsets {
 
   String topic() {
     return topic;
+  }
+
+  /** How many offsets a topic of one partition spans, 0 without such a topic: as many records at most. */
+  long size(String name) {
+    try (KafkaConsumer<String, String> consumer = consumer()) {
+      if (!consumer.listTopics().containsKey(name)) {
+        return 0;
+      }
+      List<TopicPartition> partition = List.of(new TopicPartition(name, 0));
+      return consumer.endOffsets(partition).get(partition.get(0)) - consumer.beginningOffsets(partition).get(partition.get(0));
+    }
   }
 
   /** Shows each record that a topic of one partition holds now, oldest first; false if there is no such topic. */

@@ -4,6 +4,7 @@ import java.sql.DriverManager;
 import java.sql.PreparedStatement;
 import java.sql.ResultSet;
 import java.sql.SQLException;
+import java.sql.Statement;
 import java.util.Collection;
 import java.util.HashSet;
 import java.util.Properties;
@@ -52,6 +53,15 @@ final class Source implements AutoCloseable {
 
   void drop() throws SQLException {
     call("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = ?");
+  }
+
+  /** How many rows a table of schema public has. */
+  long count(String table) throws SQLException {
+    try (Statement statement = connection.createStatement();
+        ResultSet row = statement.executeQuery("SELECT count(*) FROM public.\"" + table + "\"")) {
+      row.next();
+      return row.getLong(1);
+    }
   }
 
   /** The column that is the primary key of a table of schema public. */

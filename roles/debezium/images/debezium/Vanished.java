@@ -20,15 +20,20 @@ import org.apache.kafka.common.KafkaException;
 /**
  * After a new snapshot: publishes the deletion of rows that Kafka still has and the database does not. Keys are taken from
  * Kafka first and looked up in the database afterwards, so a row that is missing there was deleted; its own event may
- * still be on its way, and then comes twice, which consumers bear. Works on a bounded share of the keys at a time.
+ * still be on its way, and then comes twice, which consumers bear. Holds a bounded number of keys at a time.
  */
 final class Vanished implements Runnable {
   private static final int BATCH = 1_000;
-  private static final long MOST_KEYS = 50_000;
+  private static final long MOST_KEYS = 20_000;
   private static final long PAUSE_MS = 1_000;
   private final Properties settings;
   private final Offsets offsets;
   private final String prefix;
+  // Of the comparison that is under way, all topics together.
+  private String since;
+  private long all;
+  private long read;
+  private long toldAt;
 
   Vanished(Properties settings, Offsets offsets, String prefix) {
     this.settings = settings;
@@ -59,12 +64,20 @@ final class Vanished implements Runnable {
         if (offset == null || Offsets.unfinished(offset) || !source.state().active()) {
           return false;
         }
-        ObjectNode removed = Offsets.JSON.createObjectNode();
+        List<String> tables = new ArrayList<>();
+        since = Instant.now().toString();
+        all = 0;
+        read = 0;
         for (String name : settings.getProperty("debezium.source.table.include.list").split(",")) {
           String table = name.substring(name.indexOf('.') + 1);
           if (!Topics.NO_STATE.contains(table)) {
-            removed.put(table, compare(source, table));
+            tables.add(table);
+            all += offsets.size(topic(table));
           }
+        }
+        ObjectNode removed = Offsets.JSON.createObjectNode();
+        for (String table : tables) {
+          removed.put(table, compare(source, table));
         }
         ObjectNode note = (ObjectNode) offsets.note();
         note.put("done", Instant.now().toString()).set("removed", removed);
@@ -78,30 +91,51 @@ final class Vanished implements Runnable {
     }
   }
 
+  private String topic(String table) {
+    return prefix + ".public." + table;
+  }
+
+  /** One pass over the topic, whose cost is that of its records; a key that comes again is looked up again. */
   private int compare(Source source, String table) throws Exception {
-    String topic = prefix + ".public." + table;
-    long[] records = {0};
-    if (!offsets.read(topic, record -> records[0]++)) {
-      return 0;
-    }
-    int shares = (int) (records[0] / MOST_KEYS) + 1;
-    int removed = 0;
-    for (int share = 0; share < shares; share++) {
-      Set<String> keys = new HashSet<>();
-      int mine = share;
-      offsets.read(topic, record -> {
-        if (record.key() == null || Math.floorMod(record.key().hashCode(), shares) != mine) {
-          return;
+    String topic = topic(table);
+    Set<String> keys = new HashSet<>();
+    // Rows that the database does not have and whose deletion was not read yet.
+    Set<String> gone = new HashSet<>();
+    int[] removed = {0};
+    AtomicReference<Exception> failed = new AtomicReference<>();
+    offsets.read(topic, record -> {
+      if (failed.get() != null) {
+        return;
+      }
+      read++;
+      if (record.value() == null) {
+        keys.remove(record.key());
+        gone.remove(record.key());
+      } else if (record.key() != null) {
+        keys.add(record.key());
+      }
+      try {
+        if (keys.size() >= MOST_KEYS) {
+          gone.addAll(missing(source, table, new ArrayList<>(keys)));
+          keys.clear();
         }
-        if (record.value() == null) {
-          keys.remove(record.key());
-        } else {
-          keys.add(record.key());
+        if (gone.size() >= MOST_KEYS) {
+          removed[0] += publish(topic, gone);
+          gone.clear();
         }
-      });
-      removed += publish(topic, missing(source, table, new ArrayList<>(keys)));
+        if (System.nanoTime() - toldAt > Progress.PAUSE_MS * 1_000_000) {
+          toldAt = System.nanoTime();
+          offsets.progress(Progress.node("comparison", since, Math.min(read, all), all));
+        }
+      } catch (Exception error) {
+        failed.set(error);
+      }
+    });
+    if (failed.get() != null) {
+      throw failed.get();
     }
-    return removed;
+    gone.addAll(missing(source, table, new ArrayList<>(keys)));
+    return removed[0] + publish(topic, gone);
   }
 
   private static Set<String> missing(Source source, String table, List<String> keys) throws Exception {

@@ -67,8 +67,10 @@ class Pipeline:
         except ClusterError as error:
             raise SilentError(f"{part}: not answering ({' '.join(str(error).split())[:300]})") from error
 
-    def _wait(self, look: Callable[[], T], done: Callable[[T], bool], timeout: float) -> Outcome[T | SilentError]:
-        """As wait_for; a look that gets no answer is not done."""
+    def _wait(
+        self, look: Callable[[], T], done: Callable[[T], bool], timeout: float, left: Callable[[T], float | None] = lambda _: None
+    ) -> Outcome[T | SilentError]:
+        """As wait_for; a look that gets no answer is not done, and tells of no work."""
 
         def patient() -> T | SilentError:
             try:
@@ -77,8 +79,9 @@ class Pipeline:
                 return silence
 
         return wait_for(
-            patient, lambda seen: not isinstance(seen, SilentError) and done(seen), timeout=timeout, interval=INTERVAL, clock=self._clock
-        )
+            patient, lambda seen: not isinstance(seen, SilentError) and done(seen), timeout=timeout, interval=INTERVAL, clock=self._clock,
+            left=lambda seen: None if isinstance(seen, SilentError) else left(seen),
+        )  # fmt: skip
 
     def follow(self, change: Change, timeout: float) -> Result:
         """Wait until a change is in its table and in all views that read it."""
@@ -205,7 +208,10 @@ class Pipeline:
         return {"wal_bytes": behind, "records": records, "dirty_views": dirty}
 
     def settle(self, timeout: float) -> tuple[Result, Object]:
-        """Wait until what is committed now was published, read by all jobs, and is in the views; what comes later does not count."""
+        """Wait until what is committed now was published, read by all jobs, and is in the views; what comes later does not count.
+
+        ``timeout``: seconds that each of the three may take without getting on.
+        """
         start = self._clock.monotonic()
 
         def result(converged: bool, stage: str, hints: dict[str, str]) -> tuple[Result, Object]:
@@ -215,25 +221,24 @@ class Pipeline:
                 lag = {"unknown": str(silence)}
             return Result(converged, self._clock.monotonic() - start, stage, hints), lag
 
-        def left() -> float:
-            return max(0.0, timeout - (self._clock.monotonic() - start))
-
-        published = self._published(left())
+        published = self._published(timeout)
         if not published.done:
             return result(False, "wal", {"kafka": f"bytes that are not published: {published.value}"})
-        read = self._all_read(left())
+        read = self._all_read(timeout)
         if not read.done:
             return result(False, "kafka", {"flink": f"records that are not read: {read.value}"})
-        views = self.refreshed([], left())
+        views = self.refreshed([], timeout)
         return result(views.converged, views.stage, views.hints)
 
     def caught_up(self, timeout: float) -> str:
-        """Wait until what is committed now was published and read by all jobs; return what is not, or an empty text."""
-        start = self._clock.monotonic()
+        """Wait until what is committed now was published and read by all jobs; return what is not, or an empty text.
+
+        ``timeout``: seconds that each of both may take without getting on.
+        """
         published = self._published(timeout)
         if not published.done:
             return f"bytes that are not published: {published.value}"
-        read = self._all_read(max(0.0, timeout - (self._clock.monotonic() - start)))
+        read = self._all_read(timeout)
         return "" if read.done else f"records that are not read: {read.value}"
 
     def _published(self, timeout: float) -> Outcome[dict[str, int] | SilentError]:
@@ -251,7 +256,7 @@ class Pipeline:
             }  # fmt: skip
             return {place: goals[place] - done for place, done in confirmed.items() if done < goals[place]}
 
-        return self._wait(look, lambda behind: not behind, timeout)
+        return self._wait(look, lambda behind: not behind, timeout, lambda behind: sum(behind.values()))
 
     def _all_read(self, timeout: float) -> Outcome[dict[str, Any] | SilentError]:
         """Wait for the jobs to commit what the topics hold now; the value: records by job, None if it never committed."""
@@ -270,7 +275,10 @@ class Pipeline:
                     behind[table.job] = missing
             return behind
 
-        return self._wait(look, lambda behind: not behind, timeout)
+        def left(behind: dict[str, Any]) -> float | None:
+            return None if None in behind.values() else sum(behind.values())
+
+        return self._wait(look, lambda behind: not behind, timeout, left)
 
     def refreshed(self, names: list[str], timeout: float) -> Result:
         """Wait until views (all without names) show everything that is in the tables now."""

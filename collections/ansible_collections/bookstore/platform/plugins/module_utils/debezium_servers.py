@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
@@ -32,9 +33,21 @@ class ServerError(Exception):
     """A server that was not well in time; the message ends with the last lines of its log."""
 
 
+@dataclass(frozen=True)
+class Stored:
+    """What the topic of offsets holds: the server's offset, the guard's note, and how far the guard's last snapshot is; None if not.
+
+    ``progress``: {stage: snapshot or comparison, since, at, rows, of, tables: {table: [rows, of]}}.
+    """
+
+    offset: Object | None = None
+    note: Object | None = None
+    progress: Object | None = None
+
+
 @dataclass
 class Seen:
-    """What one look showed. ``offset`` and ``note`` are as stored, None if not; ``slot`` is None without one."""
+    """What one look showed. ``offset``, ``note`` and ``progress`` are as stored, None if not; ``slot`` is None without one."""
 
     source: str
     pod: str | None
@@ -44,6 +57,7 @@ class Seen:
     slot: Object | None
     offset: Object | None
     note: Object | None
+    progress: Object | None = None
 
     @property
     def fault(self) -> str:
@@ -87,8 +101,27 @@ class Seen:
         """The state for people."""
         return {
             "source": self.source, "fault": self.fault, "ready": self.ready, "restarts": self.restarts, "slot": self.slot,
-            "offset": _position(self.offset), "end": self.end, "snapshot": self.note,
+            "offset": _position(self.offset), "end": self.end, "snapshot": self.note, "progress": self.told(),
         }  # fmt: skip
+
+    def told(self) -> str:
+        """How far an unfinished snapshot is; empty when there is none, or nothing was told yet."""
+        return sentence(self.progress) if self._current() else ""
+
+    def left(self) -> float | None:
+        """What of its work a server has before it: 0 streams, up to 1 compares, up to 2 takes a snapshot; None if it does not tell."""
+        if not self.fault:
+            return 0.0
+        if not self._current():
+            return None
+        progress = self.progress or {}
+        return (1.0 if progress["stage"] == "snapshot" else 0.0) + 1.0 - min(1.0, progress["rows"] / max(1, progress["of"]))
+
+    def _current(self) -> bool:
+        """Whether the progress is that of the snapshot or comparison that is under way."""
+        if self.progress is None or self.note is None or self.note.get("done"):
+            return False
+        return str(self.progress.get("since", "")) >= str(self.note.get("since", ""))
 
 
 @dataclass
@@ -126,16 +159,16 @@ class Live:
         # The slot is looked at before the offset, which is stored first.
         slots = [self._slot(server) for server in servers]
         kept = stored_by_source(self._broker, [server["source"] for server in servers])
-        return [self._seen(server, found, *kept[server["source"]]) for server, found in zip(servers, slots, strict=True)]
+        return [self._seen(server, found, kept[server["source"]]) for server, found in zip(servers, slots, strict=True)]
 
-    def _seen(self, server: Object, found: Object, offset: Object | None, note: Object | None) -> Seen:
-        source = server["source"]
+    def _seen(self, server: Object, found: Object, kept: Stored) -> Seen:
+        source, offset = server["source"], kept.offset
         # The end of the log is looked at after the offset, or a change in between would put the offset of a server that is
         # well beyond the log.
         end = found["end"] if (_position(offset) or 0) <= found["end"] else self._slot(server)["end"]
         pods = self._cluster.objects("Pod", NAMESPACE, labelSelector=f"app.kubernetes.io/name=debezium-{source}")
         pod, ready, restarts = newest(pods)
-        return Seen(source, pod, ready, restarts, end, found["slot"], offset, note)
+        return Seen(source, pod, ready, restarts, end, found["slot"], offset, kept.note, kept.progress)
 
     def _slot(self, server: Object) -> Object:
         source, database = server["source"], server["database"]
@@ -164,23 +197,38 @@ def offsets_topic(source: str) -> str:
     return f"debezium.{source}.offsets"
 
 
-def stored(records: list[Object]) -> tuple[Object | None, Object | None]:
-    """Return the stored offset and the guard's note from the records of a topic of offsets: [{key, value}], oldest first.
+def stored(records: list[Object]) -> Stored:
+    """Return what the records of a topic of offsets say: [{key, value}], oldest first.
 
-    What is neither, such as the guard's marks or what somebody wrote by hand, is passed over; an unreadable value is none.
+    What is neither offset, note nor progress, such as the guard's marks or what somebody wrote by hand, is passed over; an unreadable
+    value is none.
     """
     latest: dict[str, Object | None] = {}
     for record in records:
         match _parsed(record["key"]):
             case ["guard", dict()]:
                 kind = "note"
+            case ["guard-progress", dict()]:
+                kind = "progress"
             case [str(name), dict()] if not name.startswith("guard"):
                 kind = "offset"
             case _:
                 continue
         value = _parsed(record["value"])
         latest[kind] = value if isinstance(value, dict) else None
-    return latest.get("offset"), latest.get("note")
+    return Stored(**latest)
+
+
+def sentence(progress: Object | None) -> str:
+    """Say how far a snapshot is, and how long the rest takes if it goes on like that; empty without progress."""
+    if not progress:
+        return ""
+    rows, of = int(progress["rows"]), int(progress["of"])
+    text = f"{progress['stage']}: {rows} of {of} {'rows' if progress['stage'] == 'snapshot' else 'records'}"
+    if 0 < rows < of:
+        took = (datetime.fromisoformat(progress["at"]) - datetime.fromisoformat(progress["since"])).total_seconds()
+        text += f", about {took * (of - rows) / rows:.0f} s left"
+    return text
 
 
 def _parsed(text: str | None) -> Any:
@@ -190,7 +238,7 @@ def _parsed(text: str | None) -> Any:
         return None
 
 
-def stored_by_source(broker: Broker, sources: list[str]) -> dict[str, tuple[Object | None, Object | None]]:
+def stored_by_source(broker: Broker, sources: list[str]) -> dict[str, Stored]:
     """Return what stored() says of each source; one start of the broker's tool for all."""
     found = broker.newest([offsets_topic(source) for source in sources])
     return {source: stored(found[offsets_topic(source)]) for source in sources}
@@ -209,6 +257,8 @@ def newest(pods: list[Object]) -> tuple[str | None, bool, int]:
 def restore(eyes: Eyes, servers: list[Object], timeout: float, *, apply: bool) -> Outcome:
     """Bring every server to stream; ServerError when one does not within ``timeout`` seconds.
 
+    A snapshot of many rows may take longer: while one gets on, the time starts anew.
+
     A server with a fault in its stored state that runs nevertheless is restarted, once; one that is on its way is waited
     for. Without ``apply`` nothing is restarted or waited for, and ``restarted`` tells what would be.
     """
@@ -220,7 +270,7 @@ def restore(eyes: Eyes, servers: list[Object], timeout: float, *, apply: bool) -
     for seen in doomed:
         eyes.restart(seen)
     if any(seen.fault for seen in before):
-        end = wait_for(lambda: eyes.look(servers), _all_well, timeout=timeout, interval=2)
+        end = wait_for(lambda: eyes.look(servers), _all_well, timeout=timeout, interval=2, left=_left)
         outcome.after = end.value
         if not end.done:
             raise ServerError(_complaint(eyes, end.value, timeout))
@@ -231,12 +281,18 @@ def _all_well(seen: list[Seen]) -> bool:
     return not any(one.fault for one in seen)
 
 
+def _left(seen: list[Seen]) -> float | None:
+    parts = [one.left() for one in seen]
+    return None if None in parts else sum(part for part in parts if part is not None)
+
+
 def _complaint(eyes: Eyes, seen: list[Seen], timeout: float) -> str:
     parts = []
     for one in seen:
         if one.fault:
             lines = " | ".join(line[:400] for line in eyes.log(one)) or "(no log)"
-            parts.append(f"debezium-{one.source}: {one.fault}, slot={one.slot}, offset={_position(one.offset)}; its log: {lines}")
+            told = f" ({one.told()})" if one.told() else ""
+            parts.append(f"debezium-{one.source}: {one.fault}{told}, slot={one.slot}, offset={_position(one.offset)}; its log: {lines}")
     return f"BK-177: not streaming after timeout={timeout:.0f} s: " + "; ".join(parts)
 
 

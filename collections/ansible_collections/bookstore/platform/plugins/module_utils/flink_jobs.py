@@ -96,7 +96,7 @@ def snapshots(broker: Broker) -> dict[str, str]:
     anew; a compacted topic has the latest record of each key.
     """
     kept = stored_by_source(broker, sorted({table.place for table in TABLES.values()}))
-    since = {source: str((note or {}).get("since") or "") for source, (_, note) in kept.items()}
+    since = {source: str((one.note or {}).get("since") or "") for source, one in kept.items()}
     return {table.job: since[table.place] for table in TABLES.values() if since[table.place]}
 
 

@@ -32,21 +32,32 @@ class Outcome(Generic[T]):
 
 
 def wait_for(
-    poll: Callable[[], T], done: Callable[[T], bool], *, timeout: float, interval: float = 0.5, clock: Clock = time
+    poll: Callable[[], T],
+    done: Callable[[T], bool],
+    *,
+    timeout: float,
+    interval: float = 0.5,
+    clock: Clock = time,
+    left: Callable[[T], float | None] | None = None,
 ) -> Outcome[T]:
     """Call ``poll`` every ``interval`` seconds until ``done`` says yes or ``timeout`` seconds have passed.
 
     ``poll`` is called at least once, and once more at the deadline. What it raises is not caught: a state that
-    cannot become good is reported by raising from ``poll``.
+    cannot become good is reported by raising from ``poll``. ``left`` says how much work a value leaves, None if it does not
+    tell: while that becomes less than it ever was, the time starts anew, so work may take as long as it gets on.
     """
     if timeout < 0 or interval <= 0:
         raise ValueError(f"timeout={timeout} must be 0 or more and interval={interval} more than 0 seconds")
-    start = clock.monotonic()
+    start = moved = clock.monotonic()
+    least: float | None = None
     while True:
         value = poll()
-        elapsed = clock.monotonic() - start
+        now = clock.monotonic()
         if done(value):
-            return Outcome(value, True, elapsed)
-        if elapsed >= timeout:
-            return Outcome(value, False, elapsed)
-        clock.sleep(min(interval, timeout - elapsed))
+            return Outcome(value, True, now - start)
+        work = None if left is None else left(value)
+        if work is not None and (least is None or work < least):
+            least, moved = work, now
+        if now - moved >= timeout:
+            return Outcome(value, False, now - start)
+        clock.sleep(min(interval, timeout - (now - moved)))

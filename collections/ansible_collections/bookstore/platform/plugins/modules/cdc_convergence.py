@@ -37,7 +37,9 @@ options:
     description: Id of the row for V(row) and V(reread), name of the view for V(view).
     type: str
   timeout:
-    description: Seconds to wait at most, in V(probe) for each of the three changes; in V(reconcile) and V(reread), to work at most.
+    description:
+      - Seconds to wait at most, in V(probe) for each of the three changes; in V(reconcile) and V(reread), to work at most.
+      - In V(lag) and V(reread), a backlog that is worked off may take longer; the time counts from the last step that was seen.
     type: int
     default: 30
   report_only:

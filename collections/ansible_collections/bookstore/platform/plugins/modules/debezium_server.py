@@ -48,7 +48,7 @@ options:
     choices: [streaming, observed]
     default: streaming
   timeout:
-    description: Seconds to wait at most until all stream.
+    description: Seconds to wait at most until all stream, counted from the last step of a new snapshot that gets on.
     type: int
     default: 240
   call_timeout:
@@ -73,7 +73,8 @@ restarted:
   type: list
   returned: success
 servers:
-  description: State of each server - fault (empty when it streams), ready, restarts, slot, offset, end, and its last snapshot.
+  description: State of each server - fault (empty when it streams), ready, restarts, slot, offset, end, its last snapshot
+    and, while one is taken, how far it is.
   type: list
   returned: success
 """

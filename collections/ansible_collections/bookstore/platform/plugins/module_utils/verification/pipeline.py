@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.bookstore.platform.plugins.module_utils import cdc_source
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.debezium_servers import sentence, stored_by_source
 from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
 from ansible_collections.bookstore.platform.plugins.module_utils.verification import consumer_checks
 from ansible_collections.bookstore.platform.plugins.module_utils.verification.model import Object, Web
@@ -44,7 +45,9 @@ def observe(cluster: Cluster, web: Web, wanted: Object, patient_until: float) ->
     """Return {topics, groups, slots: {instance: [...]}, jobs: [{name, state, checkpoints, failure}], audit: [{table, result, ...}],
     quarantine: {count, entries}, capture: [fault, ...]}.
 
-    ``wanted``: {groups, slots: [{namespace, instance, database, slot}], flink_port, audit: {namespace, instance, database,
+    With it ``snapshots``: {slot: how far a new snapshot is} of slots that nobody reads.
+
+    ``wanted``: {groups, slots: [{source, namespace, instance, database, slot}], flink_port, audit: {namespace, instance, database,
     tables}, quarantine: {namespace, instance, database}, capture: [{source, database, tables}]}. Events that are on their way are
     waited for: the broker is asked again until a group has consumed what was there at first, or until ``patient_until``
     (time.monotonic); of a busy shop some event is always on its way. ClusterError and OSError when something cannot be asked.
@@ -58,7 +61,8 @@ def observe(cluster: Cluster, web: Web, wanted: Object, patient_until: float) ->
         capture = pool.submit(_capture, cluster, wanted.get("capture") or [])
         unapplied = pool.submit(consumer_checks.observe, cluster, wanted)
         return {
-            **broker.result(), "slots": slots.result(), "jobs": jobs.result(), "audit": audit.result(), "quarantine": quarantine.result(),
+            **broker.result(), "slots": slots.result(), "snapshots": _snapshots(cluster, wanted["slots"], slots.result()),
+            "jobs": jobs.result(), "audit": audit.result(), "quarantine": quarantine.result(),
             "capture": capture.result(), **unapplied.result(),
         }  # fmt: skip
 
@@ -88,6 +92,14 @@ def _broker(cluster: Cluster, names: list[str], patient_until: float) -> Object:
 
 def _slots(cluster: Cluster, one: Object) -> list[Object]:
     return _rows(cluster, one, SLOTS)
+
+
+def _snapshots(cluster: Cluster, wanted: list[Object], found: Object) -> dict[str, str]:
+    """A server reads its slot when its snapshot is done; until then the guard tells how far it is."""
+    read = {slot["name"] for slots in found.values() for slot in slots if slot["active"]}
+    idle = {one["slot"]: one["source"] for one in wanted if one["slot"] not in read}
+    kept = stored_by_source(Broker(cluster, CALL_TIMEOUT), sorted(idle.values())) if idle else {}
+    return {slot: sentence(kept[source].progress) for slot, source in idle.items() if not (kept[source].note or {"done": True}).get("done")}
 
 
 def _audit(cluster: Cluster, one: Object) -> list[Object]:

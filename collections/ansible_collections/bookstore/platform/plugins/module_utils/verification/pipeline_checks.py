@@ -76,11 +76,13 @@ def slots(wanted: Object, seen: Object) -> Finding:
     faults, details, data = [], [], {}
     for one in wanted["slots"]:
         slot = next((s for s in seen["slots"][one["instance"]] if s["name"] == one["slot"]), None)
+        snapshot = seen["snapshots"].get(one["slot"])
+        told = "" if snapshot is None else f"; a new snapshot is taken{', ' if snapshot else ''}{snapshot}"
         if slot is None:
-            faults.append(f"{one['instance']}: slot {one['slot']} does not exist")
+            faults.append(f"{one['instance']}: slot {one['slot']} does not exist{told}")
             continue
         if not slot["active"]:
-            faults.append(f"{one['instance']}: nobody reads slot {one['slot']}")
+            faults.append(f"{one['instance']}: nobody reads slot {one['slot']}{told}")
         if slot["wal_status"] not in ("reserved", "extended"):
             faults.append(f"{one['instance']}: slot {one['slot']} is {slot['wal_status']}: changes were lost")
         retained = round(float(slot["retained_mib"] or 0), 1)
