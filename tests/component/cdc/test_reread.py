@@ -210,3 +210,15 @@ def test_a_wrong_source_row_breaks_no_comparison(platform: Platform) -> None:
     outcome = platform.reread()
     assert len(outcome.remaining) == 11
     assert outcome.remaining[-1].startswith("and ")
+
+
+def test_a_backlog_is_waited_for_before_rows_are_compared(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of what is on its way is written again, however many rows it is."""
+    monkeypatch.setattr("ansible_collections.bookstore.platform.plugins.module_utils.cdc_reread.MANY_SHARES", 3)
+    platform.sources.analytics.execute("DELETE FROM fact_orders")
+    platform.behind = "records that are not read: 20"
+    stuck = platform.reread()
+    assert (stuck.changed, stuck.remaining) == (False, ["records that are not read: 20; 0 rows differ meanwhile"])
+    platform.behind = ""
+    monkeypatch.setattr(platform, "caught_up", lambda _timeout: platform.sources.copy() or "")
+    assert (platform.reread().changed, platform.written) == (False, [])

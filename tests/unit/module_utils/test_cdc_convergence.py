@@ -203,19 +203,19 @@ def test_a_deletion_on_its_way_is_no_change() -> None:
     assert rows.clock.now < cdc_tables.SETTLE_SECONDS
 
 
-def test_many_rows_take_one_statement_to_find_and_batches_to_remove() -> None:
+def test_many_rows_take_some_statements_to_find_and_batches_to_remove() -> None:
     copies = {f"{number:02x}{number:06x}-0000-4000-8000-000000000001" for number in range(256)}
     rows = Rows(set(), copies)
     assert rows.reconcile() == ({"orders": 256}, {})
-    # Once in each look, in analytics and in the source.
-    assert len(rows.listed) == 2 * rows.looks
+    # For each group of shares in each look, in analytics and in the source.
+    assert len(rows.listed) == 2 * rows.looks * 256 // cdc_tables.SHARES_AT_ONCE
 
 
 def test_what_the_time_did_not_suffice_for_is_told() -> None:
-    copies = {f"{number:08x}-0000-4000-8000-000000000001" for number in range(450)}
+    copies = {f"{number:08x}-0000-4000-8000-000000000001" for number in range(4500)}
     removed, left = Rows(set(), copies).reconcile(timeout=2)
-    assert removed == {"orders": cdc_tables.BATCH}
-    assert left == {"orders": 450 - cdc_tables.BATCH}
+    assert removed == {"orders": cdc_tables.REMOVED_AT_ONCE}
+    assert left == {"orders": 4500 - cdc_tables.REMOVED_AT_ONCE}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,10 @@ PLACES = {
 }
 ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 BATCH = 200
+# A statement is one argument of a command, of 128 KiB at most.
+REMOVED_AT_ONCE = 2000
+# Of 256.
+SHARES_AT_ONCE = 16
 # How long a deletion may be on its way; usual ones take one.
 SETTLE_SECONDS = 10.0
 
@@ -157,19 +161,26 @@ def surplus(sql: Sql, tables: list[Table]) -> dict[str, set[str]]:
         differing.setdefault(name, set()).add(share)
     found = {table.name: set[str]() for table in tables}
     for table in tables:
-        if shares := differing.get(table.name):
-            there = _keys(sql, "analytics", table.sink, table.sink_key, shares)
-            found[table.name] = there - _keys(sql, table.place, f"public.{table.name}", table.key, shares)
+        for some in groups(differing.get(table.name, set())):
+            there = _keys(sql, "analytics", table.sink, table.sink_key, some)
+            found[table.name] |= there - _keys(sql, table.place, f"public.{table.name}", table.key, some)
     return found
+
+
+def groups(shares: set[str]) -> Iterator[set[str]]:
+    """Yield shares, some at a time: of a million rows that differ everywhere, those of so many travel together."""
+    ordered = sorted(shares)
+    for start in range(0, len(ordered), SHARES_AT_ONCE):
+        yield set(ordered[start : start + SHARES_AT_ONCE])
 
 
 def remove(sql: Sql, table: Table, keys: set[str], going_on: Callable[[], bool]) -> int:
     """Delete rows of analytics in batches while ``going_on`` says so; return how many there were."""
     removed, ordered = 0, sorted(keys)
-    for start in range(0, len(ordered), BATCH):
+    for start in range(0, len(ordered), REMOVED_AT_ONCE):
         if not going_on():
             break
-        listed = ", ".join(map(literal, ordered[start : start + BATCH]))
+        listed = ", ".join(map(literal, ordered[start : start + REMOVED_AT_ONCE]))
         removed += int(
             sql(
                 "analytics",
