@@ -29,15 +29,15 @@ _FILL = (
     SELECT {_ID.format(kind="b", number="number")}, 'A title of some words, volume ' || number / 2,
            'Author number ' || number % 3000, NULL, 'Genre ' || number % 40, 10 + number % 50, 2000, true, now(), now()
     FROM generate_series(1, {BOOKS}) AS number ORDER BY md5(number::text)""",
-    f"""
+    """
     INSERT INTO fact_inventory (book_id, quantity, reserved, available, low_stock_threshold, updated_at)
     SELECT book_id, 100, 0, 100, 5, now() FROM dim_books""",
-    f"""
+    """
     INSERT INTO fact_orders (order_id, user_id, status, total, currency, order_date_key, created_at, updated_at)
     SELECT gen_random_uuid()::text, 'someone', CASE number % 20 WHEN 0 THEN 'CANCELLED' ELSE 'CONFIRMED' END, 29.97,
            'USD', to_char(moment, 'YYYYMMDD')::int, moment, moment
     FROM (SELECT number, timestamptz '2024-01-01Z' + number % 1000 * interval '1 day' AS moment
-          FROM generate_series(1, {{orders}}) AS number) AS numbers""",
+          FROM generate_series(1, {orders}) AS number) AS numbers""",
     f"""
     INSERT INTO fact_order_items (order_item_id, order_id, book_id, quantity, price_at_purchase, line_total)
     SELECT gen_random_uuid()::text, order_id, {_ID.format(kind="b", number=f"1 + (hash + line * 7919) % {BOOKS}")},

@@ -113,7 +113,11 @@ def test_views_have_their_columns_and_keys(rows: Any) -> None:
 
 
 def test_who_may_what(roles: Postgres, fresh: str, connect: Any) -> None:
-    everything = (*FACTS, *DEPENDENCIES, "dim_date", "mv_refresh_state", "mv_dependencies", "mv_changes")
+    everything = (
+        *FACTS, *DEPENDENCIES, "dim_date", "mv_refresh_state", "mv_dependencies", "mv_changes", "sum_days",
+        "sum_status", "sum_books", "sum_authors", "counted_orders", "mv_changed_orders", "mv_changed_books",
+        "mv_summary_state", "mv_summary_audit",
+    )  # fmt: skip
     writing = ("INSERT", "UPDATE", "DELETE", "TRUNCATE")
 
     with roles.connect(fresh) as connection:
@@ -144,7 +148,10 @@ def test_who_may_what(roles: Postgres, fresh: str, connect: Any) -> None:
     for name in everything:
         connect(RO).execute(f"SELECT * FROM {name} LIMIT 1")
     for role in (RO, SUPERSET):
-        for call in ("mv_collect()", "mv_refresh('mv_revenue_by_genre')"):
+        for call in (
+            "mv_collect()", "mv_refresh('mv_revenue_by_genre')", "mv_apply(1)", "mv_rebuild_sums()", "mv_audit_sums()",
+            "mv_audit_orders(1)",
+        ):  # fmt: skip
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connect(role).execute(f"SELECT {call}")
     for statement in ("REFRESH MATERIALIZED VIEW mv_revenue_by_genre", "UPDATE mv_refresh_state SET dirty = false"):
