@@ -20,7 +20,7 @@ from bookstore_common.testing import postgres as server_module
 from bookstore_common.testing.postgres import Postgres, running_postgres
 from mv_refresher.migrate import migrations_folder
 
-BOOKS, ROUNDS = 20_000, 5
+BOOKS, ROUNDS = 20_000, 3
 _ID = "'{kind}0000000-0000-4000-8000-' || lpad(to_hex({number}), 12, '0')"
 # As arrived: books and orders in no order of their keys.
 _FILL = (
@@ -71,6 +71,38 @@ def change(app: Any, serial: int) -> None:
     )  # fmt: skip
 
 
+def backlog(app: Any, summaries: bool) -> dict[str, float]:
+    """20,000 orders and their 40,000 lines, 1000 rows a statement, and what it takes to sum them up."""
+    began = time.monotonic()
+    for first in range(0, 20_000, 1000):
+        app.execute(
+            "INSERT INTO fact_orders"
+            " (order_id, user_id, status, total, currency, order_date_key, created_at, updated_at)"
+            " SELECT md5(number::text), 'someone', 'CONFIRMED', 1, 'USD', 20260301, '2026-03-01Z', now()"
+            " FROM generate_series(%s::int, %s::int) AS number", (first, first + 999),
+        )  # fmt: skip
+        for line in range(2):
+            app.execute(
+                "INSERT INTO fact_order_items"
+                " (order_item_id, order_id, book_id, quantity, price_at_purchase, line_total)"
+                f" SELECT md5(%s || 'line' || number), md5(number::text), {_ID.format(kind='b', number='1 + number')},"
+                " 1, 1, 1 FROM generate_series(%s::int, %s::int) AS number", (line, first, first + 999),
+            )  # fmt: skip
+    found = {"backlog of 60,000 rows: written": time.monotonic() - began}
+    if summaries:
+        began = time.monotonic()
+        while app.execute("SELECT mv_apply(5000)").fetchone()[0] >= 5000:
+            pass
+        found["backlog of 60,000 rows: summed up"] = time.monotonic() - began
+        began = time.monotonic()
+        app.execute("SELECT mv_audit_orders(2000)")
+        found["audit of 2000 orders"] = time.monotonic() - began
+        began = time.monotonic()
+        app.execute("SELECT mv_audit_sums()")
+        found["audit of all sums"] = time.monotonic() - began
+    return found
+
+
 def measure(server: Postgres, orders: int, revision: str) -> dict[str, float]:
     """Seconds of each step."""
     found: dict[str, float] = {}
@@ -103,6 +135,7 @@ def measure(server: Postgres, orders: int, revision: str) -> dict[str, float]:
             rounds.setdefault(view, []).append(step(app, f"SELECT mv_refresh('{view}')"))
     found |= {name: statistics.median(times) for name, times in rounds.items()}
     found["round"] = sum(found[name] for name in ("collect", *views))
+    found |= backlog(app, revision != "0008")
     with server.connect(database) as owner:
         size = owner.execute("SELECT pg_database_size(current_database()) / 1048576.0").fetchone()
     found["MiB"] = float(str(size[0])) if size else 0.0

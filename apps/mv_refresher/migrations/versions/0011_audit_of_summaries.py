@@ -69,7 +69,12 @@ BEGIN
         passed_at = CASE WHEN passed THEN clock_timestamp() ELSE passed_at END,
         -- Sums may be right where the order was not: looked at next.
         sums_at = CASE WHEN cardinality(differing) > 0 THEN NULL ELSE sums_at END,
-        passed_differing = CASE WHEN passed THEN orders_differing + cardinality(differing) ELSE passed_differing END;
+        passed_differing = CASE WHEN passed THEN orders_differing + cardinality(differing) ELSE passed_differing END,
+        passes_in_a_row = CASE
+            WHEN NOT passed THEN passes_in_a_row
+            WHEN orders_differing + cardinality(differing) > 0 THEN passes_in_a_row + 1
+            ELSE 0
+        END;
 END
 $$
 """
@@ -127,11 +132,13 @@ def upgrade() -> None:
     op.create_table(
         "mv_summary_audit",
         sa.Column("one", sa.Boolean(), server_default=sa.text("true"), nullable=False),
-        # Where the walk is, and what differed on its way; when the last one ended, and what differed in it.
+        # Where the walk is, and what differed on its way; when the last one ended, what differed in it, and how many
+        # in a row found something. What of the sums differed when they were last looked at.
         sa.Column("orders_after", sa.String(36), server_default="", nullable=False),
         sa.Column("orders_differing", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("passed_at", sa.DateTime(timezone=True)),
         sa.Column("passed_differing", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("passes_in_a_row", sa.Integer(), server_default="0", nullable=False),
         sa.Column("sums_at", sa.DateTime(timezone=True)),
         sa.Column("sums_differing", postgresql.ARRAY(sa.Text()), server_default="{}", nullable=False),
         sa.PrimaryKeyConstraint("one", name="mv_summary_audit_pkey"),

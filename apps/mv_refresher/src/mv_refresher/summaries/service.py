@@ -84,5 +84,5 @@ class SummaryAudit:
             _log.error("sums_differ", table=table)
         if differing:
             await self._repository.rebuild()
-            _log.info("sums_rebuilt")
+            _log.info("sums_rebuilt", still_differing=await self._repository.sums())
         self._metrics.last_pass.labels("sums").set(time.time())
