@@ -7,7 +7,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from refresher_testing import DEPENDENCIES
+from oracle import differences
+from refresher_testing import DEPENDENCIES, settle
+from streams import Stream
 
 from bookstore_common.migrations import Migrations, migrate
 from bookstore_common.settings import load_settings
@@ -52,6 +54,33 @@ def test_up_down_up(roles: Postgres, empty: str, settings: RefresherMigrationSet
     }  # fmt: skip
     assert migrate(migrations, settings, "upgrade", "head") == migrations.head
     assert objects(roles, empty) == seen[steps[-1]]
+
+
+def test_rows_that_are_there_are_counted_and_come_back(
+    roles: Postgres, empty: str, settings: RefresherMigrationSettings
+) -> None:
+    migrations, stream = Migrations(migrations_folder()), Stream(9)
+
+    def write_and_compare(number: int, revision: str, direction: str) -> None:
+        for late in (False, True):
+            # A connection for each schema: its prepared statements are of one.
+            with psycopg.connect(
+                host="127.0.0.1", port=roles.port, dbname=empty, user=APP, password=roles.role_passwords[APP],
+                autocommit=True,
+            ) as rows:  # fmt: skip
+                if late:
+                    settle(rows)
+                    assert differences(rows) == {}
+                else:
+                    for step in stream.steps(number):
+                        step(rows)
+            if not late:
+                migrate(migrations, settings, direction, revision)
+
+    migrate(migrations, settings, "upgrade", "0008")
+    write_and_compare(150, "head", "upgrade")
+    write_and_compare(50, "0008", "downgrade")
+    write_and_compare(50, "head", "upgrade")
 
 
 def test_several_at_once(roles: Postgres, empty: str) -> None:

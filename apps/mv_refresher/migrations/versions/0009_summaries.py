@@ -170,15 +170,17 @@ def _add(table: str) -> str:
 
 _COLUMNS = ("date_key", "day", "status", "total", "books", "authors", "quantities", "amounts")
 # The oldest keys, by their places: no other process deletes any.
-_TAKE = "ctid = ANY (ARRAY(SELECT ctid FROM {table} ORDER BY since LIMIT {limit}))"
+_OLDEST = "ctid = ANY (ARRAY(SELECT ctid FROM mv_changed_orders ORDER BY since LIMIT batch))"
 _APPLY = f"""
 CREATE FUNCTION mv_apply(batch integer) RETURNS integer {_OWNERS} {_BY_KEY} AS $$
 DECLARE
-    -- A book has many orders: one for each hundred orders that a batch may have.
-    books_batch integer := (batch + 99) / 100;
+    books_batch integer := greatest(batch / 5, 1);
+    book record;
+    books_taken integer := 0;
+    orders_told integer;
+    all_told integer := 0;
     whole_until timestamptz;
     order_keys varchar[];
-    books_taken integer;
     taken integer;
     everything_since timestamptz;
     changed text[];
@@ -194,16 +196,18 @@ BEGIN
     END IF;
     PERFORM pg_advisory_xact_lock(hashtext('mv_refresh_state'));
     whole_until := analytics_complete_until();
-    WITH gone AS (
-        DELETE FROM mv_changed_books WHERE {_TAKE.format(table="mv_changed_books", limit="books_batch")}
-        RETURNING book_id, since
-    ), told AS (
+    -- One after the other: no more orders at once than a batch and those of one book.
+    FOR book IN SELECT ctid, book_id, since FROM mv_changed_books ORDER BY since LIMIT books_batch LOOP
         INSERT INTO mv_changed_orders (order_id, since)
-        SELECT i.order_id, min(gone.since) FROM gone JOIN fact_order_items i ON i.book_id = gone.book_id GROUP BY 1
-    )
-    SELECT count(*) INTO books_taken FROM gone;
+        SELECT DISTINCT order_id, book.since FROM fact_order_items WHERE book_id = book.book_id;
+        GET DIAGNOSTICS orders_told = ROW_COUNT;
+        DELETE FROM mv_changed_books WHERE ctid = book.ctid;
+        books_taken := books_taken + 1;
+        all_told := all_told + orders_told;
+        EXIT WHEN all_told >= batch;
+    END LOOP;
     WITH gone AS (
-        DELETE FROM mv_changed_orders WHERE {_TAKE.format(table="mv_changed_orders", limit="batch")}
+        DELETE FROM mv_changed_orders WHERE {_OLDEST}
         RETURNING order_id, since
     )
     SELECT count(*), array_agg(DISTINCT order_id), min(since) FILTER (WHERE order_id = '*')
@@ -214,7 +218,7 @@ BEGIN
         SELECT order_id, everything_since
         FROM (SELECT order_id FROM counted_orders UNION SELECT order_id FROM fact_orders) AS every;
     END IF;
-    full_batch := taken >= batch OR books_taken >= books_batch OR everything_since IS NOT NULL;
+    full_batch := taken >= batch OR all_told >= batch OR books_taken >= books_batch OR everything_since IS NOT NULL;
     IF taken > 0 THEN
         WITH paired AS MATERIALIZED (
             SELECT was, became
