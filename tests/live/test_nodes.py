@@ -105,6 +105,8 @@ def stranger(cluster: Cluster, addresses: list[str], authority: str, istiod: str
         yield json.loads(lines[-1])
     finally:
         cluster.delete("Namespace", None, namespace)
+        # Another test compares all pods before and after a bring-up.
+        until(lambda: cluster.get("Namespace", None, namespace) is None, f"{namespace} to be gone", 180)
 
 
 def ended(cluster: Cluster, namespace: str) -> bool:

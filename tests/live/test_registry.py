@@ -119,6 +119,8 @@ def namespace(cluster: Cluster) -> Iterator[str]:
         yield name
     finally:
         cluster.delete("Namespace", None, name)
+        # Another test compares all pods before and after a bring-up.
+        until(lambda: cluster.get("Namespace", None, name) is None, f"{name} to be gone", 180)
 
 
 def ended(cluster: Cluster, namespace: str, name: str) -> Object:
