@@ -285,6 +285,8 @@ FUNCTIONS = (
     "mv_rebuild_sums()", "mv_apply(integer)", "mv_counted_now(varchar[])", "analytics_books_changed()",
     "analytics_orders_changed()",
 )  # fmt: skip
+# First of all locks, as in mv_collect and mv_refresh: these hold views and wait for tables, and would deadlock with us.
+_NO_REFRESH = "SELECT pg_advisory_xact_lock(hashtext('mv_refresh_state'))"
 EVENTS = {
     "insert": "INSERT ON {table} REFERENCING NEW TABLE AS after",
     "update": "UPDATE ON {table} REFERENCING OLD TABLE AS before NEW TABLE AS after",
@@ -296,11 +298,6 @@ TRIGGERS = {
     "fact_order_items": "analytics_orders_changed",
     "dim_books": "analytics_books_changed",
 }
-
-
-def _figures(*names: str) -> "list[sa.Column[Any]]":
-    kinds = {"orders": sa.BigInteger(), "units": sa.BigInteger(), "revenue": sa.Numeric(), "total": sa.Numeric()}
-    return [sa.Column(name, kinds[name], nullable=False) for name in names]
 
 
 def _create_tables() -> None:
@@ -317,31 +314,21 @@ def _create_tables() -> None:
         sa.Column("amounts", postgresql.ARRAY(sa.Numeric()), nullable=False),
         sa.PrimaryKeyConstraint("order_id", name="counted_orders_pkey"),
     )
-    op.create_table(
-        "sum_days",
-        sa.Column("date_key", sa.Integer(), nullable=False),
-        sa.Column("day", sa.Date(), nullable=False),
-        *_figures("orders", "units", "revenue"),
-        sa.PrimaryKeyConstraint("date_key", "day", name="sum_days_pkey"),
-    )
-    op.create_table(
-        "sum_status",
-        sa.Column("status", sa.String(50), nullable=False),
-        *_figures("orders", "total"),
-        sa.PrimaryKeyConstraint("status", name="sum_status_pkey"),
-    )
-    op.create_table(
-        "sum_books",
-        sa.Column("book_id", sa.String(36), nullable=False),
-        *_figures("orders", "units", "revenue"),
-        sa.PrimaryKeyConstraint("book_id", name="sum_books_pkey"),
-    )
-    op.create_table(
-        "sum_authors",
-        sa.Column("author", sa.Text(), nullable=False),
-        *_figures("orders", "units", "revenue"),
-        sa.PrimaryKeyConstraint("author", name="sum_authors_pkey"),
-    )
+    keys: dict[str, list[sa.Column[Any]]] = {
+        "sum_days": [sa.Column("date_key", sa.Integer()), sa.Column("day", sa.Date())],
+        "sum_status": [sa.Column("status", sa.String(50))],
+        "sum_books": [sa.Column("book_id", sa.String(36))],
+        "sum_authors": [sa.Column("author", sa.Text())],
+    }
+    for table, columns in keys.items():
+        names = _SUMS[table][1].split(", ")
+        kinds = [sa.BigInteger() if name in ("orders", "units") else sa.Numeric() for name in names]
+        op.create_table(
+            table,
+            *columns,
+            *(sa.Column(name, kind, nullable=False) for name, kind in zip(names, kinds, strict=True)),
+            sa.PrimaryKeyConstraint(*(column.name for column in columns), name=f"{table}_pkey"),
+        )
     for table, key in (("mv_changed_orders", "order_id"), ("mv_changed_books", "book_id")):
         op.create_table(
             table,
@@ -364,13 +351,15 @@ def _create_tables() -> None:
         sa.PrimaryKeyConstraint("one", name="mv_summary_state_pkey"),
         sa.CheckConstraint("one", name=op.f("mv_summary_state_one_check")),
     )
-    op.execute("INSERT INTO mv_summary_state DEFAULT VALUES")
+    # All that was stamped until then is counted below; no view is ever told to be fresh until -infinity.
+    op.execute("INSERT INTO mv_summary_state (complete_until) VALUES (analytics_complete_until())")
     # Rows that change again and again: room for their next versions on the same page.
     for table in ("sum_days", "sum_status", "sum_books", "sum_authors", "mv_summary_state"):
         op.execute(f"ALTER TABLE {table} SET (fillfactor = 50)")
 
 
 def upgrade() -> None:
+    op.execute(_NO_REFRESH)
     # Writers wait from here on, and what they committed is seen below.
     op.execute("LOCK TABLE fact_orders, fact_order_items, dim_books IN SHARE ROW EXCLUSIVE MODE")
     _create_tables()
@@ -404,6 +393,7 @@ def _grant() -> None:
 
 
 def downgrade() -> None:
+    op.execute(_NO_REFRESH)
     for table in TRIGGERS:
         for name in EVENTS:
             op.execute(f"DROP TRIGGER {table}_told_{name} ON {table}")

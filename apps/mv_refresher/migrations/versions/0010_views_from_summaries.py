@@ -250,7 +250,12 @@ def _replace(views: tuple[tuple[str, str, str], ...]) -> None:
         op.execute(f"UPDATE mv_refresh_state SET dirty = true WHERE mv_name = '{name}'")
 
 
+# As in 0009: a refresh holds its view and waits for tables that are locked here.
+_NO_REFRESH = "SELECT pg_advisory_xact_lock(hashtext('mv_refresh_state'))"
+
+
 def upgrade() -> None:
+    op.execute(_NO_REFRESH)
     # As in 0009: writers wait, so that no change falls between the old triggers and the new ones.
     op.execute("LOCK TABLE fact_orders, fact_order_items, dim_books IN SHARE ROW EXCLUSIVE MODE")
     for table in SUMMED:
@@ -274,6 +279,7 @@ def _revision(number: str) -> Any:
 
 
 def downgrade() -> None:
+    op.execute(_NO_REFRESH)
     base, refreshing, by_book = _revision("0002"), _revision("0003"), _revision("0008")
     op.execute("DROP FUNCTION mv_waiting()")
     for function in (refreshing._COLLECT, refreshing._REFRESH):
