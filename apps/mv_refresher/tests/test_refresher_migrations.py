@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -81,6 +83,31 @@ def test_rows_that_are_there_are_counted_and_come_back(
     write_and_compare(150, "head", "upgrade")
     write_and_compare(50, "0008", "downgrade")
     write_and_compare(50, "head", "upgrade")
+
+
+def test_a_refresh_that_runs_and_a_migration_do_not_deadlock(
+    roles: Postgres, empty: str, settings: RefresherMigrationSettings
+) -> None:
+    migrations = Migrations(migrations_folder())
+    for before, direction, after in (("0009", "upgrade", "0010"), ("0010", "downgrade", "0009")):
+        migrate(migrations, settings, "upgrade", before)
+        with ThreadPoolExecutor(1) as pool, roles.connect(empty) as look, roles.connect(empty) as refresh:
+            with refresh.transaction():
+                # As mv_refresh does: its lock, the view, and only then the tables that the view reads.
+                refresh.execute("SELECT pg_advisory_xact_lock(hashtext('mv_refresh_state'))")
+                refresh.execute("SELECT count(*) FROM mv_top_books_by_revenue")
+                moving = pool.submit(migrate, migrations, settings, direction, after)
+                deadline = time.monotonic() + 30
+                while not look.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)").fetchone()[0]:  # type: ignore[index]
+                    assert time.monotonic() < deadline, "the migration waits for nothing"
+                    assert not moving.done()
+                refresh.execute("LOCK TABLE fact_orders, fact_order_items, dim_books IN ACCESS SHARE MODE")
+            assert moving.result(timeout=30) == after
+
+
+def test_summaries_are_complete_until_a_time_from_the_beginning(rows: Any) -> None:
+    # -infinity would be promised by a refresh, when a key came before the first was taken.
+    assert rows.execute("SELECT complete_until > now() - interval '1 day' FROM mv_summary_state").fetchone() == (True,)
 
 
 def test_several_at_once(roles: Postgres, empty: str) -> None:

@@ -261,14 +261,14 @@ BEGIN
 END
 $$
 """
-_SIGNED = "WITH signed AS NOT MATERIALIZED (SELECT 1 AS sign, counted_orders.* FROM counted_orders)"
 
 
 def _fill(table: str) -> str:
     key, figures, rows = _SUMS[table]
+    signed = "signed AS NOT MATERIALIZED (SELECT 1 AS sign, counted_orders.* FROM counted_orders)"
     return f"""
     DELETE FROM {table};
-    {_SIGNED} INSERT INTO {table} ({key}, {figures}) SELECT {key}, {figures} FROM ({rows}) AS rows;"""
+    WITH {signed} INSERT INTO {table} ({key}, {figures}) SELECT {key}, {figures} FROM ({rows}) AS rows;"""
 
 
 _REBUILD = f"""
@@ -323,18 +323,12 @@ def _create_tables() -> None:
     for table, columns in keys.items():
         names = _SUMS[table][1].split(", ")
         kinds = [sa.BigInteger() if name in ("orders", "units") else sa.Numeric() for name in names]
-        op.create_table(
-            table,
-            *columns,
-            *(sa.Column(name, kind, nullable=False) for name, kind in zip(names, kinds, strict=True)),
-            sa.PrimaryKeyConstraint(*(column.name for column in columns), name=f"{table}_pkey"),
-        )
+        figures = [sa.Column(name, kind, nullable=False) for name, kind in zip(names, kinds, strict=True)]
+        primary = sa.PrimaryKeyConstraint(*(column.name for column in columns), name=f"{table}_pkey")
+        op.create_table(table, *columns, *figures, primary)
     for table, key in (("mv_changed_orders", "order_id"), ("mv_changed_books", "book_id")):
-        op.create_table(
-            table,
-            sa.Column(key, sa.String(36), nullable=False),
-            sa.Column("since", sa.DateTime(timezone=True), nullable=False),
-        )
+        since = sa.Column("since", sa.DateTime(timezone=True), nullable=False)
+        op.create_table(table, sa.Column(key, sa.String(36), nullable=False), since)
         op.create_index(f"{table}_since_idx", table, ["since"])
         # Rows live for a fraction of a second: keep the table a few pages long.
         op.execute(
