@@ -101,7 +101,7 @@ class Bench:
         for name, one in TABLES.items():
             row = f"(SELECT {SHOWS[name][0]}::float FROM {one.sink} WHERE {one.sink_key} = '{rows[name]}')"
             since = f"(SELECT synced_at FROM {one.sink} WHERE {one.sink_key} = '{rows[name]}')"
-            pending = f"(dirty OR EXISTS (SELECT FROM mv_changes WHERE source = '{one.sink}'))"
+            pending = f"(dirty OR EXISTS (SELECT FROM mv_waiting() AS source WHERE source = '{one.sink}'))"
             stale = (
                 "EXISTS (SELECT FROM mv_refresh_state JOIN mv_dependencies USING (mv_name)"
                 f" WHERE source = '{one.sink}' AND {pending} AND (last_refresh_at >= {since}) IS NOT TRUE)"

@@ -72,7 +72,8 @@ def upsert(rows: Any, table: str, key: str, **values: Any) -> None:
 
 
 def view(rows: Any, name: str, order_by: str = "1") -> list[Any]:
-    """Refresh ``name`` and read it."""
+    """Take what changed, refresh ``name``, and read it."""
+    rows.execute("SELECT mv_collect()")
     rows.execute("SELECT mv_refresh(%s)", (name,))
     found: list[Any] = rows.execute(f"SELECT * FROM {name} ORDER BY {order_by}").fetchall()
     return found

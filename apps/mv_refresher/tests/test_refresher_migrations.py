@@ -3,11 +3,15 @@
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
 import pytest
-from refresher_testing import DEPENDENCIES
+from oracle import differences
+from refresher_testing import DEPENDENCIES, settle
+from streams import Stream
 
 from bookstore_common.migrations import Migrations, migrate
 from bookstore_common.settings import load_settings
@@ -52,6 +56,58 @@ def test_up_down_up(roles: Postgres, empty: str, settings: RefresherMigrationSet
     }  # fmt: skip
     assert migrate(migrations, settings, "upgrade", "head") == migrations.head
     assert objects(roles, empty) == seen[steps[-1]]
+
+
+def test_rows_that_are_there_are_counted_and_come_back(
+    roles: Postgres, empty: str, settings: RefresherMigrationSettings
+) -> None:
+    migrations, stream = Migrations(migrations_folder()), Stream(9)
+
+    def write_and_compare(number: int, revision: str, direction: str) -> None:
+        for late in (False, True):
+            # A connection for each schema: its prepared statements are of one.
+            with psycopg.connect(
+                host="127.0.0.1", port=roles.port, dbname=empty, user=APP, password=roles.role_passwords[APP],
+                autocommit=True,
+            ) as rows:  # fmt: skip
+                if late:
+                    settle(rows)
+                    assert differences(rows) == {}
+                else:
+                    for step in stream.steps(number):
+                        step(rows)
+            if not late:
+                migrate(migrations, settings, direction, revision)
+
+    migrate(migrations, settings, "upgrade", "0008")
+    write_and_compare(150, "head", "upgrade")
+    write_and_compare(50, "0008", "downgrade")
+    write_and_compare(50, "head", "upgrade")
+
+
+def test_a_refresh_that_runs_and_a_migration_do_not_deadlock(
+    roles: Postgres, empty: str, settings: RefresherMigrationSettings
+) -> None:
+    migrations = Migrations(migrations_folder())
+    for before, direction, after in (("0009", "upgrade", "0010"), ("0010", "downgrade", "0009")):
+        migrate(migrations, settings, "upgrade", before)
+        with ThreadPoolExecutor(1) as pool, roles.connect(empty) as look, roles.connect(empty) as refresh:
+            with refresh.transaction():
+                # As mv_refresh does: its lock, the view, and only then the tables that the view reads.
+                refresh.execute("SELECT pg_advisory_xact_lock(hashtext('mv_refresh_state'))")
+                refresh.execute("SELECT count(*) FROM mv_top_books_by_revenue")
+                moving = pool.submit(migrate, migrations, settings, direction, after)
+                deadline = time.monotonic() + 30
+                while not look.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)").fetchone()[0]:  # type: ignore[index]
+                    assert time.monotonic() < deadline, "the migration waits for nothing"
+                    assert not moving.done()
+                refresh.execute("LOCK TABLE fact_orders, fact_order_items, dim_books IN ACCESS SHARE MODE")
+            assert moving.result(timeout=30) == after
+
+
+def test_summaries_are_complete_until_a_time_from_the_beginning(rows: Any) -> None:
+    # -infinity would be promised by a refresh, when a key came before the first was taken.
+    assert rows.execute("SELECT complete_until > now() - interval '1 day' FROM mv_summary_state").fetchone() == (True,)
 
 
 def test_several_at_once(roles: Postgres, empty: str) -> None:
@@ -113,7 +169,11 @@ def test_views_have_their_columns_and_keys(rows: Any) -> None:
 
 
 def test_who_may_what(roles: Postgres, fresh: str, connect: Any) -> None:
-    everything = (*FACTS, *DEPENDENCIES, "dim_date", "mv_refresh_state", "mv_dependencies", "mv_changes")
+    everything = (
+        *FACTS, *DEPENDENCIES, "dim_date", "mv_refresh_state", "mv_dependencies", "mv_changes", "sum_days",
+        "sum_status", "sum_books", "sum_authors", "counted_orders", "mv_changed_orders", "mv_changed_books",
+        "mv_summary_state", "mv_summary_audit",
+    )  # fmt: skip
     writing = ("INSERT", "UPDATE", "DELETE", "TRUNCATE")
 
     with roles.connect(fresh) as connection:
@@ -144,7 +204,10 @@ def test_who_may_what(roles: Postgres, fresh: str, connect: Any) -> None:
     for name in everything:
         connect(RO).execute(f"SELECT * FROM {name} LIMIT 1")
     for role in (RO, SUPERSET):
-        for call in ("mv_collect()", "mv_refresh('mv_revenue_by_genre')"):
+        for call in (
+            "mv_collect()", "mv_refresh('mv_revenue_by_genre')", "mv_apply(1)", "mv_rebuild_sums()", "mv_audit_sums()",
+            "mv_audit_orders(1)",
+        ):  # fmt: skip
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connect(role).execute(f"SELECT {call}")
     for statement in ("REFRESH MATERIALIZED VIEW mv_revenue_by_genre", "UPDATE mv_refresh_state SET dirty = false"):

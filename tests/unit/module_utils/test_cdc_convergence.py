@@ -88,7 +88,7 @@ def test_a_row_converges_when_its_views_are_refreshed() -> None:
 def test_a_deleted_row_needs_a_refresh_after_it_was_gone() -> None:
     world = World(row=None, fresh=2)
     assert world.follow(expected=None).converged
-    assert any("mv_changes" in statement for _, statement in world.asked)
+    assert any("mv_waiting()" in statement for _, statement in world.asked)
 
 
 def test_stale_views_are_named() -> None:
@@ -258,7 +258,7 @@ class Shop:
         self.pace = 0
 
     def sql(self, place: str, statement: str) -> str:
-        if "mv_changes" in statement:
+        if "mv_waiting()" in statement:
             return "" if self.clock.now >= self.refreshed else "mv_sales_over_time"
         if "mv_refresh_state" in statement:
             return "mv_sales_over_time"

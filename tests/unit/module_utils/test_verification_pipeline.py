@@ -31,6 +31,7 @@ CAPTURED = {
         "tables": [{"schema": "public", "name": "books", "filter": None, "columns": False}],
     },
 }  # fmt: skip
+SUMMED: dict[str, Any] = {"passes": 1, "orders": 3, "sums": [], "lag_s": None}
 AUDITED = {"table": "books", "result": "equal", "persistent": 0, "unsettled": 2, "age_s": 12}
 
 
@@ -49,6 +50,7 @@ def healthy() -> dict[str, Any]:
         "jobs": [{"name": "cdc-dim-books", "state": "RUNNING", "checkpoints": {"completed": 3}, "failure": ""}],
         "audit": [AUDITED],
         "quarantine": {"count": 0, "entries": []},
+        "summaries": SUMMED,
         "capture": [],
     }
 
@@ -62,7 +64,7 @@ def ask(check: Any, seen: dict[str, Any], wanted: dict[str, Any] | None = None) 
 
 ALL = [
     pipeline_checks.topics, pipeline_checks.consumers, pipeline_checks.dead_letters, pipeline_checks.slots, pipeline_checks.jobs,
-    pipeline_checks.audit, pipeline_checks.quarantine, pipeline_checks.capture,
+    pipeline_checks.audit, pipeline_checks.quarantine, pipeline_checks.summaries, pipeline_checks.capture,
 ]  # fmt: skip
 
 
@@ -156,6 +158,17 @@ def test_audits_that_nobody_declared_are_not_asked_for() -> None:
     assert ask(pipeline_checks.audit, healthy(), {**WANTED, "audit": {}}).status == "skipped"
 
 
+def test_sums_that_stay_wrong_and_orders_that_are_wrong_again_are_told() -> None:
+    wrong = {**healthy(), "summaries": {"passes": 2, "orders": 7, "sums": ["sum_days"], "lag_s": 40}}
+    found = ask(pipeline_checks.summaries, wrong)
+    assert (found.status, found.data) == ("failed", {"summaries_lag_s": 40})
+    assert found.faults == [
+        "sum_days differs from the orders that were counted, also after it was made anew",
+        "the audit found orders that were counted wrongly in 2 passes in a row, 7 in the last",
+    ]
+    assert ask(pipeline_checks.summaries, wrong, {**WANTED, "quarantine": {}}).status == "skipped"
+
+
 def test_quarantined_records_are_named_with_table_key_offset_and_reason() -> None:
     seen = {**healthy(), "quarantine": {"count": 1, "entries": [ENTRY]}}
     fault = "table books, key b1, offset 7 of cdc.ecom.public.books: column price: 'NaN' is no decimal number"
@@ -196,6 +209,8 @@ class Pods:
             return json.dumps(healthy()["slots"]["ecom-db"])
         if "quarantined_records" in command[-1]:
             return json.dumps({"count": 1, "entries": [ENTRY]})
+        if "mv_summary_audit" in command[-1]:
+            return json.dumps(SUMMED)
         if pod == "analytics-db-0":
             assert "'{books,orders}'::text[]" in command[-1]
             return json.dumps([AUDITED])
@@ -245,6 +260,7 @@ def test_observing_waits_for_events_on_their_way_and_not_for_those_that_follow()
     assert seen["groups"] == {"ecom-service": {"order.created": 0}}
     assert seen["jobs"] == [{"name": "cdc-dim-books", "state": "RUNNING", "checkpoints": {"completed": 5}, "failure": "b"}]
     assert seen["quarantine"] == {"count": 1, "entries": [ENTRY]}
+    assert seen["summaries"] == SUMMED
     assert seen["capture"] == ["ecom, table books: REPLICA IDENTITY is DEFAULT, not FULL"]
     assert seen["slots"] == healthy()["slots"]
     assert seen["audit"] == [AUDITED]

@@ -43,7 +43,7 @@ _SOLD_BY_BOOK = f"""
 
 
 def _text(expression: str, name: str, absent: str = "'Unknown'") -> str:
-    return f"coalesce({expression}, {absent})::text COLLATE \"und-x-icu\" AS {name}"
+    return f'coalesce({expression}, {absent})::text COLLATE "und-x-icu" AS {name}'
 
 
 def _label(book_id: str) -> str:

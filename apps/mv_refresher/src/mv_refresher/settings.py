@@ -20,6 +20,12 @@ class Settings(WorkerSettings):
     mv_refresh_timeout_seconds: float = Field(
         default=60, gt=0, le=3600, description="seconds that a refresh may take, for example 60"
     )
+    mv_audit_seconds: float = Field(
+        default=10, gt=0, le=3600, description="seconds between two looks at 2000 counted orders, for example 10"
+    )
+    mv_sums_audit_seconds: float = Field(
+        default=86_400, ge=1, le=2_592_000, description="seconds between two looks at all sums, for example 86400"
+    )
     cdc_audit_patience_seconds: float = Field(
         default=90, gt=0, le=3600, description="seconds granted to Flink to reach an audit's position, for example 90"
     )

@@ -75,8 +75,7 @@ class QuarantineRepository:
         async with self._database.reading() as session:
             result = await session.execute(
                 text(
-                    "SELECT topic, count(*) AS number FROM quarantined_records"
-                    " WHERE resolved_at IS NULL GROUP BY topic"
+                    "SELECT topic, count(*) AS number FROM quarantined_records WHERE resolved_at IS NULL GROUP BY topic"
                 )
             )
             by_topic: dict[str, int] = {row.topic: row.number for row in result}

@@ -19,4 +19,8 @@ class RefreshMetrics:
             "mv_last_success_timestamp", "When the view was last refreshed, Unix time.", ["view"], registry=registry
         )
         self.failures = Counter("mv_refresh_failures_total", "Refreshes that failed.", ["view"], registry=registry)
+        self.lag = Gauge(
+            "mv_summaries_lag_seconds", "Age of the oldest change that is not summed up; 0 without a backlog.",
+            registry=registry,
+        )  # fmt: skip
         self.leading = Gauge("mv_refresher_leading", "1 while this process refreshes, 0 in wait.", registry=registry)

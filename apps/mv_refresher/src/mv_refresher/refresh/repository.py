@@ -28,9 +28,17 @@ class ViewRepository:
         return bool(await self._scalar("SELECT pg_try_advisory_lock(%s)", LEADER_KEY))
 
     async def collect(self) -> list[str]:
-        """Names of the dirty views, the longest unrefreshed first."""
+        """Take a batch of what changed; names of the dirty views, those first whose refresh is short."""
         cursor = await self._connection.execute("SELECT mv_collect()")
         return [name for (name,) in await cursor.fetchall()]
+
+    async def lag(self) -> float | None:
+        """Seconds since the oldest change that is not taken; None if all was taken."""
+        lag = await self._scalar(
+            "SELECT coalesce(extract(epoch FROM clock_timestamp() - nullif(complete_until, '-infinity')), 0)"
+            " FROM mv_summary_state WHERE behind"
+        )
+        return None if lag is None else float(lag)
 
     async def all(self) -> list[str]:
         """Names of all views, the longest unrefreshed first."""

@@ -17,6 +17,8 @@ from mv_refresher.settings import Settings
 
 _STANDBY_SECONDS = 0.5
 _SILENCE_SECONDS = 30.0
+# For so long a backlog is worked off before the views are shown what there is.
+_CATCH_UP_SECONDS = 2.0
 _DATABASE_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, OSError)
 _log = structlog.get_logger(__name__)
 
@@ -24,18 +26,23 @@ _log = structlog.get_logger(__name__)
 class Refresher:
     """The one that refreshes, or waits to become it.
 
-    After a round of refreshes it rests for as long as the round took, and at least MV_POLL_SECONDS: it never refreshes
-    for more than half of the time. After each new connection everything is refreshed once, because a crash of the
-    server empties mv_changes.
+    After a round of refreshes it rests for as long as they took, and at least MV_POLL_SECONDS: it never refreshes for
+    more than half of the time. What changed is taken in batches, each a transaction; of a backlog as many as fit into
+    two seconds, then the views show what was taken. After each new connection everything is refreshed once.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings = settings
         self._metrics = RefreshMetrics(metrics)
         self._stop = asyncio.Event()
-        self._connected = False
+        self._connected = self._leads = False
         self._failed: dict[str, str] = {}
         self._told: dict[str, float] = {}
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the process that refreshes."""
+        return self._leads
 
     async def check(self) -> None:
         """Readiness check: connected, as the one that refreshes or in wait for it, and no view resists."""
@@ -68,7 +75,7 @@ class Refresher:
                 self._tell("", "database_unavailable", error=type(error).__name__)
                 await backlog.pause()
             finally:
-                self._connected = False
+                self._connected = self._leads = False
                 self._metrics.leading.set(0)
 
     async def _lead(self, views: ViewRepository) -> bool:
@@ -80,6 +87,7 @@ class Refresher:
                 _log.info("standing_by")
             if await self._rest(_STANDBY_SECONDS):
                 return False
+        self._leads = True
         self._metrics.leading.set(1)
         _log.info("leading")
         return True
@@ -89,16 +97,26 @@ class Refresher:
         while not self._stop.is_set():
             began = time.monotonic()
             # Also before a full round: its refreshes cover what is taken here.
-            wanted = await views.collect()
+            wanted = await self._collect(views, began + _CATCH_UP_SECONDS)
             if began >= next_full:
                 wanted = await views.all()
                 next_full = began + self._settings.mv_full_refresh_seconds
+            began = time.monotonic()
             for view in wanted:
                 if self._stop.is_set():
                     return
                 await self._refresh(views, view)
             spent = time.monotonic() - began
             await self._rest(max(self._settings.mv_poll_seconds, spent) if wanted else self._settings.mv_poll_seconds)
+
+    async def _collect(self, views: ViewRepository, deadline: float) -> list[str]:
+        """Take what changed, as far as the time allows; names of the dirty views."""
+        while True:
+            wanted = await views.collect()
+            lag = await views.lag()
+            self._metrics.lag.set(lag or 0)
+            if lag is None or time.monotonic() >= deadline or self._stop.is_set():
+                return wanted
 
     async def _refresh(self, views: ViewRepository, view: str) -> None:
         try:

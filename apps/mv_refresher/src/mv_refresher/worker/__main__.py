@@ -19,6 +19,7 @@ from mv_refresher.migrate import migrations_folder
 from mv_refresher.quarantine.service import Quarantine
 from mv_refresher.refresh.service import Refresher
 from mv_refresher.settings import SERVICE, Settings
+from mv_refresher.summaries.service import SummaryAudit
 
 _log = structlog.get_logger(__name__)
 
@@ -28,6 +29,7 @@ async def main(settings: Settings) -> None:
     database, metrics, migrations = Database(settings, SERVICE), Metrics(), Migrations(migrations_folder())
     refresher, auditor = Refresher(settings, metrics), Auditor(settings, database, metrics)
     quarantine = Quarantine(settings, database, metrics)
+    summaries = SummaryAudit(settings, database, metrics, lambda: refresher.leads)
     stop = asyncio.Event()
 
     async def schema() -> None:
@@ -41,14 +43,16 @@ async def main(settings: Settings) -> None:
                 refresher.running() as refreshing,
                 auditor.running() as auditing,
                 quarantine.running() as watching,
+                summaries.running() as summing,
             ):
-                for task in (refreshing, auditing, watching):
+                for task in (refreshing, auditing, watching, summing):
                     # Ended by itself: a fault, and no reason to go on as if nothing had happened.
                     task.add_done_callback(lambda _task: stop.set())
                 yield
             refreshing.result()
             auditing.result()
             watching.result()
+            summing.result()
         finally:
             await database.close()
 

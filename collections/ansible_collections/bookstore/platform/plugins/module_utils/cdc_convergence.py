@@ -124,7 +124,7 @@ class Pipeline:
         else:
             if not gone_at:
                 gone_at.append(self._sql("analytics", "SELECT clock_timestamp()"))
-            pending = f"(dirty OR EXISTS (SELECT FROM mv_changes WHERE source = '{change.table.sink}'))"
+            pending = f"(dirty OR EXISTS (SELECT FROM mv_waiting() AS source WHERE source = '{change.table.sink}'))"
             text = self._sql("analytics", f"{reads} AND {pending} AND (last_refresh_at >= '{gone_at[0]}') IS NOT TRUE")
         return text.splitlines()
 
@@ -283,7 +283,8 @@ class Pipeline:
     def refreshed(self, names: list[str], timeout: float) -> Result:
         """Wait until views (all without names) show everything that is in the tables now."""
         listed = "".join(f" AND mv_name = '{name}'" for name in names[:1])
-        pending = "(dirty OR EXISTS (SELECT FROM mv_changes JOIN mv_dependencies d USING (source) WHERE d.mv_name = state.mv_name))"
+        waiting = "SELECT FROM mv_waiting() AS source JOIN mv_dependencies d USING (source) WHERE d.mv_name = state.mv_name"
+        pending = f"(dirty OR EXISTS ({waiting}))"
         now: list[str] = []
 
         def look() -> list[str]:

@@ -39,11 +39,17 @@ SELECT json_build_object('count', (SELECT count(*) FROM quarantined_records WHER
                coalesce(row_key, left(encode(record_key, 'escape'), 100)) AS key
         FROM quarantined_records WHERE resolved_at IS NULL ORDER BY seen_at DESC LIMIT 20) AS entry))
 """
+# What the audit of the views' summaries left, and how far they are behind the tables.
+SUMMARIES = """
+SELECT json_build_object('passes', passes_in_a_row, 'orders', passed_differing, 'sums', sums_differing, 'lag_s', (
+    SELECT coalesce(extract(epoch FROM now() - nullif(complete_until, '-infinity'))::int, 0) FROM mv_summary_state WHERE behind))
+FROM mv_summary_audit
+"""
 
 
 def observe(cluster: Cluster, web: Web, wanted: Object, patient_until: float) -> Object:
     """Return {topics, groups, slots: {instance: [...]}, jobs: [{name, state, checkpoints, failure}], audit: [{table, result, ...}],
-    quarantine: {count, entries}, capture: [fault, ...]}.
+    quarantine: {count, entries}, summaries: {passes, orders, sums, lag_s}, capture: [fault, ...]}.
 
     With it ``snapshots``: {slot: how far a new snapshot is} of slots that nobody reads.
 
@@ -58,12 +64,13 @@ def observe(cluster: Cluster, web: Web, wanted: Object, patient_until: float) ->
         jobs = pool.submit(_jobs, web, wanted.get("flink_port"))
         audit = pool.submit(_audit, cluster, wanted.get("audit") or {})
         quarantine = pool.submit(_quarantine, cluster, wanted.get("quarantine") or {})
+        summaries = pool.submit(_summaries, cluster, wanted.get("quarantine") or {})
         capture = pool.submit(_capture, cluster, wanted.get("capture") or [])
         unapplied = pool.submit(consumer_checks.observe, cluster, wanted)
         return {
             **broker.result(), "slots": slots.result(), "snapshots": _snapshots(cluster, wanted["slots"], slots.result()),
             "jobs": jobs.result(), "audit": audit.result(), "quarantine": quarantine.result(),
-            "capture": capture.result(), **unapplied.result(),
+            "summaries": summaries.result(), "capture": capture.result(), **unapplied.result(),
         }  # fmt: skip
 
 
@@ -108,6 +115,10 @@ def _audit(cluster: Cluster, one: Object) -> list[Object]:
 
 def _quarantine(cluster: Cluster, one: Object) -> Object:
     return _asked(cluster, one, QUARANTINE) if one else {"count": 0, "entries": []}
+
+
+def _summaries(cluster: Cluster, one: Object) -> Object:
+    return _asked(cluster, one, SUMMARIES) if one else {}
 
 
 def _capture(cluster: Cluster, sources: list[Object]) -> list[str]:

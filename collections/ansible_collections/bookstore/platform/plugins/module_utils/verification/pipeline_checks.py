@@ -145,6 +145,21 @@ def quarantine(wanted: Object, seen: Object) -> Finding:
 
 
 @_observed
+def summaries(wanted: Object, seen: Object) -> Finding:
+    """What the views are computed from is what the tables say."""
+    if not wanted.get("quarantine"):
+        return skipped("no analytics database is declared")
+    found = seen["summaries"]
+    faults = [f"{name} differs from the orders that were counted, also after it was made anew" for name in found["sums"]]
+    # A single one was mended when it was found.
+    if found["passes"] > 1:
+        passes = f"{found['passes']} passes in a row, {found['orders']} in the last"
+        faults.append(f"the audit found orders that were counted wrongly in {passes}")
+    lag = found["lag_s"]
+    return verdict(faults, "sums as the tables say" if lag is None else f"{lag} s behind the tables", {"summaries_lag_s": lag or 0})
+
+
+@_observed
 def capture(wanted: Object, seen: Object) -> Finding:
     """Sources log whole old rows of the captured tables, and publish them and nothing less or more."""
     if not wanted.get("capture"):

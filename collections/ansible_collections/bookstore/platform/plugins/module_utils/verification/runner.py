@@ -118,6 +118,8 @@ CHECKS = (
           "compare the Roles, bindings and admission policies with bookstore_accounts; make up applies what is declared"),
     Check("V-QUARANTINE", "BK-366", "Changes applied", pipeline_checks.quarantine,
           'correct the row in its source if it is wrong, then make up ARGS="--tags flink_verify" brings it back'),
+    Check("V-SUMMARIES", "BK-450", "Views' sums are right", pipeline_checks.summaries,
+          "look for orders_counted_wrongly and sums_differ in the log of analytics/mv-refresher; docs/errors.md has how to count all anew"),
     Check("V-CAPTURE", "BK-367", "Capture as declared", pipeline_checks.capture,
           "make up restores identities and publications, and brings back what they left out"),
     Check("V-MEMORY", "BK-320", "Memory in use", cluster_checks.memory, "make status shows memory by workload"),
