@@ -115,7 +115,8 @@ class Seen:
         if not self._current():
             return None
         progress = self.progress or {}
-        return (1.0 if progress["stage"] == "snapshot" else 0.0) + 1.0 - min(1.0, progress["rows"] / max(1, progress["of"]))
+        done = min(1.0, int(progress["rows"]) / max(1, int(progress["of"])))
+        return (2.0 if progress["stage"] == "snapshot" else 1.0) - done
 
     def _current(self) -> bool:
         """Whether the progress is that of the snapshot or comparison that is under way."""
