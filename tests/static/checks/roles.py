@@ -60,7 +60,7 @@ def _texts(role: Path) -> dict[str, str]:
         str(file.relative_to(role)): file.read_text(encoding="utf-8")
         for folder in folders
         for file in sorted((role / folder).rglob("*"))
-        if file.is_file()
+        if file.is_file() and "__pycache__" not in file.parts
     }
 
 
