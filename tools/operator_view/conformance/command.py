@@ -1,7 +1,7 @@
 """`make conformance`: builds the suite, runs the chosen groups, writes reports/conformance.md and .json, and leaves nothing behind.
 
-Exit status: 0 every spec passed, or does not for a known reason; 1 one failed that nobody gave a reason for, or the run could not go on;
-2 wrong options; 130 interrupted.
+Exit status: 0 every spec passed, or does not for a known reason; 1 one failed that nobody gave a reason for, something was left behind,
+or the run could not go on; 2 wrong options; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from operator_view import settings
-from operator_view.conformance import ConformanceError, deviations, leftovers, outcomes, suite
+from operator_view.conformance import ConformanceError, deviations, leftovers, outcomes, preflight, suite
 from operator_view.conformance.selection import Group, Options, parse
 
 REPORTS = settings.ROOT / "reports"
@@ -76,6 +76,10 @@ class Run:
         for name in leftovers.end(kubectl, self.known.namespaces):
             say(f"   ended namespace {name}, which an earlier run left")
         before = leftovers.outside(kubectl)
+        memory = leftovers.Memory(self.folder / "before.json")
+        for name in memory.earlier(before):
+            say(f"   BK-428: a run that was killed left this, unless something else made it since: {name}; kubectl delete {name}")
+        memory.keep(before)
         try:
             for group in self.options.groups:
                 if not self.interruption.wanted.is_set():
@@ -86,7 +90,8 @@ class Run:
             if report.interrupted:
                 say("   interrupted: ending the suite's namespaces")
             leftovers.end(kubectl, self.known.namespaces)
-            report.left_behind = sorted(leftovers.outside(kubectl) - before)
+            report.left_behind = leftovers.left_behind(kubectl, before)
+            memory.forget()
 
     def listed(self) -> int:
         """Print the specs that would be run."""
@@ -114,19 +119,20 @@ def tell(report: outcomes.Report, groups: Sequence[Group]) -> int:
     for spec in report.better():
         say(f"passes, although it is known not to: {spec.text}; remove its entry from {deviations.FILE}")
     for name in report.left_behind:
-        say(f"left behind in the cluster: {name}; if nothing else made it: kubectl delete {name}")
+        say(f"BK-428: left behind in the cluster, unless something else made it meanwhile: {name}; kubectl delete {name}")
     say(f"reports: {REPORTS}/conformance.md and .json")
     if report.interrupted:
         return INTERRUPTED
     if report.unknown():
         say(f"BK-426: {len(report.unknown())} specs failed for no known reason; the log of their group has what they saw")
-        return FAILED
-    return GOOD
+    return GOOD if report.good else FAILED
 
 
 def perform(options: Options, known: settings.Settings, interruption: suite.Interruption) -> int:
     """Do all of it; return the exit status."""
     reasons = deviations.load()
+    preflight.require_alone(known)
+    preflight.require_platform(known)
     run = Run(options, known, build(known.state / "conformance", interruption), interruption)
     if options.list_only:
         return run.listed()

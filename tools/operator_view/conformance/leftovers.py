@@ -20,6 +20,7 @@ KINDS = (
     "priorityclasses", "runtimeclasses", "storageclasses", "csidrivers", "ingressclasses", "flowschemas",
 )  # fmt: skip
 SECONDS = 300.0
+OUTSIDE_SECONDS = 60.0
 
 
 class Kubectl:
@@ -34,7 +35,7 @@ class Kubectl:
         done = subprocess.run([*self.command, *arguments], capture_output=True, text=True, timeout=120, check=False, start_new_session=True)
         if done.returncode != 0:
             reason = " ".join((done.stderr or done.stdout).split())
-            raise ConformanceError(f"BK-423: `kubectl {' '.join(arguments)}` failed: {reason}; `make status` tells whether the platform is up")
+            raise ConformanceError(f"BK-423: `kubectl {' '.join(arguments)}` failed: {reason}; `make status` tells what is wrong")
         return done.stdout
 
 
@@ -59,5 +60,37 @@ def end(kubectl: Callable[..., str], platform: Collection[str], seconds: float =
 
 
 def outside(kubectl: Callable[..., str]) -> set[str]:
-    """Return the names of everything of KINDS."""
-    return set(kubectl("get", ",".join(KINDS), "--output=name").split())
+    """Return the names of everything of KINDS, and of what specs permit themselves in kube-system."""
+    permitted = kubectl("get", "roles,rolebindings", "--namespace=kube-system", "--output=name").split()
+    return {*kubectl("get", ",".join(KINDS), "--output=name").split(), *(f"--namespace=kube-system {name}" for name in permitted)}
+
+
+def left_behind(kubectl: Callable[..., str], before: set[str], seconds: float = OUTSIDE_SECONDS) -> list[str]:
+    """Return what lies outside of namespaces and was not there ``before``; volumes end a while after their namespaces."""
+    return sorted(wait_for(lambda: outside(kubectl) - before, lambda found: not found, timeout=seconds, interval=2.0).value)
+
+
+class Memory:
+    """What was there before a run, in a file that only a run which was killed leaves."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def earlier(self, now: set[str]) -> list[str]:
+        """Return what is there since a run that was killed; nothing when there was none."""
+        try:
+            before: list[str] = json.loads(self.file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return []
+        except ValueError:
+            # Killed while it wrote this, before it ran anything.
+            return []
+        return sorted(now - set(before))
+
+    def keep(self, now: set[str]) -> None:
+        """Remember what is there."""
+        self.file.write_text(json.dumps(sorted(now)), encoding="utf-8")
+
+    def forget(self) -> None:
+        """The run ended in order, and has told what it left."""
+        self.file.unlink(missing_ok=True)

@@ -73,8 +73,8 @@ class Report:
 
     @property
     def good(self) -> bool:
-        """Tell whether every spec passed, or does not with a known reason; a run that was interrupted says nothing."""
-        return not self.unknown() and not self.interrupted
+        """Tell whether every spec passed, or does not with a known reason, and left nothing; a run that was interrupted says nothing."""
+        return not self.unknown() and not self.left_behind and not self.interrupted
 
 
 def read(file: Path, group: Group) -> tuple[list[Spec], set[str]]:
@@ -143,7 +143,8 @@ def markdown(report: Report, groups: Sequence[Group]) -> str:
     table.insert(1, f"|{'---|' * len(rows(report, groups)[0])}")
     lines = [
         "# Conformance", "",
-        f"Kubernetes' test suite {report.version} on the running platform, {report.started:%Y-%m-%d %H:%M}, {report.processes} specs at once.",
+        f"Kubernetes' test suite on the running platform ({report.version}), {report.started:%Y-%m-%d %H:%M}; "
+        f"{report.processes} specs at once.",
         "", *table, "",
     ]  # fmt: skip
     if report.interrupted:
@@ -166,7 +167,8 @@ def _cell(text: str) -> str:
 
 def document(report: Report, groups: Sequence[Group]) -> dict[str, Any]:
     """Return the report for programs."""
-    titles = [dict(zip(("title", PASSED, FAILED, SKIPPED), (row[0], *map(int, row[1:4])), strict=True)) for row in rows(report, groups)[1:-1]]
+    counted = rows(report, groups)[1:-1]
+    titles = [dict(zip(("title", PASSED, FAILED, SKIPPED), (row[0], *map(int, row[1:4])), strict=True)) for row in counted]
     reasons = {id(one.spec): one for one in report.not_passed()}
     specs = []
     for spec in sorted(report.specs, key=lambda spec: (spec.group, spec.text)):

@@ -6,6 +6,7 @@ import argparse
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 MOST_PROCESSES = 16
 # Specs that need the cluster for themselves, or take a node away, are no business of a cluster that serves.
@@ -43,9 +44,17 @@ class Options:
         return self.groups == GROUPS and not self.focus
 
 
+class Parser(argparse.ArgumentParser):
+    """Its errors have an id."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the program with exit status 2."""
+        super().error(f"BK-421: {message}")
+
+
 def parse(arguments: Sequence[str]) -> Options:
     """Read the command line; a wrong one ends the program with exit status 2."""
-    parser = argparse.ArgumentParser(prog="make conformance ARGS=...", description="Run Kubernetes' test suite on the platform.")
+    parser = Parser(prog="make conformance ARGS=...", description="Run Kubernetes' test suite on the platform.")
     names = [group.name for group in GROUPS]
     parser.add_argument("--group", action="append", choices=names, help="run this group only; may be repeated")
     parser.add_argument("--focus", action="append", default=[], metavar="REGEX", help="run specs whose text matches; may be repeated")
@@ -53,11 +62,11 @@ def parse(arguments: Sequence[str]) -> Options:
     parser.add_argument("--list", action="store_true", help="list what would be run, and run nothing")
     given = parser.parse_args(arguments)
     if not 1 <= given.procs <= MOST_PROCESSES:
-        parser.error(f"BK-421: --procs={given.procs} must be from 1 to {MOST_PROCESSES}")
+        parser.error(f"--procs={given.procs} must be from 1 to {MOST_PROCESSES}")
     for pattern in given.focus:
         try:
             re.compile(pattern)
         except re.error as error:
-            parser.error(f"BK-421: --focus={pattern!r} is no regular expression: {error}; put \\ before brackets")
+            parser.error(f"--focus={pattern!r} is no regular expression: {error}; put \\ before brackets")
     chosen = tuple(group for group in GROUPS if given.group is None or group.name in given.group)
     return Options(chosen, tuple(given.focus), given.procs, given.list)

@@ -49,6 +49,8 @@ def command(built: Built, group: Group, options: Options, report: Path) -> list[
         f"--output-dir={report.parent}", f"--json-report={report.name}", *(["--dry-run"] if options.list_only else []),
         str(built.suite / "e2e.test"), "--",
         "--provider=skeleton", f"--kubeconfig={built.kubeconfig}", f"--kubectl-path={built.kubectl}",
+        # Of half an hour otherwise: that the nodes are ready is asked before.
+        "--node-schedulable-timeout=3m",
     ]  # fmt: skip
 
 
@@ -113,7 +115,8 @@ class Interruption:
         """Ask what runs to end."""
         if self.process is not None and self.process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
-                self.process.send_signal(signal.SIGINT)
+                # All that it started, as a terminal does: ginkgo does not hand it on to the processes that run specs.
+                os.killpg(self.process.pid, signal.SIGINT)
 
     @contextmanager
     def watched(self) -> Iterator[Interruption]:
@@ -132,26 +135,33 @@ def run(
     """Run ginkgo to its end; return the seconds it took. Its result is in its report."""
     began = time.monotonic()
     log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "w", encoding="utf-8") as output:
+    with (
+        open(log, "w", encoding="utf-8") as output,
         # In a session of its own: the terminal's ^C reaches it once, through the handler.
-        with subprocess.Popen(
-            arguments, env=dict(settings), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-        ) as process:
-            interruption.process = process
-            # A signal that came before there was a process.
-            if interruption.wanted.is_set():
-                interruption.ask()
-            assert process.stdout is not None
-            reader = threading.Thread(target=_copy, args=(process.stdout, output, screen))
-            reader.start()
-            try:
-                _wait(process, interruption, grace)
-            finally:
-                # Whatever it started and left.
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                reader.join()
-                interruption.process = None
+        subprocess.Popen(
+            arguments,
+            env=dict(settings),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        ) as process,
+    ):
+        interruption.process = process
+        # A signal that came before there was a process.
+        if interruption.wanted.is_set():
+            interruption.ask()
+        assert process.stdout is not None
+        reader = threading.Thread(target=_copy, args=(process.stdout, output, screen))
+        reader.start()
+        try:
+            _wait(process, interruption, grace)
+        finally:
+            # Whatever it started and left.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            reader.join()
+            interruption.process = None
     screen.tell()
     return time.monotonic() - began
 
