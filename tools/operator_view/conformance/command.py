@@ -64,7 +64,7 @@ class Run:
             seconds = suite.run(command, environment, log, suite.Screen(group.title, say), self.interruption)
         if self.interruption.wanted.is_set() and not report.exists():
             return [], seconds
-        specs, texts = outcomes.read(report, group)
+        specs, texts = outcomes.read(report, group, self.interruption.wanted.is_set())
         self.texts |= texts
         return specs, seconds
 
@@ -73,6 +73,8 @@ class Run:
         kubectl = leftovers.Kubectl(self.built.kubectl, self.built.kubeconfig)
         version: dict[str, Any] = json.loads(kubectl("version", "--output=json"))
         report.version = version["serverVersion"]["gitVersion"]
+        if earlier := suite.end_earlier(self.built):
+            say(f"   ended {len(earlier)} processes of the suite, which an earlier run left")
         for name in leftovers.end(kubectl, self.known.namespaces):
             say(f"   ended namespace {name}, which an earlier run left")
         before = leftovers.outside(kubectl)

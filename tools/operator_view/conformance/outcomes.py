@@ -14,6 +14,7 @@ from operator_view.conformance.selection import Group
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 FAILURES = frozenset({"failed", "panicked", "timedout", "interrupted", "aborted"})
+CUT_OFF = frozenset({"interrupted", "aborted"})
 UNKNOWN = "UNKNOWN"
 LONGEST_MESSAGE = 300
 
@@ -77,10 +78,11 @@ class Report:
         return not self.unknown() and not self.left_behind and not self.interrupted
 
 
-def read(file: Path, group: Group) -> tuple[list[Spec], set[str]]:
+def read(file: Path, group: Group, interrupted: bool = False) -> tuple[list[Spec], set[str]]:
     """Return the specs of a group that ginkgo reports as run or skipped, and the texts of all specs of the suite.
 
-    ConformanceError (BK-424) when there is no such report.
+    ``interrupted``: somebody ended the run, so that a spec which was cut off did not fail. ConformanceError (BK-424) when there is
+    no such report.
     """
     try:
         suites: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
@@ -103,6 +105,8 @@ def read(file: Path, group: Group) -> tuple[list[Spec], set[str]]:
             continue
         if state == "passed":
             specs.append(Spec(group.name, text, PASSED, seconds))
+        elif interrupted and state in CUT_OFF:
+            specs.append(Spec(group.name, text, SKIPPED, seconds, "not finished: the run was interrupted"))
         elif state in FAILURES:
             specs.append(Spec(group.name, text, FAILED, seconds, message or state))
         elif message:

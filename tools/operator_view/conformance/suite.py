@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
+from ansible_collections.bookstore.platform.plugins.module_utils import processes
 from operator_view.conformance.outcomes import duration
 from operator_view.conformance.selection import Group, Options
 
@@ -26,7 +27,7 @@ GRACE_SECONDS = 90.0
 PROGRESS_SECONDS = 30.0
 TIMEOUT = "4h"
 CHOSEN = re.compile(r"Will run (\d+) of \d+ specs")
-FAILED = re.compile(r"•.*\[(FAILED|PANICKED|TIMEDOUT|INTERRUPTED|ABORTED)\]")
+FAILED = re.compile(r"•.*\[(FAILED|PANICKED|TIMEDOUT)\]")
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,20 @@ def environment(caller: Mapping[str, str], built: Built, scratch: Path) -> dict[
     # The cluster and its nodes are on this host: no proxy reaches them.
     kept = {name: value for name, value in caller.items() if not name.lower().endswith("_proxy") and name != "KUBECONFIG"}
     return {**kept, "KUBE_TEST_REPO_LIST": str(built.registries), "HOME": str(scratch), "TMPDIR": str(scratch)}
+
+
+def end_earlier(built: Built, proc: Path = processes.PROC) -> list[int]:
+    """End processes of the suite that outlived a run which was killed; return them. The caller holds the lock: none is another run's."""
+    programs = {str(built.suite / name) for name in ("ginkgo", "e2e.test")}
+    ended = []
+    for folder in sorted(proc.glob("[0-9]*")):
+        # Gone meanwhile, or not ours to end.
+        with contextlib.suppress(OSError):
+            arguments = (folder / "cmdline").read_text(encoding="utf-8", errors="replace").split("\0")
+            if arguments[0] in programs and f"--kubeconfig={built.kubeconfig}" in arguments:
+                os.kill(int(folder.name), signal.SIGKILL)
+                ended.append(int(folder.name))
+    return ended
 
 
 class Screen:
