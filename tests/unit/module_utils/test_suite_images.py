@@ -16,8 +16,8 @@ REPOSITORY = "bookstore.local"
 
 def test_each_image_gets_all_tags_that_the_suite_asks_for() -> None:
     listed = [
-        "bookstore.local/conformance/httpd:2.4.39-4", "bookstore.local/conformance/httpd:2.4.38-4", "bookstore.local/conformance/agnhost:2.55",
-        "bookstore.local/conformance/agnhost:2.55", "", "no image at all",
+        "bookstore.local/conformance/httpd:2.4.39-4", "bookstore.local/conformance/httpd:2.4.38-4",
+        "bookstore.local/conformance/agnhost:2.55", "bookstore.local/conformance/agnhost:2.55", "", "no image at all",
     ]  # fmt: skip
     assert tags(listed, REPOSITORY, ["conformance/agnhost", "conformance/httpd"]) == {
         "conformance/agnhost": ["2.55"], "conformance/httpd": ["2.4.38-4", "2.4.39-4"],

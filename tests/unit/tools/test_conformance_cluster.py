@@ -119,8 +119,8 @@ def test_nodes_that_take_no_pods_are_named_before_the_suite_waits_for_them(tmp_p
     preflight.require_platform(known(tmp_path), Nodes(node("a"), node("b")))
     with pytest.raises(ConformanceError, match=r"BK-427: node b .*kubectl uncordon b"):
         preflight.require_platform(known(tmp_path), Nodes(node("a"), node("b", unschedulable=True)))
+    lost = {"conditions": [{"type": "Ready", "status": "Unknown", "message": "kubelet stopped"}]}
     with pytest.raises(ConformanceError, match=r"BK-427: node b .*kubelet stopped"):
-        lost = {"conditions": [{"type": "Ready", "status": "Unknown", "message": "kubelet stopped"}]}
         preflight.require_platform(known(tmp_path), Nodes(node("a"), node("b", lost)))
     with pytest.raises(ConformanceError, match=r"BK-427: .*BK-202"):
         preflight.require_platform(known(tmp_path), Nodes())
