@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.bookstore.platform.plugins.module_utils import run_lock
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import ClusterError
 from operator_view import settings
-from operator_view.conformance import ConformanceError, leftovers, preflight
+from operator_view.conformance import ConformanceError, command, leftovers, preflight
 
 PLATFORM = ["ecom", "gateway"]
 READY = {"conditions": [{"type": "Ready", "status": "True"}]}
@@ -85,6 +85,9 @@ def test_kubectl_failures_have_an_id_and_their_reason(tmp_path: Path) -> None:
     program.chmod(0o755)
     with pytest.raises(ConformanceError, match=r"BK-423: `kubectl get nodes` failed: the server is away"):
         leftovers.Kubectl(program, tmp_path / "kubeconfig")("get", "nodes")
+    program.write_text("#!/bin/sh\nexec tail -f /dev/null\n", encoding="utf-8")
+    with pytest.raises(ConformanceError, match=r"BK-423: `kubectl get nodes` gave no answer"):
+        leftovers.Kubectl(program, tmp_path / "kubeconfig", seconds=0.2)("get", "nodes")
 
 
 def known(tmp_path: Path) -> settings.Settings:
@@ -94,6 +97,15 @@ def known(tmp_path: Path) -> settings.Settings:
 def test_without_a_platform_it_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConformanceError, match=r"BK-427: no platform.*kubeconfig.*make up"):
         preflight.require_platform(known(tmp_path))
+
+
+def test_a_file_that_cannot_be_written_ends_the_run_with_an_id(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def perform(*_: object) -> int:
+        raise PermissionError(13, "Permission denied", "/x/reports")
+
+    monkeypatch.setattr(command, "perform", perform)
+    assert command.main([]) == command.FAILED
+    assert "BK-429: [Errno 13] Permission denied: '/x/reports'" in capsys.readouterr().out
 
 
 class Nodes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from operator_view.conformance import ConformanceError, deviations, leftovers, o
 from operator_view.conformance.selection import Group, Options, parse
 
 REPORTS = settings.ROOT / "reports"
+SCRATCH = "run-"
 GOOD, FAILED, INTERRUPTED = 0, 1, 130
 
 
@@ -59,7 +61,7 @@ class Run:
         log = self.known.state / "logs" / f"conformance-{group.name}.log"
         say(f"== {group.title}, log: {log}")
         command = suite.command(self.built, group, self.options, report)
-        with tempfile.TemporaryDirectory(prefix="run-", dir=self.folder, ignore_cleanup_errors=True) as scratch:
+        with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=self.folder, ignore_cleanup_errors=True) as scratch:
             environment = suite.environment(os.environ, self.built, Path(scratch))
             seconds = suite.run(command, environment, log, suite.Screen(group.title, say), self.interruption)
         if self.interruption.wanted.is_set() and not report.exists():
@@ -75,6 +77,8 @@ class Run:
         report.version = version["serverVersion"]["gitVersion"]
         if earlier := suite.end_earlier(self.built):
             say(f"   ended {len(earlier)} processes of the suite, which an earlier run left")
+        for scratch in self.folder.glob(f"{SCRATCH}*"):
+            shutil.rmtree(scratch)
         for name in leftovers.end(kubectl, self.known.namespaces):
             say(f"   ended namespace {name}, which an earlier run left")
         before = leftovers.outside(kubectl)
@@ -161,4 +165,6 @@ def main(arguments: Sequence[str]) -> int:
             return perform(options, settings.load(), interruption)
         except ConformanceError as error:
             say(str(error))
-            return INTERRUPTED if interruption.wanted.is_set() else FAILED
+        except OSError as error:
+            say(f"BK-429: {error}")
+        return INTERRUPTED if interruption.wanted.is_set() else FAILED

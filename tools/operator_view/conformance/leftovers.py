@@ -26,13 +26,19 @@ OUTSIDE_SECONDS = 60.0
 class Kubectl:
     """Calls kubectl with the platform's kubeconfig."""
 
-    def __init__(self, program: Path, kubeconfig: Path) -> None:
+    def __init__(self, program: Path, kubeconfig: Path, seconds: float = 120.0) -> None:
+        self.seconds = seconds
         self.command = [str(program), f"--kubeconfig={kubeconfig}", "--request-timeout=30s"]
 
     def __call__(self, *arguments: str) -> str:
         """Return what a command prints; ConformanceError (BK-423) when it fails."""
         # In a session of its own: a signal to the terminal's processes must not end the tidying.
-        done = subprocess.run([*self.command, *arguments], capture_output=True, text=True, timeout=120, check=False, start_new_session=True)
+        try:
+            done = subprocess.run(
+                [*self.command, *arguments], capture_output=True, text=True, timeout=self.seconds, check=False, start_new_session=True
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ConformanceError(f"BK-423: `kubectl {' '.join(arguments)}` gave no answer in {self.seconds:.0f} s; `make status`") from error
         if done.returncode != 0:
             reason = " ".join((done.stderr or done.stdout).split())
             raise ConformanceError(f"BK-423: `kubectl {' '.join(arguments)}` failed: {reason}; `make status` tells what is wrong")
