@@ -15,7 +15,8 @@ import pytest
 from ansible_collections.bookstore.platform.plugins.module_utils import run_lock
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import ClusterError
 from operator_view import settings
-from operator_view.conformance import ConformanceError, command, leftovers, preflight
+from operator_view.conformance import ConformanceError, command, leftovers, preflight, suite
+from operator_view.conformance.selection import Options
 
 PLATFORM = ["ecom", "gateway"]
 READY = {"conditions": [{"type": "Ready", "status": "True"}]}
@@ -97,6 +98,21 @@ def known(tmp_path: Path) -> settings.Settings:
 def test_without_a_platform_it_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConformanceError, match=r"BK-427: no platform.*kubeconfig.*make up"):
         preflight.require_platform(known(tmp_path))
+
+
+def test_nothing_is_built_beside_another_run_or_without_a_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[Path] = []
+    monkeypatch.setattr(command, "build", lambda folder, interruption: built.append(folder))
+    ours = known(tmp_path)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        run_lock.acquire(other.pid, run_lock.scopes(ours.state, ours.cluster))
+        with pytest.raises(ConformanceError, match="BK-295"):
+            command.perform(Options(), ours, suite.Interruption())
+        assert other.stdin is not None
+        other.stdin.close()
+    with pytest.raises(ConformanceError, match="BK-427"):
+        command.perform(Options(), ours, suite.Interruption())
+    assert built == []
 
 
 def test_a_file_that_cannot_be_written_ends_the_run_with_an_id(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

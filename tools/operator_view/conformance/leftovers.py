@@ -38,7 +38,8 @@ class Kubectl:
                 [*self.command, *arguments], capture_output=True, text=True, timeout=self.seconds, check=False, start_new_session=True
             )
         except subprocess.TimeoutExpired as error:
-            raise ConformanceError(f"BK-423: `kubectl {' '.join(arguments)}` gave no answer in {self.seconds:.0f} s; `make status`") from error
+            asked = " ".join(arguments)
+            raise ConformanceError(f"BK-423: `kubectl {asked}` gave no answer in {self.seconds:.0f} s; `make status`") from error
         if done.returncode != 0:
             reason = " ".join((done.stderr or done.stdout).split())
             raise ConformanceError(f"BK-423: `kubectl {' '.join(arguments)}` failed: {reason}; `make status` tells what is wrong")
