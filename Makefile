@@ -3,7 +3,7 @@ SHELL := /bin/bash
 # -p: whatever BASH_ENV and exported functions are.
 .SHELLFLAGS := -pc
 .DEFAULT_GOAL := help
-.PHONY: help up test check coverage e2e molecule faults down recover replay status doctor sbom audit venv venv-dev verify
+.PHONY: help up test check coverage e2e molecule faults down recover replay status doctor sbom audit conformance venv venv-dev verify
 
 $(if $(wildcard tools/environment),,$(error BK-296: this is not the checkout's folder; run: make -C $(dir $(lastword $(MAKEFILE_LIST)))))
 # The environment of everything; what it holds is declared in one place.
@@ -13,7 +13,7 @@ PLAY := $(RUN) ansible-playbook
 ARGS ?=
 
 help: ## List the targets
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 venv:
 	@tools/venv requirements/controller.txt
@@ -62,6 +62,9 @@ e2e: venv-dev ## The browser's tests alone, against the running platform
 
 molecule: venv-dev ## Prove each role against the running platform (SCENARIO=kafka: that one)
 	@tools/molecule $(SCENARIO)
+
+conformance: venv ## Let Kubernetes' own test suite judge the running platform (ARGS="--group network"; docs/conformance.md)
+	@$(RUN) python tools/conformance $(ARGS)
 
 faults: venv-dev ## Break the running platform in every way that docs/reliability.md lists, and prove that it heals
 	@tools/locked pytest -v -p no:randomly -m faults tests/live/faults

@@ -287,3 +287,30 @@ def test_a_renewed_base_is_built_anew_with_all_that_stands_on_it(make: Make, bui
     built.clear()
     assert make(engine).run(["app"]).built == ["app", "base", "rootfs"]
     assert built == ["rootfs"]
+
+
+def test_tags_that_are_known_only_now_name_the_image_too(project: Path, make: Make, built: list[str]) -> None:
+    """Also of an image whose name has parts, as Kubernetes' test suite has them; a new tag needs no build."""
+    (project / "images/recipes.yml").write_text(scene.RECIPES.replace("name: app,", "name: suite/app,"))
+    engine = FakeEngine()
+    first = make(engine)
+    first.run(["suite/app"])
+    reference = engine.reference("suite/app", first.key("suite/app"))
+    assert ("suite/app", "2.55") not in engine.registry
+    second = make(engine)
+    second.further_tags = {"suite/app": ["2.55", "2.56"]}
+    calls = len(engine.calls)
+    second.run(["suite/app"])
+    assert engine.calls[calls:] == ["publish suite/app"]
+    assert {engine.registry[("suite/app", tag)] for tag in ("2.55", "2.56")} == {f"digest of {reference}"}
+
+
+def test_go_builds_programs_of_tests_too(make: Make, monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
+    calls: list[list[str]] = []
+    monkeypatch.setattr(commands, "run", lambda name, call, log, **_: calls.append(call))
+    monkeypatch.setattr(builders, "go_env", lambda context: {})
+    spec = {"module": "module", "packages": {"tool": "./tool"}, "tests": {"e2e.test": "example.org/e2e"}}
+    artifact = recipes.Artifact("suite", "go", project / "images", spec)
+    builders.build_go(artifact, project / "out", make(FakeEngine()).context)
+    tests = [call for call in calls if call[:3] == ["go", "test", "-c"]]
+    assert [call[-2:] for call in tests] == [[str(project / "out/e2e.test"), "example.org/e2e"]]

@@ -73,6 +73,10 @@ options:
   jobs:
     description: Builds that run side by side. Defaults to the number of processors.
     type: int
+  further_tags:
+    description: Image name to a list of tags under which nodes find it besides those of its recipe.
+    type: dict
+    default: {}
   require_registries:
     description: Before anything is built, ask the package registries that the missing ones of all images need.
     type: bool
@@ -172,6 +176,7 @@ def main() -> None:
             "push_address": {"type": "str", "required": True},
             "registry": {"type": "str", "required": True},
             "jobs": {"type": "int"},
+            "further_tags": {"type": "dict", "default": {}},
             "require_registries": {"type": "bool", "default": False},
             "required": {"type": "dict", "default": {}},
             "survey": {"type": "bool", "default": False},
@@ -194,7 +199,7 @@ def main() -> None:
             catalogue, context, pushes, source=p["source"], ledger=book,
             archives=Path(p["archives"]) if p["archives"] else None, jobs=p["jobs"] or os.cpu_count() or 1,
             progress_file=Path(p["progress_file"]) if p["progress_file"] else None,
-            sboms=Path(p["sboms"]) if p["sboms"] else None,
+            sboms=Path(p["sboms"]) if p["sboms"] else None, further_tags=p["further_tags"],
         )
         with runs.noted(Path(p["runs"]) if p["runs"] and not module.check_mode else None):
             if p["required"]:

@@ -44,7 +44,7 @@ class Context:
 
     def log(self, name: str) -> Path:
         """Return the log file of one component."""
-        return self.logs / f"{name}.log"
+        return self.logs / f"{name.replace('/', '-')}.log"
 
     def uv_env(self) -> dict[str, str]:
         """Return the environment for uv, whose downloads are kept in the cache."""
@@ -116,7 +116,10 @@ def go_env(context: Context) -> dict[str, str]:
 
 
 def build_go(artifact: Artifact, target: Path, context: Context) -> None:
-    """Build ``packages`` ({binary: package}) of the Go module in folder ``module``; ``ldflags`` optional."""
+    """Build ``packages`` ({binary: package}) of the Go module in folder ``module``; ``ldflags`` optional.
+
+    ``tests`` ({binary: package}) are made of the tests of packages.
+    """
     module = artifact.folder / artifact.spec["module"]
     env = go_env(context)
     ldflags = " ".join(["-s -w", *[f"-X {flag}" for flag in artifact.spec.get("ldflags", [])]])
@@ -127,6 +130,8 @@ def build_go(artifact: Artifact, target: Path, context: Context) -> None:
         calls = [[*command, f"{target}/", *packages.values()]]
     else:
         calls = [[*command, str(target / binary), package] for binary, package in packages.items()]
+    tests: dict[str, str] = artifact.spec.get("tests", {})
+    calls += [["go", "test", "-c", *command[2:], str(target / binary), package] for binary, package in tests.items()]
     for call in calls:
         commands.run(artifact.name, call, context.log(artifact.name), cwd=module, env=env)
 

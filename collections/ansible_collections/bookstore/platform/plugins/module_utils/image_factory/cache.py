@@ -77,7 +77,8 @@ class Cache:
         """Hold the lock of one entry; another run that builds it is waited for."""
         folder = self.root / "locks"
         folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / name, "w", encoding="utf-8") as handle:
+        # Images may have names of several parts.
+        with open(folder / name.replace("/", "-"), "w", encoding="utf-8") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
 

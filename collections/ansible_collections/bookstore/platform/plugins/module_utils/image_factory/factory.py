@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,7 +44,7 @@ class Factory:
     def __init__(
         self, catalogue: Catalogue, context: builders.Context, engine: Engine, *,
         source: str, archives: Path | None, jobs: int, progress_file: Path | None, ledger: Ledger | None = None,
-        sboms: Path | None = None,
+        sboms: Path | None = None, further_tags: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.catalogue = catalogue
         self.context = context
@@ -55,6 +56,8 @@ class Factory:
         self.ledger = ledger or Ledger(None)
         # Where the SBOM of each image that is made is kept.
         self.sboms = sboms
+        # Names to tags that are known only when the run begins.
+        self.further_tags = further_tags or {}
         self._keys: dict[str, str] = {}
         self._digests: dict[str, str] = {}
         self._replaced: set[str] = set()
@@ -279,7 +282,8 @@ class Factory:
         return ours
 
     def _tags(self, image: Image) -> list[str]:
-        return [self.key(image.name), *(tag.format(**self.context.versions) for tag in image.tags)]
+        further = self.further_tags.get(image.name, ())
+        return [self.key(image.name), *(tag.format(**self.context.versions) for tag in image.tags), *further]
 
     def _build_all(self, order: list[str], progress: Progress) -> None:
         """Build ``order`` with ``jobs`` workers; each starts when its needs are there. The first error stops all."""
