@@ -4,7 +4,7 @@ import { useFocusHeir } from '../components/focus';
 import { SignInLink } from '../components/sign-in-link';
 import { useSession, waiting } from '../lib/auth/session';
 import { useCartCount } from '../lib/cart/cart';
-import { dismiss, notices, type Notice } from '../lib/notices';
+import { dismiss, dismissAbout, notices, type Notice } from '../lib/notices';
 import { useStore } from '../lib/store';
 import { UserMenu } from './user-menu';
 
@@ -16,6 +16,7 @@ export function Layout(): ReactElement {
     // Who hears the page instead of seeing it starts at its content after a change of page.
     if (before.current !== path) main.current?.focus({ preventScroll: true });
     before.current = path;
+    dismissAbout(path);
   }, [path]);
   return (
     <>
@@ -37,6 +38,8 @@ export function Layout(): ReactElement {
 }
 
 function Header(): ReactElement {
+  // That area has a search of its own; two of one name would stand there.
+  const inAdmin = useLocation({ select: ({ pathname }) => /^\/admin(?:\/|$)/.test(pathname) });
   return (
     <header className="header">
       <nav className="bar" aria-label="Main">
@@ -44,7 +47,7 @@ function Header(): ReactElement {
           <BrandMark />
           Marginalia
         </Link>
-        <SearchBox />
+        {inAdmin ? null : <SearchBox />}
         <div className="bar-end">
           <Account />
           <CartLink />
@@ -99,7 +102,7 @@ function CartLink(): ReactElement {
   return (
     <Link className="cart-link" to="/cart" aria-label={words}>
       <svg viewBox="0 0 24 24" width="22" height="22" aria-hidden="true"><path d="M6 8h12l1 12H5z" /><path d="M9 10V6.500a3 3 0 0 1 6 0V10" /></svg>
-      <span className="cart-count" data-testid="cart-count" data-empty={!count} data-known={count !== undefined}>{count}</span>
+      {count ? <span className="cart-count">{count}</span> : null}
     </Link>
   );
 }

@@ -5,8 +5,9 @@ import { ProductPage } from '../features/catalog/product-page';
 import { SearchPage } from '../features/catalog/search-page';
 import { ready } from '../lib/auth/session';
 import { fetched } from '../lib/lazy';
-import { CrashPage, DENIED, NotFoundPage } from './fallback-pages';
+import { CrashPage } from './crash-page';
 import { Layout } from './layout';
+import { DENIED, NotFoundPage } from './not-found-page';
 import * as search from './search';
 
 async function needsSignIn({ location }: { location: { href: string } }): Promise<void> {
@@ -23,7 +24,7 @@ async function needsAdmin(context: { location: { href: string } }): Promise<void
 const personal = { beforeLoad: needsSignIn, staticData: { personal: true } };
 
 const root = createRootRoute({ component: Layout, notFoundComponent: NotFoundPage });
-const orders = fetched('orders', () => import('../features/orders/pages'));
+const orders = fetched('orders', () => import('../features/orders/area'));
 const area = fetched('admin', () => import('../features/admin/area'));
 
 // Each route is a constant: written into the list, it would lose its path's type.

@@ -26,7 +26,7 @@ export function AddToCart({ bookId, title, quantity = 1, soldOut = false, blocke
     try {
       await addToCart(bookId, quantity);
       setState('done');
-      notify(`“${bare(title)}” is in your cart.`);
+      notify(`“${bare(title)}” is in your cart.`, 'good', '/cart');
       timer.current = setTimeout(() => { setState('idle'); }, 2500);
     } catch (error) {
       setState('idle');

@@ -14,19 +14,19 @@ export interface CoverArt {
   chance: (index: number) => number;
 }
 
-export const PATTERNS = 7;
+const PATTERNS = 7;
 // paper, ink, first, second: pairs of paper and ink have a contrast of 4.5 at least.
 const PALETTES: [string, string, string, string][] = [
-  ['#f3e6cf', '#2b211a', '#c4532d', '#e2a33c'],
+  ['#f6e9d3', '#2b211a', '#c4532d', '#e2a33c'],
   ['#1f3a3d', '#f6ead3', '#e0a458', '#7fa99b'],
   ['#7a2230', '#fbeee0', '#e6b17a', '#3d1019'],
-  ['#e8dfd0', '#1d2d44', '#3e5c76', '#c8553d'],
+  ['#f2e9da', '#1d2d44', '#3e5c76', '#c8553d'],
   ['#243047', '#f4ecdf', '#d98f5c', '#5f7fa8'],
-  ['#dfe5d4', '#233322', '#5b7f4b', '#c9973b'],
+  ['#e6eddb', '#233322', '#5b7f4b', '#c9973b'],
   ['#3b2a4a', '#f6e9ef', '#c77d9b', '#e3b76b'],
-  ['#f0d9c4', '#3a1f2b', '#a23e48', '#6c8ea0'],
+  ['#f9e8d8', '#3a1f2b', '#a23e48', '#6c8ea0'],
   ['#14433d', '#eef3e6', '#b9c46a', '#e07a5f'],
-  ['#eae2f0', '#2d2440', '#7c6bb0', '#d9808a'],
+  ['#f2ebf7', '#2d2440', '#7c6bb0', '#d9808a'],
 ];
 
 /** FNV-1a, 32 bits. */

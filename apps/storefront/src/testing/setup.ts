@@ -3,6 +3,9 @@ import { cleanup } from '@testing-library/react';
 import { afterEach, beforeEach } from 'vitest';
 import { setConfig } from '../lib/config';
 
+// jsdom has no layout, and the router scrolls.
+window.scrollTo = () => undefined;
+
 beforeEach(() => {
   localStorage.clear();
   sessionStorage.clear();

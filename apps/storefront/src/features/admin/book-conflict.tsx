@@ -1,6 +1,7 @@
 import type { ReactElement } from 'react';
 import { Button } from '../../components/button';
 import { Dialog } from '../../components/dialog';
+import { amount, known } from '../../lib/format';
 import { FIELDS, toBody, toForm, type BookForm } from './book-schema';
 import type { AdminBook } from './queries';
 
@@ -9,11 +10,11 @@ const LABELS: Record<(typeof FIELDS)[number], string> = {
   price: 'Price', published_year: 'Year', initial_quantity: '', active: 'On sale',
 };
 
-const words = (value: string | number | boolean | null): string => (value === null ? '–' : value === true ? 'yes' : value === false ? 'no' : String(value));
+const words = (value: string | number | boolean | null): string => (typeof value === 'boolean' ? (value ? 'yes' : 'no') : known(value));
 
 /** Fields that would be stored differently: their label, what is typed, and what is stored by now. */
 export function differences(mine: BookForm, theirs: BookForm): [label: string, mine: string, theirs: string][] {
-  const stored = (form: BookForm) => ({ ...toBody(form), price: Number(form.price).toFixed(2), active: form.active });
+  const stored = (form: BookForm) => ({ ...toBody(form), price: amount(form.price), active: form.active });
   const [typed, found] = [stored(mine), stored(theirs)];
   return (Object.keys(typed) as (keyof typeof typed)[]).filter((name) => typed[name] !== found[name]).map((name) => [LABELS[name], words(typed[name]), words(found[name])]);
 }

@@ -3,7 +3,7 @@ import { useState, type ReactElement, type ReactNode, type SubmitEvent } from 'r
 import { useTitle } from '../../components/states';
 import { bare } from '../../lib/format';
 
-const PLACES = [
+const LINKS = [
   ['/admin', 'Overview'],
   ['/admin/books', 'Books'],
   ['/admin/stock', 'Stock'],
@@ -11,14 +11,23 @@ const PLACES = [
   ['/admin/orders', 'Orders'],
 ] as const;
 
-export function Frame({ title, children, end }: { title: string; children: ReactNode; end?: ReactNode }): ReactElement {
+interface FrameProps {
+  /** Names the window, and the page if it has no `heading`. */
+  title: string;
+  heading?: ReactNode;
+  children: ReactNode;
+  /** Stands beside the heading. */
+  end?: ReactNode;
+}
+
+export function Frame({ title, heading, children, end }: FrameProps): ReactElement {
   useTitle(`${bare(title)}, admin`);
   return (
     <div className="admin">
       <nav className="admin-nav" aria-label="Admin">
-        <ul>{PLACES.map(([to, words]) => <li key={to}><Link to={to} activeOptions={{ exact: to === '/admin', includeSearch: false }}>{words}</Link></li>)}</ul>
+        <ul>{LINKS.map(([to, words]) => <li key={to}><Link to={to} activeOptions={{ exact: to === '/admin', includeSearch: false }}>{words}</Link></li>)}</ul>
       </nav>
-      <div className="title-row"><h1><bdi>{title}</bdi></h1>{end}</div>
+      <div className="title-row"><h1>{heading ?? <bdi>{title}</bdi>}</h1>{end}</div>
       {children}
     </div>
   );
@@ -42,18 +51,5 @@ export function SearchForm({ label, value, onSearch, children }: { label: string
       <button type="submit" className="button button-quiet">Search</button>
       {children}
     </form>
-  );
-}
-
-export function Table({ label, heads, children }: { label: string; heads: (string | [string, 'number'])[]; children: ReactNode }): ReactElement {
-  return (
-    <div className="table-box" role="region" aria-label={label} tabIndex={0}>
-      <table className="table">
-        <thead>
-          <tr>{heads.map((head) => (typeof head === 'string' ? <th key={head} scope="col">{head}</th> : <th key={head[0]} scope="col" className="number">{head[0]}</th>))}</tr>
-        </thead>
-        <tbody>{children}</tbody>
-      </table>
-    </div>
   );
 }

@@ -1,7 +1,7 @@
 import type { ReactElement } from 'react';
 import { Button } from '../../components/button';
 import { Dialog } from '../../components/dialog';
-import { bare, plural } from '../../lib/format';
+import { bare, known, plural } from '../../lib/format';
 import type { Movement, StockRow } from './queries';
 
 /** The stock as it is now, as a refused change tells it. */
@@ -92,9 +92,9 @@ export function StockConflict({ before, mine, now, changes, busy, onClose, onLat
             {ROWS.map(([label, name]) => (
               <tr key={name}>
                 <th scope="row">{label}</th>
-                <td className="number">{before[name] ?? '–'}</td>
-                <td className="number">{now?.[name] ?? '–'}</td>
-                <td className="number">{name === 'reserved' ? '–' : mine[name]}</td>
+                <td className="number">{known(before[name])}</td>
+                <td className="number">{known(now?.[name])}</td>
+                <td className="number">{known(name === 'reserved' ? null : mine[name])}</td>
               </tr>
             ))}
           </tbody>

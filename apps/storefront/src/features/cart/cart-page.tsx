@@ -7,7 +7,7 @@ import { useFocusHeir } from '../../components/focus';
 import { Quantity } from '../../components/quantity';
 import { Skipped } from '../../components/skipped';
 import { ErrorNote, ErrorPanel, Loading, Panel, useTitle } from '../../components/states';
-import { StockBadge } from '../../components/stock-badge';
+import { StockException } from '../../components/stock-badge';
 import { sentence } from '../../lib/api/errors';
 import { useSession } from '../../lib/auth/session';
 import { soldOut, useStock, type StockInfo } from '../../lib/books';
@@ -17,7 +17,7 @@ import { notify } from '../../lib/notices';
 import { clearCart, setQuantity, useCartView, type Line } from './use-lines';
 
 /** Why a line cannot be ordered, if it cannot. An unknown stock is no reason: the order itself will tell. */
-export function hindrance(line: Line, stock: StockInfo): string | null {
+function hindrance(line: Line, stock: StockInfo): string | null {
   if (!line.forSale) return 'This book is no longer sold. Remove it to check out.';
   if (soldOut(stock)) return 'Out of stock. Remove it to check out.';
   if (stock.available !== undefined && stock.available < line.quantity) return `Only ${String(stock.available)} can be delivered. Lower the quantity to check out.`;
@@ -95,7 +95,7 @@ function CartRow({ line, stock }: { line: Line; stock: StockInfo }): ReactElemen
       <div className="line-text">
         <h2><Link to="/books/$id" params={{ id: line.bookId }}><bdi>{line.title}</bdi></Link></h2>
         {line.author ? <p className="card-author"><bdi>{line.author}</bdi></p> : null}
-        <p><span className="price">{money(line.price)}</span> {line.forSale ? <StockBadge info={stock} /> : <span className="badge" data-stock="out_of_stock">Not sold</span>}</p>
+        <p><span className="price">{money(line.price)}</span> {reason === null ? <StockException info={stock} /> : null}</p>
         {reason ? <p className="note note-bad">{reason}</p> : null}
         <ErrorNote error={error} />
       </div>

@@ -21,7 +21,7 @@ export interface Line {
   forSale: boolean;
 }
 
-export interface CartView {
+interface CartView {
   lines: Line[] | undefined;
   total: string;
   error: unknown;

@@ -6,17 +6,8 @@ import { ErrorPanel, Panel, useTitle } from '../../components/states';
 import { bare, plural } from '../../lib/format';
 import { awaited } from '../../lib/query';
 import { BookGrid, GridSkeleton } from './book-grid';
-import { booksQuery, genresQuery, type Sort } from './queries';
-
-const SORTS: [Sort, string][] = [
-  ['title', 'Title, A to Z'],
-  ['-title', 'Title, Z to A'],
-  ['price', 'Price, low to high'],
-  ['-price', 'Price, high to low'],
-  ['-published_year', 'Published, newest first'],
-  ['published_year', 'Published, oldest first'],
-  ['-created_at', 'New in the shop'],
-];
+import { booksQuery, genresQuery } from './queries';
+import { SORTS, type Sort } from './sorts';
 
 export function CataloguePage(): ReactElement {
   const { page = 1, sort, genre } = useSearch({ from: '/' });

@@ -10,6 +10,7 @@ import type { Book } from '../../lib/api/client';
 import { isMissing } from '../../lib/api/errors';
 import { bookQuery, soldOut, useStock } from '../../lib/books';
 import { money } from '../../lib/format';
+import { MoreBooks } from './more-books';
 
 export function ProductPage(): ReactElement {
   const { id } = useParams({ from: '/books/$id' });
@@ -23,7 +24,7 @@ export function ProductPage(): ReactElement {
       </Panel>
     );
   }
-  if (data) return <Product key={data.id} book={data} />;
+  if (data) return <><Product key={data.id} book={data} /><MoreBooks book={data} /></>;
   return error ? <ErrorPanel error={error} level="h1" onRetry={() => void refetch()} /> : <Loading level="h1" label="Loading the book" />;
 }
 

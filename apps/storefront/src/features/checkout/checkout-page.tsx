@@ -1,10 +1,10 @@
 import { zodResolver } from '@hookform/resolvers/zod';
 import { useQuery } from '@tanstack/react-query';
 import { Link, useNavigate } from '@tanstack/react-router';
-import { useRef, useState, type ReactElement } from 'react';
+import { useEffect, useRef, useState, type ReactElement } from 'react';
 import { useForm } from 'react-hook-form';
 import { Button } from '../../components/button';
-import { Field } from '../../components/field';
+import { Field, Select } from '../../components/field';
 import { Skipped } from '../../components/skipped';
 import { ErrorNote, ErrorPanel, Loading, Panel, useTitle } from '../../components/states';
 import type { Cart } from '../../lib/api/client';
@@ -16,6 +16,7 @@ import { tieToFields } from '../../lib/form-errors';
 import { money } from '../../lib/format';
 import { queryClient } from '../../lib/query';
 import { closeAttempt } from './attempt';
+import { COUNTRIES } from './countries';
 import { place } from './place';
 import { FIELDS, shippingSchema, type Shipping } from './schema';
 
@@ -35,7 +36,7 @@ export function CheckoutPage(): ReactElement {
 
 function NothingToOrder(): ReactElement {
   // An attempt whose answer got lost has emptied the cart: the next order is another one.
-  closeAttempt();
+  useEffect(closeAttempt, []);
   return (
     <Panel title="Your cart is empty" level="h1" mark="∅">
       <p>There is nothing to order. If you just placed an order, you find it among your orders.</p>
@@ -101,7 +102,10 @@ function Checkout({ cart, onDone }: { cart: Cart; onDone: () => void }): ReactEl
             <Field label="Postal code" autoComplete="postal-code" maxLength={20} {...bind('postal_code')} />
             <Field label="City" autoComplete="address-level2" maxLength={100} {...bind('city')} />
           </div>
-          <Field label="Country" autoComplete="country-name" maxLength={60} {...bind('country')} />
+          <Select label="Country" autoComplete="country-name" required {...bind('country')}>
+            <option value="">Choose a country</option>
+            {COUNTRIES.map((name) => <option key={name}>{name}</option>)}
+          </Select>
         </fieldset>
         <OrderSummary cart={cart} missing={missing} before={seen} />
         <div className="checkout-send">

@@ -9,7 +9,7 @@ export interface GuestCart {
 export const GUEST_CART_KEY = 'bookstore_guest_cart';
 /** The cart as it was posted for a merge that is not answered yet. */
 export const MERGE_KEY = 'bookstore_guest_merge';
-export const MOST_COPIES = 99;
+const MOST_COPIES = 99;
 export const MOST_LINES = 50;
 const UUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
 
