@@ -1,12 +1,15 @@
 import { screen, within } from '@testing-library/react';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { session } from '../lib/auth/session';
 import { addToGuestCart, clearGuestCart } from '../lib/cart/guest-cart';
 import { renderAt } from '../testing/shop';
 import { Layout } from './layout';
 
-test.each([['/', 1], ['/search', 1], ['/administration', 1], ['/admin', 0], ['/admin/books', 0]])('at %s the shop has %i search field', async (path, fields) => {
-  session.set({ status: 'guest' });
+test.each([
+  ['/', true, 1], ['/search', true, 1], ['/administration', true, 1], ['/admin', true, 0], ['/admin/books', true, 0], ['/admin', false, 1],
+])('at %s, for an administrator %s, the shop has %i search field', async (path, admin, fields) => {
+  session.set({ status: 'signed-in', sub: 's', name: 'Ada', admin });
+  vi.stubGlobal('fetch', () => Promise.resolve(Response.json({ items: [], count: 0, total: '0.00' })));
   await renderAt(path, Layout);
   expect(within(screen.getByRole('navigation', { name: 'Main' })).queryAllByRole('searchbox')).toHaveLength(fields);
 });

@@ -38,8 +38,10 @@ export function Layout(): ReactElement {
 }
 
 function Header(): ReactElement {
-  // That area has a search of its own; two of one name would stand there.
-  const inAdmin = useLocation({ select: ({ pathname }) => /^\/admin(?:\/|$)/.test(pathname) });
+  const session = useSession();
+  const area = useLocation({ select: ({ pathname }) => /^\/admin(?:\/|$)/.test(pathname) });
+  // Administrators have another search there; the shop's beside it would be a second of the same name.
+  const inAdmin = area && session.status === 'signed-in' && session.admin;
   return (
     <header className="header">
       <nav className="bar" aria-label="Main">
