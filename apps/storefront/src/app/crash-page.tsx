@@ -8,10 +8,25 @@ export function CrashPage({ reset }: ErrorComponentProps): ReactElement {
   return (
     <div role="alert">
       <Panel title="This page could not be shown" level="h1" mark="!">
-        <p>{navigator.onLine ? 'Something went wrong on our side. Your cart is safe.' : 'You are offline. It will work again once you are connected.'}</p>
+        <p>
+          {navigator.onLine
+            ? 'Something went wrong on our side. Your cart is safe.'
+            : 'You are offline. It will work again once you are connected.'}
+        </p>
         <p className="row">
-          <button type="button" className="button" onClick={() => { reset(); window.location.reload(); }}>Reload the page</button>
-          <Link className="button button-quiet" to="/">Browse the catalogue</Link>
+          <button
+            type="button"
+            className="button"
+            onClick={() => {
+              reset();
+              window.location.reload();
+            }}
+          >
+            Reload the page
+          </button>
+          <Link className="button button-quiet" to="/">
+            Browse the catalogue
+          </Link>
         </p>
       </Panel>
     </div>

@@ -6,7 +6,12 @@ import { renderAt } from '../testing/shop';
 import { Layout } from './layout';
 
 test.each([
-  ['/', true, 1], ['/search', true, 1], ['/administration', true, 1], ['/admin', true, 0], ['/admin/books', true, 0], ['/admin', false, 1],
+  ['/', true, 1],
+  ['/search', true, 1],
+  ['/administration', true, 1],
+  ['/admin', true, 0],
+  ['/admin/books', true, 0],
+  ['/admin', false, 1],
 ])('at %s, for an administrator %s, the shop has %i search field', async (path, admin, fields) => {
   session.set({ status: 'signed-in', sub: 's', name: 'Ada', admin });
   vi.stubGlobal('fetch', () => Promise.resolve(Response.json({ items: [], count: 0, total: '0.00' })));

@@ -20,7 +20,9 @@ export function Layout(): ReactElement {
   }, [path]);
   return (
     <>
-      <a className="skip" href="#main">Skip to content</a>
+      <a className="skip" href="#main">
+        Skip to content
+      </a>
       <Header />
       <Offline />
       <SessionEnded />
@@ -68,9 +70,13 @@ const BrandMark = (): ReactElement => (
 
 function SearchBox(): ReactElement {
   const navigate = useNavigate();
-  const asked = useLocation({ select: ({ pathname, search }) => (pathname === '/search' ? ((search as { q?: string }).q ?? '') : '') });
+  const asked = useLocation({
+    select: ({ pathname, search }) => (pathname === '/search' ? ((search as { q?: string }).q ?? '') : ''),
+  });
   const [text, setText] = useState(asked);
-  useEffect(() => { setText(asked); }, [asked]);
+  useEffect(() => {
+    setText(asked);
+  }, [asked]);
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
     const q = text.trim();
@@ -78,9 +84,22 @@ function SearchBox(): ReactElement {
   };
   return (
     <form className="search" role="search" onSubmit={submit}>
-      <input type="search" name="q" aria-label="Search books" placeholder="Title, author or ISBN" maxLength={100} value={text} onChange={(event) => { setText(event.target.value); }} />
+      <input
+        type="search"
+        name="q"
+        aria-label="Search books"
+        placeholder="Title, author or ISBN"
+        maxLength={100}
+        value={text}
+        onChange={(event) => {
+          setText(event.target.value);
+        }}
+      />
       <button type="submit" aria-label="Search">
-        <svg viewBox="0 0 20 20" width="18" height="18" aria-hidden="true"><circle cx="8.500" cy="8.500" r="5.500" /><path d="m13 13 4.500 4.500" /></svg>
+        <svg viewBox="0 0 20 20" width="18" height="18" aria-hidden="true">
+          <circle cx="8.500" cy="8.500" r="5.500" />
+          <path d="m13 13 4.500 4.500" />
+        </svg>
       </button>
     </form>
   );
@@ -92,7 +111,11 @@ function Account(): ReactElement {
   if (session.status === 'guest') return <SignInLink className="account-link">Sign in</SignInLink>;
   return (
     <>
-      {session.admin ? <Link className="admin-link" to="/admin">Admin</Link> : null}
+      {session.admin ? (
+        <Link className="admin-link" to="/admin">
+          Admin
+        </Link>
+      ) : null}
       <UserMenu name={session.name} />
     </>
   );
@@ -103,7 +126,10 @@ function CartLink(): ReactElement {
   const words = count === undefined ? 'Cart' : `Cart, ${String(count)} ${count === 1 ? 'item' : 'items'}`;
   return (
     <Link className="cart-link" to="/cart" aria-label={words}>
-      <svg viewBox="0 0 24 24" width="22" height="22" aria-hidden="true"><path d="M6 8h12l1 12H5z" /><path d="M9 10V6.500a3 3 0 0 1 6 0V10" /></svg>
+      <svg viewBox="0 0 24 24" width="22" height="22" aria-hidden="true">
+        <path d="M6 8h12l1 12H5z" />
+        <path d="M9 10V6.500a3 3 0 0 1 6 0V10" />
+      </svg>
       {count ? <span className="cart-count">{count}</span> : null}
     </Link>
   );
@@ -125,7 +151,11 @@ function useOnline(): boolean {
 
 function Offline(): ReactElement {
   const online = useOnline();
-  return <div role="status">{online ? null : <p className="strip">You are offline. What you see may be out of date; your cart is kept.</p>}</div>;
+  return (
+    <div role="status">
+      {online ? null : <p className="strip">You are offline. What you see may be out of date; your cart is kept.</p>}
+    </div>
+  );
 }
 
 function SessionEnded(): ReactElement | null {
@@ -141,7 +171,13 @@ function SessionEnded(): ReactElement | null {
 
 function SessionWaiting(): ReactElement {
   const stuck = useStore(waiting);
-  return <div role="status">{stuck ? <p className="strip">The sign-in service does not answer. You stay signed in, and can go on shopping.</p> : null}</div>;
+  return (
+    <div role="status">
+      {stuck ? (
+        <p className="strip">The sign-in service does not answer. You stay signed in, and can go on shopping.</p>
+      ) : null}
+    </div>
+  );
 }
 
 function Notices(): ReactElement {
@@ -149,7 +185,9 @@ function Notices(): ReactElement {
   return (
     // Over windows, too, and not hidden from whoever hears the page while one is open.
     <div className="notices" role="status" aria-live="polite" data-react-aria-top-layer="true">
-      {shown.map((notice) => <Note key={notice.id} notice={notice} />)}
+      {shown.map((notice) => (
+        <Note key={notice.id} notice={notice} />
+      ))}
     </div>
   );
 }
@@ -160,7 +198,15 @@ function Note({ notice: { id, text, kind } }: { notice: Notice }): ReactElement 
   return (
     <p ref={box} className="notice" data-kind={kind}>
       {text}
-      <button type="button" aria-label="Dismiss" onClick={() => { dismiss(id); }}>×</button>
+      <button
+        type="button"
+        aria-label="Dismiss"
+        onClick={() => {
+          dismiss(id);
+        }}
+      >
+        ×
+      </button>
     </p>
   );
 }

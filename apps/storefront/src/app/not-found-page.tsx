@@ -14,7 +14,11 @@ function Missing(): ReactElement {
   return (
     <Panel title="Page not found" level="h1" mark="404">
       <p>There is nothing at this address. It may have been moved, or mistyped.</p>
-      <p><Link className="button" to="/">Browse the catalogue</Link></p>
+      <p>
+        <Link className="button" to="/">
+          Browse the catalogue
+        </Link>
+      </p>
     </Panel>
   );
 }
@@ -24,7 +28,11 @@ function AccessDenied(): ReactElement {
   return (
     <Panel title="Access denied" level="h1" mark="403">
       <p>This part of the shop is for its staff. Your account is a customer’s.</p>
-      <p><Link className="button" to="/">Back to the catalogue</Link></p>
+      <p>
+        <Link className="button" to="/">
+          Back to the catalogue
+        </Link>
+      </p>
     </Panel>
   );
 }

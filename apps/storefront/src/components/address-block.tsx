@@ -11,7 +11,13 @@ export function AddressBlock({ shipping }: { shipping: Shipping }): ReactElement
     <section className="address" aria-label="Delivery address">
       <h2>Goes to</h2>
       {/* Two lines may be equal: a line's place is its key. */}
-      <address>{lines.map((line, place) => <span key={place}><bdi>{line}</bdi></span>)}</address>
+      <address>
+        {lines.map((line, place) => (
+          <span key={place}>
+            <bdi>{line}</bdi>
+          </span>
+        ))}
+      </address>
     </section>
   );
 }

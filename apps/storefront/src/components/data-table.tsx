@@ -32,7 +32,11 @@ export function DataTable<Row>({ label, columns, rows, keyOf, testId, total }: P
       <table className="table cards" role="table">
         <thead role="rowgroup">
           <tr role="row">
-            {columns.map((column) => <th key={column.head} role="columnheader" scope="col" className={side(column)}>{column.head}</th>)}
+            {columns.map((column) => (
+              <th key={column.head} role="columnheader" scope="col" className={side(column)}>
+                {column.head}
+              </th>
+            ))}
           </tr>
         </thead>
         <tbody role="rowgroup">
@@ -40,9 +44,19 @@ export function DataTable<Row>({ label, columns, rows, keyOf, testId, total }: P
             <tr key={keyOf(row)} role="row" data-testid={testId}>
               {columns.map((column, place) =>
                 place === 0 ? (
-                  <th key={column.head} role="rowheader" scope="row">{column.cell(row)}</th>
+                  <th key={column.head} role="rowheader" scope="row">
+                    {column.cell(row)}
+                  </th>
                 ) : (
-                  <td key={column.head} role="cell" className={side(column)} data-label={column.head} data-wide={column.wide}>{column.cell(row)}</td>
+                  <td
+                    key={column.head}
+                    role="cell"
+                    className={side(column)}
+                    data-label={column.head}
+                    data-wide={column.wide}
+                  >
+                    {column.cell(row)}
+                  </td>
                 ),
               )}
             </tr>
@@ -51,8 +65,12 @@ export function DataTable<Row>({ label, columns, rows, keyOf, testId, total }: P
         {total ? (
           <tfoot role="rowgroup">
             <tr role="row">
-              <th role="rowheader" scope="row" colSpan={columns.length - 1}>{total.name}</th>
-              <td role="cell" className="number">{total.value}</td>
+              <th role="rowheader" scope="row" colSpan={columns.length - 1}>
+                {total.name}
+              </th>
+              <td role="cell" className="number">
+                {total.value}
+              </td>
             </tr>
           </tfoot>
         ) : null}

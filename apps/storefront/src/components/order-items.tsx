@@ -13,7 +13,14 @@ interface Props {
 /** What was ordered at which price, with the total, for customers and administrators alike. */
 export function OrderItems({ order, to }: Props): ReactElement {
   const columns: Column<Order['items'][number]>[] = [
-    { head: 'Book', cell: (item) => <Link to={to} params={{ id: item.book_id }}><bdi>{item.title}</bdi></Link> },
+    {
+      head: 'Book',
+      cell: (item) => (
+        <Link to={to} params={{ id: item.book_id }}>
+          <bdi>{item.title}</bdi>
+        </Link>
+      ),
+    },
     { head: 'Copies', number: true, cell: (item) => item.quantity },
     { head: 'Price', number: true, cell: (item) => money(item.price) },
     { head: 'Sum', number: true, cell: (item) => money(item.line_total) },

@@ -22,7 +22,11 @@ export function StockBadge({ info, exact = false }: Props): ReactElement {
   let words = WORDS[state];
   if (state === 'low_stock' && available !== undefined) words = `Only ${String(available)} left`;
   else if (state === 'in_stock' && exact && available !== undefined) words = `In stock: ${String(available)} copies`;
-  return <span className="badge" data-stock={state === 'none' ? 'out_of_stock' : state}>{words}</span>;
+  return (
+    <span className="badge" data-stock={state === 'none' ? 'out_of_stock' : state}>
+      {words}
+    </span>
+  );
 }
 
 /** In lists, where most books can be had: a word only for those whose stock is low or not known. Of sold-out ones the button speaks. */

@@ -1,7 +1,8 @@
 import { config } from './config';
 
 /** Whether the shop shows the picture at an address; any other book's cover is drawn. */
-export const isPictured = (url: string | null | undefined): url is string => Boolean(url) && config().coverPrefixes.some((prefix) => url?.startsWith(prefix));
+export const isPictured = (url: string | null | undefined): url is string =>
+  Boolean(url) && config().coverPrefixes.some((prefix) => url?.startsWith(prefix));
 
 /** What a drawn cover is made of; the same book always gets the same one. */
 export interface CoverArt {
@@ -52,7 +53,10 @@ export function coverArt(title: string, author: string): CoverArt {
 
 /** Words, those that are too long broken at their hyphens. */
 const pieces = (text: string, width: number): string[] =>
-  text.split(/\s+/).flatMap((word) => (word.length > width ? word.split(/(?<=-)/) : [word])).filter(Boolean);
+  text
+    .split(/\s+/)
+    .flatMap((word) => (word.length > width ? word.split(/(?<=-)/) : [word]))
+    .filter(Boolean);
 
 /** Break a text into at most `most` lines of about `width` letters; what does not fit ends in an ellipsis. */
 export function wrap(text: string, width: number, most: number): string[] {

@@ -11,8 +11,10 @@ export const dateTime = (iso: string): string => moment.format(new Date(iso));
 /** What people read to each other of an order's id. */
 export const orderNumber = (id: string): string => id.slice(0, 8).toUpperCase();
 /** A value that may not be known, or not be given. */
-export const known = (value: string | number | null | undefined): string => (value === null || value === undefined ? '–' : String(value));
-export const plural = (count: number, one: string, many = `${one}s`): string => `${String(count)} ${count === 1 ? one : many}`;
+export const known = (value: string | number | null | undefined): string =>
+  value === null || value === undefined ? '–' : String(value);
+export const plural = (count: number, one: string, many = `${one}s`): string =>
+  `${String(count)} ${count === 1 ? one : many}`;
 /** Where the API ends counting: the total of a list of orders or movements, and of books or stock. */
 export const COUNTED = { orders: 10_000, books: 100_000 };
 /** The total of a list in words: `10000 or more orders` where the API counted no further. */

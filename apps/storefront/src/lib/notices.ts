@@ -19,7 +19,10 @@ export function notify(text: string, kind: Notice['kind'] = 'good', about?: stri
   const others = notices.get().filter((one) => one.text !== text);
   const good = others.filter((one) => one.kind === 'good').slice(-2);
   notices.set([...others.filter((one) => one.kind === 'bad' || good.includes(one)), { id, text, kind, about }]);
-  if (kind === 'good') setTimeout(() => { dismiss(id); }, SHOWN_MS);
+  if (kind === 'good')
+    setTimeout(() => {
+      dismiss(id);
+    }, SHOWN_MS);
 }
 
 export function dismiss(id: number): void {

@@ -9,6 +9,11 @@ window.scrollTo = () => undefined;
 beforeEach(() => {
   localStorage.clear();
   sessionStorage.clear();
-  setConfig({ api: 'https://api.test', issuer: 'https://id.test/realms/bookstore', clientId: 'ui-client', coverPrefixes: [] });
+  setConfig({
+    api: 'https://api.test',
+    issuer: 'https://id.test/realms/bookstore',
+    clientId: 'ui-client',
+    coverPrefixes: [],
+  });
 });
 afterEach(cleanup);

@@ -20,7 +20,14 @@ async function withdraw(book: AdminBook): Promise<void> {
 }
 
 const COLUMNS: Column<AdminBook>[] = [
-  { head: 'Title', cell: (book) => <Link to="/admin/books/$id" params={{ id: book.id }}><bdi>{book.title}</bdi></Link> },
+  {
+    head: 'Title',
+    cell: (book) => (
+      <Link to="/admin/books/$id" params={{ id: book.id }}>
+        <bdi>{book.title}</bdi>
+      </Link>
+    ),
+  },
   { head: 'Author', wide: true, cell: (book) => <bdi>{book.author}</bdi> },
   { head: 'ISBN', wide: true, cell: (book) => known(book.isbn) },
   { head: 'Price', number: true, cell: (book) => money(book.price) },
@@ -34,8 +41,11 @@ function Withdraw({ book }: { book: AdminBook }): ReactElement {
   const name = bare(book.title);
   return (
     <Confirm
-      title={`Stop selling “${name}”?`} action="Delete" label={`Delete ${name}`}
-      className="button button-warn button-small" onConfirm={() => withdraw(book)}
+      title={`Stop selling “${name}”?`}
+      action="Delete"
+      label={`Delete ${name}`}
+      className="button button-warn button-small"
+      onConfirm={() => withdraw(book)}
     >
       <p>Shoppers will no longer find it. It stays in past orders, and you can put it on sale again.</p>
     </Confirm>
@@ -49,22 +59,47 @@ export function BooksPage(): ReactElement {
   const { data, error, isPlaceholderData, refetch } = list;
   const waiting = awaited(list);
   return (
-    <Frame title="Books" end={<Link className="button" to="/admin/books/new">Add a book</Link>}>
-      <SearchForm key={asked.q ?? ''} label="Search books" value={asked.q} onSearch={(q) => void navigate({ search: { q, active: asked.active } })}>
+    <Frame
+      title="Books"
+      end={
+        <Link className="button" to="/admin/books/new">
+          Add a book
+        </Link>
+      }
+    >
+      <SearchForm
+        key={asked.q ?? ''}
+        label="Search books"
+        value={asked.q}
+        onSearch={(q) => void navigate({ search: { q, active: asked.active } })}
+      >
         <label>
           Show
-          <select value={asked.active ?? ''} onChange={(event) => void navigate({ search: { q: asked.q, active: (event.target.value || undefined) as 'true' | 'false' | undefined } })}>
+          <select
+            value={asked.active ?? ''}
+            onChange={(event) =>
+              void navigate({
+                search: { q: asked.q, active: (event.target.value || undefined) as 'true' | 'false' | undefined },
+              })
+            }
+          >
             <option value="">All books</option>
             <option value="true">On sale</option>
             <option value="false">Inactive</option>
           </select>
         </label>
-        <p className="tools-count" role="status">{data && !isPlaceholderData ? plural(data.total, 'book') : ''}</p>
+        <p className="tools-count" role="status">
+          {data && !isPlaceholderData ? plural(data.total, 'book') : ''}
+        </p>
       </SearchForm>
       {error && !data ? <ErrorPanel error={error} onRetry={() => void refetch()} /> : null}
       {waiting ? <Loading /> : null}
       <Warnings notes={data?.warnings} />
-      {data?.items.length === 0 && !waiting ? <Panel title="No books match"><p>Try other words, or show all books.</p></Panel> : null}
+      {data?.items.length === 0 && !waiting ? (
+        <Panel title="No books match">
+          <p>Try other words, or show all books.</p>
+        </Panel>
+      ) : null}
       {data && data.items.length > 0 ? (
         <DataTable label="Books" columns={COLUMNS} rows={data.items} keyOf={(book) => book.id} testId="admin-book" />
       ) : null}

@@ -18,7 +18,17 @@ export function EditBookPage(): ReactElement {
   const { id } = useParams({ from: '/admin/books/$id' });
   const { data, error, refetch } = useQuery(bookQuery(id));
   if (isMissing(error)) {
-    return <Frame title="Book not found"><Panel title="There is no such book"><p><Link className="button" to="/admin/books">All books</Link></p></Panel></Frame>;
+    return (
+      <Frame title="Book not found">
+        <Panel title="There is no such book">
+          <p>
+            <Link className="button" to="/admin/books">
+              All books
+            </Link>
+          </p>
+        </Panel>
+      </Frame>
+    );
   }
   return (
     <Frame title={data?.title ?? 'Book'}>
@@ -47,10 +57,17 @@ function EditBook({ book }: { book: AdminSchemas['BookWithWarnings'] }): ReactEl
     <>
       <Warnings notes={book.warnings} />
       <BookFields
-        draft={draft} start={start} version={version} save={save}
+        draft={draft}
+        start={start}
+        version={version}
+        save={save}
         latest={() => body(admin().GET('/admin/books/{book_id}', { params: { path: { book_id: book.id } } }))}
         onReload={() => void queryClient.resetQueries({ queryKey: ['admin', 'book', book.id] })}
-        side={<p className="hint"><StockWord status={book.stock_status} /> {known(book.available)} available · version {book.version}</p>}
+        side={
+          <p className="hint">
+            <StockWord status={book.stock_status} /> {known(book.available)} available · version {book.version}
+          </p>
+        }
       />
     </>
   );

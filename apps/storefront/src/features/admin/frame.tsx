@@ -25,9 +25,20 @@ export function Frame({ title, heading, children, end }: FrameProps): ReactEleme
   return (
     <div className="admin">
       <nav className="admin-nav" aria-label="Admin">
-        <ul>{LINKS.map(([to, words]) => <li key={to}><Link to={to} activeOptions={{ exact: to === '/admin', includeSearch: false }}>{words}</Link></li>)}</ul>
+        <ul>
+          {LINKS.map(([to, words]) => (
+            <li key={to}>
+              <Link to={to} activeOptions={{ exact: to === '/admin', includeSearch: false }}>
+                {words}
+              </Link>
+            </li>
+          ))}
+        </ul>
       </nav>
-      <div className="title-row"><h1>{heading ?? <bdi>{title}</bdi>}</h1>{end}</div>
+      <div className="title-row">
+        <h1>{heading ?? <bdi>{title}</bdi>}</h1>
+        {end}
+      </div>
       {children}
     </div>
   );
@@ -36,10 +47,26 @@ export function Frame({ title, heading, children, end }: FrameProps): ReactEleme
 /** Parts of an answer that another service could not give. */
 export function Warnings({ notes }: { notes: { part: string; detail: string }[] | undefined }): ReactElement | null {
   if (!notes || notes.length === 0) return null;
-  return <div className="note note-bad" role="status">{notes.map((one) => <p key={one.part}>{one.detail}</p>)}</div>;
+  return (
+    <div className="note note-bad" role="status">
+      {notes.map((one) => (
+        <p key={one.part}>{one.detail}</p>
+      ))}
+    </div>
+  );
 }
 
-export function SearchForm({ label, value, onSearch, children }: { label: string; value: string | undefined; onSearch: (q: string | undefined) => void; children?: ReactNode }): ReactElement {
+export function SearchForm({
+  label,
+  value,
+  onSearch,
+  children,
+}: {
+  label: string;
+  value: string | undefined;
+  onSearch: (q: string | undefined) => void;
+  children?: ReactNode;
+}): ReactElement {
   const [text, setText] = useState(value ?? '');
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
@@ -47,8 +74,20 @@ export function SearchForm({ label, value, onSearch, children }: { label: string
   };
   return (
     <form className="tools" onSubmit={submit} aria-label={label}>
-      <label>{label}<input type="search" value={text} maxLength={100} onChange={(event) => { setText(event.target.value); }} /></label>
-      <button type="submit" className="button button-quiet">Search</button>
+      <label>
+        {label}
+        <input
+          type="search"
+          value={text}
+          maxLength={100}
+          onChange={(event) => {
+            setText(event.target.value);
+          }}
+        />
+      </label>
+      <button type="submit" className="button button-quiet">
+        Search
+      </button>
       {children}
     </form>
   );

@@ -12,11 +12,18 @@ import { changed } from './queries';
 export function NewBookPage(): ReactElement {
   const navigate = useNavigate();
   const save = async (form: BookForm) => {
-    const made = await body(admin().POST('/admin/books', { body: { ...toBody(form), initial_quantity: Number(form.initial_quantity) } }));
-    if (made.stock_status === 'pending') notify(`“${bare(made.title)}” is added, but its stock could not be set yet. Set it under Stock.`, 'bad');
+    const made = await body(
+      admin().POST('/admin/books', { body: { ...toBody(form), initial_quantity: Number(form.initial_quantity) } }),
+    );
+    if (made.stock_status === 'pending')
+      notify(`“${bare(made.title)}” is added, but its stock could not be set yet. Set it under Stock.`, 'bad');
     else notify(`“${bare(made.title)}” is added.`);
     await changed();
     await navigate({ to: '/admin/books/$id', params: { id: made.id } });
   };
-  return <Frame title="Add a book"><BookFields draft="book" start={useDraft('book', EMPTY)} save={save} /></Frame>;
+  return (
+    <Frame title="Add a book">
+      <BookFields draft="book" start={useDraft('book', EMPTY)} save={save} />
+    </Frame>
+  );
 }

@@ -18,7 +18,10 @@ import { changed, orderQuery, type AdminOrder } from './queries';
 
 /** What may follow a status (E-22). */
 const NEXT: Record<OrderStatus, [OrderStatus, string][]> = {
-  CONFIRMED: [['SHIPPED', 'Mark as shipped'], ['CANCELLED', 'Cancel order']],
+  CONFIRMED: [
+    ['SHIPPED', 'Mark as shipped'],
+    ['CANCELLED', 'Cancel order'],
+  ],
   SHIPPED: [['DELIVERED', 'Mark as delivered']],
   DELIVERED: [],
   CANCELLED: [],
@@ -28,10 +31,28 @@ export function AdminOrderPage(): ReactElement {
   const { id } = useParams({ from: '/admin/orders/$id' });
   const { data, error, refetch } = useQuery(orderQuery(id));
   if (isMissing(error)) {
-    return <Frame title="Order not found"><Panel title="There is no such order"><p><Link className="button" to="/admin/orders">All orders</Link></p></Panel></Frame>;
+    return (
+      <Frame title="Order not found">
+        <Panel title="There is no such order">
+          <p>
+            <Link className="button" to="/admin/orders">
+              All orders
+            </Link>
+          </p>
+        </Panel>
+      </Frame>
+    );
   }
   return (
-    <Frame title={`Order ${orderNumber(id)}`} heading={<>Order <OrderNumber id={id} /></>} end={data ? <Progress order={data} /> : null}>
+    <Frame
+      title={`Order ${orderNumber(id)}`}
+      heading={
+        <>
+          Order <OrderNumber id={id} />
+        </>
+      }
+      end={data ? <Progress order={data} /> : null}
+    >
       {error && !data ? <ErrorPanel error={error} onRetry={() => void refetch()} /> : null}
       {!data && !error ? <Loading /> : null}
       {data ? <OrderDetail order={data} /> : null}
@@ -41,7 +62,9 @@ export function AdminOrderPage(): ReactElement {
 
 async function move(order: AdminOrder, status: OrderStatus): Promise<void> {
   try {
-    const moved = await body(admin().PATCH('/admin/orders/{order_id}/status', { params: { path: { order_id: order.id } }, body: { status } }));
+    const moved = await body(
+      admin().PATCH('/admin/orders/{order_id}/status', { params: { path: { order_id: order.id } }, body: { status } }),
+    );
     queryClient.setQueryData(['admin', 'order', order.id], moved);
     notify(`The order is ${STATUS_WORDS[status].toLowerCase()}.`);
   } catch (error) {
@@ -58,8 +81,18 @@ function Progress({ order }: { order: AdminOrder }): ReactElement {
     <div className="progress">
       <StatusBadge status={order.status} />
       {NEXT[order.status].map(([status, words]) => (
-        <Confirm key={status} title={`${words}?`} action={words} className={status === 'CANCELLED' ? 'button button-quiet' : 'button'} onConfirm={() => move(order, status)}>
-          <p>{status === 'CANCELLED' ? 'The books go back to the shelf. This cannot be undone.' : 'The customer sees the new status at once.'}</p>
+        <Confirm
+          key={status}
+          title={`${words}?`}
+          action={words}
+          className={status === 'CANCELLED' ? 'button button-quiet' : 'button'}
+          onConfirm={() => move(order, status)}
+        >
+          <p>
+            {status === 'CANCELLED'
+              ? 'The books go back to the shelf. This cannot be undone.'
+              : 'The customer sees the new status at once.'}
+          </p>
         </Confirm>
       ))}
       {NEXT[order.status].length === 0 ? <span className="hint">This status is final.</span> : null}
@@ -75,8 +108,18 @@ function OrderDetail({ order }: { order: AdminOrder }): ReactElement {
       <OrderItems order={order} to="/admin/books/$id" />
       <AddressBlock shipping={order.shipping} />
       <dl className="facts ids">
-        <div><dt>Full number</dt><dd>{order.id}</dd></div>
-        <div><dt>Customer</dt><dd><Link to="/admin/orders" search={{ user_id: order.user_id }}>{order.user_id}</Link></dd></div>
+        <div>
+          <dt>Full number</dt>
+          <dd>{order.id}</dd>
+        </div>
+        <div>
+          <dt>Customer</dt>
+          <dd>
+            <Link to="/admin/orders" search={{ user_id: order.user_id }}>
+              {order.user_id}
+            </Link>
+          </dd>
+        </div>
       </dl>
     </>
   );

@@ -29,7 +29,14 @@ export function StockList({ asked, empty }: Props): ReactElement {
   if (data.items.length === 0) return <Panel title={empty} />;
   const title = (one: StockRow) => one.title ?? one.book_id;
   const columns: Column<StockRow>[] = [
-    { head: 'Title', cell: (one) => <Link to="/admin/books/$id" params={{ id: one.book_id }}><bdi>{title(one)}</bdi></Link> },
+    {
+      head: 'Title',
+      cell: (one) => (
+        <Link to="/admin/books/$id" params={{ id: one.book_id }}>
+          <bdi>{title(one)}</bdi>
+        </Link>
+      ),
+    },
     { head: 'State', cell: (one) => <StockWord status={one.stock_status} /> },
     { head: 'On the shelf', number: true, cell: (one) => known(one.quantity) },
     { head: 'Reserved', number: true, cell: (one) => known(one.reserved) },
@@ -38,7 +45,14 @@ export function StockList({ asked, empty }: Props): ReactElement {
     {
       head: 'Actions',
       cell: (one) => (
-        <button type="button" className="button button-quiet button-small" aria-label={`Change stock of ${bare(title(one))}`} onClick={() => { setEdited(one); }}>
+        <button
+          type="button"
+          className="button button-quiet button-small"
+          aria-label={`Change stock of ${bare(title(one))}`}
+          onClick={() => {
+            setEdited(one);
+          }}
+        >
           Change
         </button>
       ),
@@ -46,11 +60,27 @@ export function StockList({ asked, empty }: Props): ReactElement {
   ];
   return (
     <>
-      <p className="hint" role="status">{plural(data.total, 'book')}</p>
+      <p className="hint" role="status">
+        {plural(data.total, 'book')}
+      </p>
       <DataTable label="Stock" columns={columns} rows={data.items} keyOf={(one) => one.book_id} testId="stock-row" />
       <Pagination page={asked.page ?? 1} pages={data.pages} />
-      <Dialog title={row?.title ?? 'Stock'} open={row !== null} onClose={() => { setEdited(null); }}>
-        {row ? <StockEditor key={row.book_id} row={row} onClose={() => { setEdited(null); }} /> : null}
+      <Dialog
+        title={row?.title ?? 'Stock'}
+        open={row !== null}
+        onClose={() => {
+          setEdited(null);
+        }}
+      >
+        {row ? (
+          <StockEditor
+            key={row.book_id}
+            row={row}
+            onClose={() => {
+              setEdited(null);
+            }}
+          />
+        ) : null}
       </Dialog>
     </>
   );

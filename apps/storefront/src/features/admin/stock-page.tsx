@@ -8,7 +8,12 @@ export function StockPage(): ReactElement {
   const navigate = useNavigate({ from: '/admin/stock' });
   return (
     <Frame title="Stock">
-      <SearchForm key={asked.q ?? ''} label="Search stock" value={asked.q} onSearch={(q) => void navigate({ search: { q } })} />
+      <SearchForm
+        key={asked.q ?? ''}
+        label="Search stock"
+        value={asked.q}
+        onSearch={(q) => void navigate({ search: { q } })}
+      />
       <StockList asked={asked} empty="No books match." />
     </Frame>
   );

@@ -17,15 +17,30 @@ export function SummaryPage(): ReactElement {
         <>
           <Warnings notes={data.warnings} />
           <ul className="tiles">
-            <li><Link to="/admin/books" search={{ active: 'true' }}><strong>{known(data.active_books)}</strong>Books on sale</Link></li>
-            <li><Link to="/admin/low-stock"><strong>{known(data.low_stock)}</strong>Low stock</Link></li>
-            <li><Link to="/admin/low-stock"><strong>{known(data.out_of_stock)}</strong>Out of stock</Link></li>
+            <li>
+              <Link to="/admin/books" search={{ active: 'true' }}>
+                <strong>{known(data.active_books)}</strong>Books on sale
+              </Link>
+            </li>
+            <li>
+              <Link to="/admin/low-stock">
+                <strong>{known(data.low_stock)}</strong>Low stock
+              </Link>
+            </li>
+            <li>
+              <Link to="/admin/low-stock">
+                <strong>{known(data.out_of_stock)}</strong>Out of stock
+              </Link>
+            </li>
           </ul>
           <h2>Orders</h2>
           <ul className="tiles">
             {STATUSES.map((status) => (
               <li key={status}>
-                <Link to="/admin/orders" search={{ status }}><strong>{known(data.orders_by_status?.[status])}</strong>{STATUS_WORDS[status]}</Link>
+                <Link to="/admin/orders" search={{ status }}>
+                  <strong>{known(data.orders_by_status?.[status])}</strong>
+                  {STATUS_WORDS[status]}
+                </Link>
               </li>
             ))}
           </ul>

@@ -23,9 +23,17 @@ export function BookGrid({ books, busy = false }: { books: Book[]; busy?: boolea
               <Link to="/books/$id" params={{ id: book.id }} className="card-cover" tabIndex={-1} aria-hidden="true">
                 <Cover title={book.title} author={book.author} url={book.cover_url} eager={index < 4} />
               </Link>
-              <h2 className="card-title"><Link to="/books/$id" params={{ id: book.id }}><bdi>{book.title}</bdi></Link></h2>
-              <p className="card-author"><bdi>{book.author}</bdi></p>
-              <p className="card-line"><span className="price">{money(book.price)}</span> <StockException info={info} /></p>
+              <h2 className="card-title">
+                <Link to="/books/$id" params={{ id: book.id }}>
+                  <bdi>{book.title}</bdi>
+                </Link>
+              </h2>
+              <p className="card-author">
+                <bdi>{book.author}</bdi>
+              </p>
+              <p className="card-line">
+                <span className="price">{money(book.price)}</span> <StockException info={info} />
+              </p>
               <AddToCart bookId={book.id} title={book.title} soldOut={soldOut(info)} className="button button-card" />
             </article>
           </li>
@@ -43,7 +51,14 @@ export function GridSkeleton(): ReactElement {
       <ul className="grid" aria-hidden="true">
         {[...Array(PER_PAGE).keys()].map((index) => (
           <li key={index}>
-            <div className="card skeleton"><div className="card-cover"><div className="cover" /></div><p /><p /><p /></div>
+            <div className="card skeleton">
+              <div className="card-cover">
+                <div className="cover" />
+              </div>
+              <p />
+              <p />
+              <p />
+            </div>
           </li>
         ))}
       </ul>

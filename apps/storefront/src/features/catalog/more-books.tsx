@@ -13,8 +13,22 @@ export function MoreBooks({ book }: { book: Book }): ReactElement {
   if (author.isLoading || genre.isLoading) return <Room />;
   return (
     <>
-      <Shelf heading={<>More by <bdi>{book.author}</bdi></>} books={author.data} />
-      <Shelf heading={<>More in <bdi>{book.genre}</bdi></>} books={genre.data} />
+      <Shelf
+        heading={
+          <>
+            More by <bdi>{book.author}</bdi>
+          </>
+        }
+        books={author.data}
+      />
+      <Shelf
+        heading={
+          <>
+            More in <bdi>{book.genre}</bdi>
+          </>
+        }
+        books={genre.data}
+      />
     </>
   );
 }
@@ -31,8 +45,14 @@ function Shelf({ heading, books = [] }: { heading: ReactNode; books?: Book[] | u
             <Link to="/books/$id" params={{ id: book.id }} className="card-cover" tabIndex={-1} aria-hidden="true">
               <Cover title={book.title} author={book.author} url={book.cover_url} />
             </Link>
-            <h3 className="card-title"><Link to="/books/$id" params={{ id: book.id }}><bdi>{book.title}</bdi></Link></h3>
-            <p className="card-author"><bdi>{book.author}</bdi></p>
+            <h3 className="card-title">
+              <Link to="/books/$id" params={{ id: book.id }}>
+                <bdi>{book.title}</bdi>
+              </Link>
+            </h3>
+            <p className="card-author">
+              <bdi>{book.author}</bdi>
+            </p>
             <p className="price">{money(book.price)}</p>
           </li>
         ))}
@@ -45,7 +65,15 @@ function Shelf({ heading, books = [] }: { heading: ReactNode; books?: Book[] | u
 const Room = (): ReactElement => (
   <div className="more" aria-hidden="true">
     <ul className="more-books skeleton">
-      {[...Array(MORE).keys()].map((place) => <li key={place}><div className="card-cover"><div className="cover" /></div><p /><p /></li>)}
+      {[...Array(MORE).keys()].map((place) => (
+        <li key={place}>
+          <div className="card-cover">
+            <div className="cover" />
+          </div>
+          <p />
+          <p />
+        </li>
+      ))}
     </ul>
   </div>
 );

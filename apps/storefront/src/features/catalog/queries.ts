@@ -14,14 +14,20 @@ export const booksQuery = ({ page = 1, sort, genre }: CatalogueAsk) =>
   queryOptions({
     queryKey: ['books', { page, sort, genre }],
     queryFn: ({ signal }): Promise<BookPage> =>
-      body(ecom().GET('/ecom/books', { params: { query: { page, size: PER_PAGE, ...(sort && { sort }), ...(genre && { genre }) } }, signal })),
+      body(
+        ecom().GET('/ecom/books', {
+          params: { query: { page, size: PER_PAGE, ...(sort && { sort }), ...(genre && { genre }) } },
+          signal,
+        }),
+      ),
     placeholderData: keepPreviousData,
   });
 
 export const searchQuery = (q: string, page = 1) =>
   queryOptions({
     queryKey: ['books', 'search', q, page],
-    queryFn: ({ signal }): Promise<BookPage> => body(ecom().GET('/ecom/books/search', { params: { query: { q, page, size: PER_PAGE } }, signal })),
+    queryFn: ({ signal }): Promise<BookPage> =>
+      body(ecom().GET('/ecom/books/search', { params: { query: { q, page, size: PER_PAGE } }, signal })),
     placeholderData: keepPreviousData,
     enabled: q !== '',
   });
@@ -42,7 +48,9 @@ export const byAuthorQuery = ({ id, author }: Book) =>
   queryOptions({
     queryKey: ['books', 'author', author],
     queryFn: ({ signal }): Promise<BookPage> =>
-      body(ecom().GET('/ecom/books/search', { params: { query: { q: author.slice(0, 100), size: PER_PAGE } }, signal })),
+      body(
+        ecom().GET('/ecom/books/search', { params: { query: { q: author.slice(0, 100), size: PER_PAGE } }, signal }),
+      ),
     select: ({ items }): Book[] => items.filter((one) => one.author === author && one.id !== id).slice(0, MORE),
     ...suggestions,
   });
@@ -52,7 +60,12 @@ export const inGenreQuery = ({ id, author, genre }: Book) =>
   queryOptions({
     queryKey: ['books', 'more', genre],
     queryFn: ({ signal }): Promise<BookPage> =>
-      body(ecom().GET('/ecom/books', { params: { query: { size: PER_PAGE, sort: '-published_year', genre: genre ?? '' } }, signal })),
+      body(
+        ecom().GET('/ecom/books', {
+          params: { query: { size: PER_PAGE, sort: '-published_year', genre: genre ?? '' } },
+          signal,
+        }),
+      ),
     // The author's stand above.
     select: ({ items }): Book[] => items.filter((one) => one.author !== author && one.id !== id).slice(0, MORE),
     enabled: Boolean(genre),

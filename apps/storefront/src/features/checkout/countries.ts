@@ -11,4 +11,7 @@ const CODES = `
 
 const names = new Intl.DisplayNames('en', { type: 'region' });
 /** What can be chosen at the checkout, by name. */
-export const COUNTRIES = CODES.trim().split(/\s+/).map((code) => names.of(code) ?? code).sort(new Intl.Collator('en').compare);
+export const COUNTRIES = CODES.trim()
+  .split(/\s+/)
+  .map((code) => names.of(code) ?? code)
+  .sort(new Intl.Collator('en').compare);

@@ -2,11 +2,9 @@ import { z } from 'zod/mini';
 import { COUNTRIES } from './countries';
 
 const text = (name: string, most: number) =>
-  z.string().check(
-    z.trim(),
-    z.minLength(1, `Enter ${name}.`),
-    z.maxLength(most, `Enter at most ${String(most)} characters.`),
-  );
+  z
+    .string()
+    .check(z.trim(), z.minLength(1, `Enter ${name}.`), z.maxLength(most, `Enter at most ${String(most)} characters.`));
 
 /** The address as E-13 takes it. The service asks of a country what it asks of a city, a length; here it is one of the list. */
 export const shippingSchema = z.object({

@@ -22,7 +22,9 @@ export function OrderPage(): ReactElement {
 
 async function cancel(order: Order): Promise<void> {
   try {
-    const cancelled = await body(ecom().POST('/ecom/orders/{order_id}/cancel', { params: { path: { order_id: order.id } }, body: null }));
+    const cancelled = await body(
+      ecom().POST('/ecom/orders/{order_id}/cancel', { params: { path: { order_id: order.id } }, body: null }),
+    );
     queryClient.setQueryData(['order', order.id], cancelled);
     notify('The order is cancelled.');
   } catch (error) {
@@ -39,14 +41,26 @@ async function cancel(order: Order): Promise<void> {
 function OrderDetail({ order }: { order: Order }): ReactElement {
   return (
     <article>
-      <p className="kicker"><Link to="/orders">Your orders</Link></p>
-      <div className="title-row"><h1>Order <OrderNumber id={order.id} /></h1> <StatusBadge status={order.status} /></div>
+      <p className="kicker">
+        <Link to="/orders">Your orders</Link>
+      </p>
+      <div className="title-row">
+        <h1>
+          Order <OrderNumber id={order.id} />
+        </h1>{' '}
+        <StatusBadge status={order.status} />
+      </div>
       <p className="hint">Placed {dateTime(order.created_at)}</p>
-      {order.status === 'CANCELLED' && order.cancel_reason ? <p className="note">Cancelled: {reasonWords(order.cancel_reason)}</p> : null}
+      {order.status === 'CANCELLED' && order.cancel_reason ? (
+        <p className="note">Cancelled: {reasonWords(order.cancel_reason)}</p>
+      ) : null}
       <OrderItems order={order} to="/books/$id" />
       <AddressBlock shipping={order.shipping} />
       <dl className="facts ids">
-        <div><dt>Full number</dt><dd>{order.id}</dd></div>
+        <div>
+          <dt>Full number</dt>
+          <dd>{order.id}</dd>
+        </div>
       </dl>
       {order.status === 'CONFIRMED' ? (
         <Confirm title="Cancel this order?" action="Cancel order" onConfirm={() => cancel(order)}>

@@ -18,33 +18,61 @@ export function OrdersPage(): ReactElement {
   const list = useQuery(ordersQuery(page, status));
   const { data, error, isPlaceholderData, refetch } = list;
   const waiting = awaited(list);
-  const show = (value: string) => void navigate({ search: { status: (value || undefined) as OrderStatus | undefined } });
+  const show = (value: string) =>
+    void navigate({ search: { status: (value || undefined) as OrderStatus | undefined } });
   return (
     <>
       <h1>Your orders</h1>
-      <form className="tools" aria-label="Choose orders" onSubmit={(event) => { event.preventDefault(); }}>
+      <form
+        className="tools"
+        aria-label="Choose orders"
+        onSubmit={(event) => {
+          event.preventDefault();
+        }}
+      >
         <label>
           Status
-          <select value={status ?? ''} onChange={(event) => { show(event.target.value); }}>
+          <select
+            value={status ?? ''}
+            onChange={(event) => {
+              show(event.target.value);
+            }}
+          >
             <option value="">All</option>
-            {STATUSES.map((one) => <option key={one} value={one}>{STATUS_WORDS[one]}</option>)}
+            {STATUSES.map((one) => (
+              <option key={one} value={one}>
+                {STATUS_WORDS[one]}
+              </option>
+            ))}
           </select>
         </label>
-        <p className="tools-count" role="status">{data && !isPlaceholderData ? counted(data.total, COUNTED.orders, 'order') : ''}</p>
+        <p className="tools-count" role="status">
+          {data && !isPlaceholderData ? counted(data.total, COUNTED.orders, 'order') : ''}
+        </p>
       </form>
       {error && !data ? <ErrorPanel error={error} onRetry={() => void refetch()} /> : null}
       {waiting ? <Loading label="Loading your orders" /> : null}
       {data?.items.length === 0 && !waiting ? (
         <Panel title={status ? `No ${STATUS_WORDS[status].toLowerCase()} orders` : 'No orders yet'}>
-          <p><Link className="button" to="/">Browse the catalogue</Link></p>
+          <p>
+            <Link className="button" to="/">
+              Browse the catalogue
+            </Link>
+          </p>
         </Panel>
       ) : null}
       {data && data.items.length > 0 ? (
         <ul className="orders">
           {data.items.map((order) => (
             <li key={order.id} className="order-row">
-              <h2><Link to="/orders/$id" params={{ id: order.id }}>Order <OrderNumber id={order.id} /></Link></h2>
-              <p className="hint">{date(order.created_at)} · {plural(order.item_count, 'copy', 'copies')}</p>
+              <h2>
+                <Link to="/orders/$id" params={{ id: order.id }}>
+                  Order <OrderNumber id={order.id} />
+                </Link>
+              </h2>
+              <p className="hint">
+                {date(order.created_at)} · {plural(order.item_count, 'copy', 'copies')}
+              </p>
               <StatusBadge status={order.status} />
               <span className="price">{money(order.total)}</span>
             </li>

@@ -11,7 +11,11 @@ export function WithOrder({ id, draw }: { id: string; draw: (order: Order) => Re
   const { data, error, refetch } = useQuery(orderQuery(id));
   if (isMissing(error)) return <OrderMissing />;
   if (data) return draw(data);
-  return error ? <ErrorPanel error={error} level="h1" onRetry={() => void refetch()} /> : <Loading level="h1" label="Loading the order" />;
+  return error ? (
+    <ErrorPanel error={error} level="h1" onRetry={() => void refetch()} />
+  ) : (
+    <Loading level="h1" label="Loading the order" />
+  );
 }
 
 function OrderMissing(): ReactElement {
@@ -19,7 +23,11 @@ function OrderMissing(): ReactElement {
   return (
     <Panel title="Order not found" level="h1" mark="404">
       <p>There is no such order in your account.</p>
-      <p><Link className="button" to="/orders">Your orders</Link></p>
+      <p>
+        <Link className="button" to="/orders">
+          Your orders
+        </Link>
+      </p>
     </Panel>
   );
 }
