@@ -105,3 +105,18 @@ def test_the_search_field_has_one_place_for_everybody(window: Open, guest: Page,
         assert box is not None
         places.add((box["x"], box["width"]))
     assert len(places) == 1, places
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=lambda size: f"{size['width']}")
+def test_a_books_page_stands_still_while_its_parts_arrive(size: dict[str, int], guest: Page, goods: Goods) -> None:
+    book = goods.book(copies=3)
+    guest.set_viewport_size(size)  # type: ignore[arg-type]
+    guest.add_init_script("""window.moved = []; new PerformanceObserver((list) => {
+      for (const one of list.getEntries()) window.moved.push(one.value);
+    }).observe({ type: 'layout-shift', buffered: true })""")
+    guest.goto(f"/books/{book['id']}")
+    expect(guest.get_by_text("Only 3 left")).to_be_visible()
+    expect_guest(guest)
+    expect(guest.locator(".more .skeleton")).to_have_count(0)
+    moved: list[float] = guest.evaluate("window.moved")
+    assert sum(moved) < 0.01, moved

@@ -28,17 +28,20 @@ export function ProductPage(): ReactElement {
       </Panel>
     );
   }
-  if (data)
+  // As tall as the screen, whatever comes: so the footer, which stands below, does not move when it has come.
+  if (data) {
     return (
-      <>
+      <div className="tall">
         <Product key={data.id} book={data} />
         <MoreBooks book={data} />
-      </>
+      </div>
     );
-  return error ? (
-    <ErrorPanel error={error} level="h1" onRetry={() => void refetch()} />
-  ) : (
-    <Loading level="h1" label="Loading the book" />
+  }
+  if (error) return <ErrorPanel error={error} level="h1" onRetry={() => void refetch()} />;
+  return (
+    <div className="tall">
+      <Loading level="h1" label="Loading the book" />
+    </div>
   );
 }
 
