@@ -11,8 +11,14 @@ function preloadFonts(): Plugin {
       order: 'post',
       handler(_, { bundle, path: page }) {
         if (page !== '/index.html') return [];
-        const fonts = Object.keys(bundle ?? {}).filter((name) => /(?:fraunces|figtree)-latin-wght-normal.*\.woff2$/.test(name));
-        return fonts.map((font) => ({ tag: 'link', injectTo: 'head', attrs: { rel: 'preload', href: `/${font}`, as: 'font', type: 'font/woff2', crossorigin: true } }));
+        const fonts = Object.keys(bundle ?? {}).filter((name) =>
+          /(?:fraunces|figtree)-latin-wght-normal.*\.woff2$/.test(name),
+        );
+        return fonts.map((font) => ({
+          tag: 'link',
+          injectTo: 'head',
+          attrs: { rel: 'preload', href: `/${font}`, as: 'font', type: 'font/woff2', crossorigin: true },
+        }));
       },
     },
   };
@@ -26,7 +32,15 @@ export default defineConfig({
     // An inlined asset would be a data: address, which the policy forbids for all but pictures.
     assetsInlineLimit: 0,
     reportCompressedSize: false,
-    rolldownOptions: { input: ['index.html', 'silent-callback.html'].map((page) => path.resolve(import.meta.dirname, page)) },
+    rolldownOptions: {
+      input: ['index.html', 'silent-callback.html'].map((page) => path.resolve(import.meta.dirname, page)),
+    },
   },
-  test: { environment: 'jsdom', setupFiles: ['src/testing/setup.ts'], include: ['src/**/*.test.{ts,tsx}'], restoreMocks: true, unstubGlobals: true },
+  test: {
+    environment: 'jsdom',
+    setupFiles: ['src/testing/setup.ts'],
+    include: ['src/**/*.test.{ts,tsx}'],
+    restoreMocks: true,
+    unstubGlobals: true,
+  },
 });

@@ -1,14 +1,13 @@
-"""Pictures of pages for the documents: E2E_PICTURES=docs/screenshots tools/e2e -k journey."""
+"""Pictures of pages for the documents: E2E_WORKERS=1 E2E_PICTURES=docs/screenshots tools/e2e -k journey."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page
 
-from .conftest import DESKTOP, PHONE
+from .conftest import DESKTOP, PHONE, PICTURES
 from .looks import settle
 
 SIZES = {"desktop": DESKTOP, "phone": PHONE}
@@ -46,5 +45,4 @@ class Album:
 @pytest.fixture(scope="session")
 def album() -> Album:
     """The folder of E2E_PICTURES, if any."""
-    folder = os.environ.get("E2E_PICTURES")
-    return Album(Path(folder) if folder else None)
+    return Album(Path(PICTURES) if PICTURES else None)

@@ -9,9 +9,10 @@ from playwright.sync_api import Locator, Page, expect
 from tests.live.conftest import SHOP_ORIGIN
 from tests.live.signin import SHIPPING, Shopper
 
+# In the order of the form. The page has a list of countries, of which a browser knows the names; the API takes any text.
 ADDRESS = {
     "Full name": SHIPPING["name"], "Street and number": SHIPPING["line1"], "Postal code": SHIPPING["postal_code"],
-    "City": SHIPPING["city"], "Country": SHIPPING["country"],
+    "City": SHIPPING["city"], "Country": "United States",
 }  # fmt: skip
 Book = dict[str, Any]
 
@@ -41,7 +42,11 @@ def to_checkout(page: Page, shopper: Shopper, *books: Book, copies: int = 1) -> 
 
 def fill_address(page: Page) -> None:
     for label, value in ADDRESS.items():
-        page.get_by_label(label).fill(str(value))
+        field = page.get_by_label(label)
+        if label == "Country":
+            field.select_option(str(value))
+        else:
+            field.fill(str(value))
 
 
 def place(page: Page) -> Locator:

@@ -48,6 +48,9 @@ REPORTS = STATE / "reports" / "e2e"
 PATIENCE_MS = 10_000
 DESKTOP = {"width": 1280, "height": 860}
 PHONE = {"width": 390, "height": 844}
+# The folder for pictures, if any are taken; who buys in them and who keeps the shop has a person's name.
+PICTURES = os.environ.get("E2E_PICTURES")
+CUSTOMERS, ADMINISTRATORS = (("ada", "mary", "emmy"), ("grace", "hedy", "joan")) if PICTURES else ((), ())
 
 expect.set_options(timeout=PATIENCE_MS)
 
@@ -117,7 +120,7 @@ def browser_type_launch_args(browser_home: Path) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def everyone(trust: Trust, secret: Callable[[str, str], Hidden]) -> Iterator[People]:  # noqa: F811
     """Makes users that live as long as the worker."""
-    made = People(trust, PLACES, CONSOLE, secret("keycloak-clients", "e2e-provisioner"))
+    made = People(trust, PLACES, CONSOLE, secret("keycloak-clients", "e2e-provisioner"), ADMINISTRATORS)
     yield made
     made.close()
 
@@ -125,7 +128,7 @@ def everyone(trust: Trust, secret: Callable[[str, str], Hidden]) -> Iterator[Peo
 @pytest.fixture
 def people(trust: Trust, secret: Callable[[str, str], Hidden]) -> Iterator[People]:  # noqa: F811
     """Makes users for one test."""
-    made = People(trust, PLACES, CONSOLE, secret("keycloak-clients", "e2e-provisioner"))
+    made = People(trust, PLACES, CONSOLE, secret("keycloak-clients", "e2e-provisioner"), CUSTOMERS)
     yield made
     made.close()
 

@@ -58,7 +58,7 @@ class Scene:
 def catalogue(scene: Scene) -> None:
     scene.page.goto("/")
     expect(scene.page.get_by_test_id("book-card")).to_have_count(12)
-    expect(scene.page.locator(".badge[data-stock]")).to_have_count(12)
+    expect(scene.page.locator("article[data-stock]:not([data-stock=loading])")).to_have_count(12)
 
 
 def catalogue_loading(scene: Scene) -> None:
@@ -108,6 +108,13 @@ def product(scene: Scene) -> None:
     expect(scene.page.locator(".badge[data-stock=low_stock]")).to_be_visible()
     scene.page.get_by_role("button", name="Add to cart").click()
     expect(scene.page.get_by_role("button", name="Dismiss")).to_be_visible()
+
+
+def product_with_more(scene: Scene) -> None:
+    """Other books of the author and of the genre stand below."""
+    books = [scene.goods.book(copies=9) for _ in range(2)]
+    scene.headed(f"/books/{books[0]['id']}", books[0]["title"])
+    expect(scene.page.get_by_role("region", name="More by").or_(scene.page.get_by_role("region", name="More in")).first).to_be_visible()
 
 
 def product_loading(scene: Scene) -> None:
@@ -172,8 +179,8 @@ def sign_in_failed(scene: Scene) -> None:
 
 GUESTS = [
     catalogue, catalogue_loading, catalogue_failed, catalogue_without_stock, catalogue_beyond, offline, search_results, search_of_nothing,
-    search_without_result, product, product_loading, product_sold_out, product_failed, product_with_a_wrong_quantity, product_missing,
-    cart_empty, cart_of_a_guest, cart_to_be_emptied, not_found, crash, sign_in_failed,
+    search_without_result, product, product_with_more, product_loading, product_sold_out, product_failed, product_with_a_wrong_quantity,
+    product_missing, cart_empty, cart_of_a_guest, cart_to_be_emptied, not_found, crash, sign_in_failed,
 ]  # fmt: skip
 
 

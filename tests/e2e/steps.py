@@ -40,5 +40,5 @@ def expect_guest(page: Page) -> None:
 
 
 def badge(scope: Page | Locator) -> Locator:
-    """The word about a book's stock, on its page or within its card or line."""
+    """The word about a book's stock: always on its page, in a card or a line only if the stock is low or not known."""
     return scope.locator(".badge[data-stock]")

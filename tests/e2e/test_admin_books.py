@@ -208,7 +208,7 @@ def test_a_withdrawn_book_stays_in_the_orders_of_it(window: Open, shelf: Shelf, 
     assert admin.send("DELETE", f"/admin/books/{book['id']}").status_code == 204
     page = window(shopper).page()
     page.goto(f"/orders/{order['id']}")
-    expect(page.get_by_role("row").filter(has_text=book["title"]).get_by_role("cell")).to_have_text([book["title"], "2", "$6.00", "$12.00"])
+    expect(page.get_by_role("row").filter(has_text=book["title"]).get_by_role("cell")).to_have_text(["2", "$6.00", "$12.00"])
     office = window(admin).page()
     office.goto(f"/admin/orders/{order['id']}")
     expect(office.get_by_role("row").filter(has_text=book["title"])).to_contain_text("$12.00")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -29,13 +30,17 @@ class Account:
 
 
 class People:
-    """Makes customers. ``close`` removes them, and whoever signed in is signed out with them."""
+    """Makes customers. ``close`` removes them, and whoever signed in is signed out with them.
 
-    def __init__(self, trust: Trust, places: Places, console: str, client_secret: Hidden) -> None:
+    ``names`` are asked for in this order, for pictures in which users have a person's name; who finds all taken gets one of a test's.
+    """
+
+    def __init__(self, trust: Trust, places: Places, console: str, client_secret: Hidden, names: Sequence[str] = ()) -> None:
         self._trust = trust
         self._places = places
         self._users = f"{console}/admin/realms/bookstore/users"
         self._secret = client_secret
+        self._names = names
         self._admin = trust.client()
         self._made: list[str] = []
         self._shoppers: list[Shopper] = []
@@ -79,12 +84,16 @@ class People:
         return self._account(self._bearer())
 
     def _account(self, headers: dict[str, str]) -> Account:
-        name, password = f"live-{secrets.token_hex(6)}", Hidden(secrets.token_urlsafe(18))
-        user: dict[str, Any] = {
-            "username": name, "email": f"{name}@bookstore.test", "firstName": "Live", "lastName": "Test", "enabled": True,
-            "emailVerified": True, "credentials": [{"type": "password", "value": password, "temporary": False}],
-        }  # fmt: skip
-        answer = self._admin.post(self._users, json=user, headers=headers)
+        mark, password = f"live-{secrets.token_hex(6)}", Hidden(secrets.token_urlsafe(18))
+        for name in (*self._names, mark):
+            user: dict[str, Any] = {
+                "username": name, "email": f"{mark}@bookstore.test", "firstName": "Live", "lastName": "Test", "enabled": True,
+                "emailVerified": True, "credentials": [{"type": "password", "value": password, "temporary": False}],
+            }  # fmt: skip
+            answer = self._admin.post(self._users, json=user, headers=headers)
+            # Conflict: somebody of this name is there, another worker's user or a killed run's.
+            if name == mark or answer.status_code != 409:
+                break
         assert answer.status_code == 201, f"no user was made: {answer.status_code}"
         made = Account(httpx2.URL(answer.headers["location"]).path.rpartition("/")[2], name, password)
         self._made.append(made.sub)
@@ -149,10 +158,11 @@ class People:
 
     def leftovers(self, minutes: int) -> list[str]:
         """Ids of users that runs left behind which were killed, at least so many minutes ago."""
-        answer = self._admin.get(self._users, params={"username": "live-", "max": 1000}, headers=self._bearer())
+        answer = self._admin.get(self._users, params={"search": "live-", "max": 1000}, headers=self._bearer())
         assert answer.status_code == 200, f"the users cannot be listed: {answer.status_code}"
         before = (time.time() - 60 * minutes) * 1000
-        return [one["id"] for one in answer.json() if one["username"].startswith("live-") and one["createdTimestamp"] < before]
+        ours = [one for one in answer.json() if any(one.get(name, "").startswith("live-") for name in ("username", "email"))]
+        return [one["id"] for one in ours if one["createdTimestamp"] < before]
 
     @property
     def subs(self) -> list[str]:

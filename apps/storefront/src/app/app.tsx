@@ -13,7 +13,9 @@ onEntered(mergeGuestCart);
 const PUBLIC = ['books', 'book', 'genres', 'stock'];
 
 /** What belonged to a customer must not be shown to the next one. */
-const forget = (type: 'all' | 'inactive'): void => { queryClient.removeQueries({ type, predicate: ({ queryKey }) => !PUBLIC.includes(String(queryKey[0])) }); };
+const forget = (type: 'all' | 'inactive'): void => {
+  queryClient.removeQueries({ type, predicate: ({ queryKey }) => !PUBLIC.includes(String(queryKey[0])) });
+};
 
 let owner: string | undefined;
 session.subscribe(() => {
@@ -26,7 +28,8 @@ session.subscribe(() => {
 });
 
 async function leave(): Promise<void> {
-  if (router.state.matches.some((match) => match.staticData.personal)) await router.navigate({ to: '/', replace: true });
+  if (router.state.matches.some((match) => match.staticData.personal))
+    await router.navigate({ to: '/', replace: true });
   forget('all');
 }
 

@@ -4,7 +4,7 @@ import { useFocusHeir } from '../components/focus';
 import { SignInLink } from '../components/sign-in-link';
 import { useSession, waiting } from '../lib/auth/session';
 import { useCartCount } from '../lib/cart/cart';
-import { dismiss, notices, type Notice } from '../lib/notices';
+import { dismiss, dismissAbout, notices, type Notice } from '../lib/notices';
 import { useStore } from '../lib/store';
 import { UserMenu } from './user-menu';
 
@@ -16,10 +16,13 @@ export function Layout(): ReactElement {
     // Who hears the page instead of seeing it starts at its content after a change of page.
     if (before.current !== path) main.current?.focus({ preventScroll: true });
     before.current = path;
+    dismissAbout(path);
   }, [path]);
   return (
     <>
-      <a className="skip" href="#main">Skip to content</a>
+      <a className="skip" href="#main">
+        Skip to content
+      </a>
       <Header />
       <Offline />
       <SessionEnded />
@@ -37,6 +40,10 @@ export function Layout(): ReactElement {
 }
 
 function Header(): ReactElement {
+  const session = useSession();
+  const area = useLocation({ select: ({ pathname }) => /^\/admin(?:\/|$)/.test(pathname) });
+  // Administrators have another search there; the shop's beside it would be a second of the same name.
+  const inAdmin = area && session.status === 'signed-in' && session.admin;
   return (
     <header className="header">
       <nav className="bar" aria-label="Main">
@@ -44,7 +51,7 @@ function Header(): ReactElement {
           <BrandMark />
           Marginalia
         </Link>
-        <SearchBox />
+        {inAdmin ? null : <SearchBox />}
         <div className="bar-end">
           <Account />
           <CartLink />
@@ -63,9 +70,13 @@ const BrandMark = (): ReactElement => (
 
 function SearchBox(): ReactElement {
   const navigate = useNavigate();
-  const asked = useLocation({ select: ({ pathname, search }) => (pathname === '/search' ? ((search as { q?: string }).q ?? '') : '') });
+  const asked = useLocation({
+    select: ({ pathname, search }) => (pathname === '/search' ? ((search as { q?: string }).q ?? '') : ''),
+  });
   const [text, setText] = useState(asked);
-  useEffect(() => { setText(asked); }, [asked]);
+  useEffect(() => {
+    setText(asked);
+  }, [asked]);
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
     const q = text.trim();
@@ -73,9 +84,22 @@ function SearchBox(): ReactElement {
   };
   return (
     <form className="search" role="search" onSubmit={submit}>
-      <input type="search" name="q" aria-label="Search books" placeholder="Title, author or ISBN" maxLength={100} value={text} onChange={(event) => { setText(event.target.value); }} />
+      <input
+        type="search"
+        name="q"
+        aria-label="Search books"
+        placeholder="Title, author or ISBN"
+        maxLength={100}
+        value={text}
+        onChange={(event) => {
+          setText(event.target.value);
+        }}
+      />
       <button type="submit" aria-label="Search">
-        <svg viewBox="0 0 20 20" width="18" height="18" aria-hidden="true"><circle cx="8.500" cy="8.500" r="5.500" /><path d="m13 13 4.500 4.500" /></svg>
+        <svg viewBox="0 0 20 20" width="18" height="18" aria-hidden="true">
+          <circle cx="8.500" cy="8.500" r="5.500" />
+          <path d="m13 13 4.500 4.500" />
+        </svg>
       </button>
     </form>
   );
@@ -87,7 +111,11 @@ function Account(): ReactElement {
   if (session.status === 'guest') return <SignInLink className="account-link">Sign in</SignInLink>;
   return (
     <>
-      {session.admin ? <Link className="admin-link" to="/admin">Admin</Link> : null}
+      {session.admin ? (
+        <Link className="admin-link" to="/admin">
+          Admin
+        </Link>
+      ) : null}
       <UserMenu name={session.name} />
     </>
   );
@@ -98,8 +126,11 @@ function CartLink(): ReactElement {
   const words = count === undefined ? 'Cart' : `Cart, ${String(count)} ${count === 1 ? 'item' : 'items'}`;
   return (
     <Link className="cart-link" to="/cart" aria-label={words}>
-      <svg viewBox="0 0 24 24" width="22" height="22" aria-hidden="true"><path d="M6 8h12l1 12H5z" /><path d="M9 10V6.500a3 3 0 0 1 6 0V10" /></svg>
-      <span className="cart-count" data-testid="cart-count" data-empty={!count} data-known={count !== undefined}>{count}</span>
+      <svg viewBox="0 0 24 24" width="22" height="22" aria-hidden="true">
+        <path d="M6 8h12l1 12H5z" />
+        <path d="M9 10V6.500a3 3 0 0 1 6 0V10" />
+      </svg>
+      {count ? <span className="cart-count">{count}</span> : null}
     </Link>
   );
 }
@@ -120,7 +151,11 @@ function useOnline(): boolean {
 
 function Offline(): ReactElement {
   const online = useOnline();
-  return <div role="status">{online ? null : <p className="strip">You are offline. What you see may be out of date; your cart is kept.</p>}</div>;
+  return (
+    <div role="status">
+      {online ? null : <p className="strip">You are offline. What you see may be out of date; your cart is kept.</p>}
+    </div>
+  );
 }
 
 function SessionEnded(): ReactElement | null {
@@ -136,7 +171,13 @@ function SessionEnded(): ReactElement | null {
 
 function SessionWaiting(): ReactElement {
   const stuck = useStore(waiting);
-  return <div role="status">{stuck ? <p className="strip">The sign-in service does not answer. You stay signed in, and can go on shopping.</p> : null}</div>;
+  return (
+    <div role="status">
+      {stuck ? (
+        <p className="strip">The sign-in service does not answer. You stay signed in, and can go on shopping.</p>
+      ) : null}
+    </div>
+  );
 }
 
 function Notices(): ReactElement {
@@ -144,7 +185,9 @@ function Notices(): ReactElement {
   return (
     // Over windows, too, and not hidden from whoever hears the page while one is open.
     <div className="notices" role="status" aria-live="polite" data-react-aria-top-layer="true">
-      {shown.map((notice) => <Note key={notice.id} notice={notice} />)}
+      {shown.map((notice) => (
+        <Note key={notice.id} notice={notice} />
+      ))}
     </div>
   );
 }
@@ -155,7 +198,15 @@ function Note({ notice: { id, text, kind } }: { notice: Notice }): ReactElement 
   return (
     <p ref={box} className="notice" data-kind={kind}>
       {text}
-      <button type="button" aria-label="Dismiss" onClick={() => { dismiss(id); }}>×</button>
+      <button
+        type="button"
+        aria-label="Dismiss"
+        onClick={() => {
+          dismiss(id);
+        }}
+      >
+        ×
+      </button>
     </p>
   );
 }

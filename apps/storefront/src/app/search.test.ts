@@ -16,6 +16,10 @@ test.each(['0', '1', '-3', '1.5', 'x', '1e99'])('page %s is the first', (page) =
 });
 
 test('only known ways to sort are passed on', () => {
-  expect(catalogueSearch({ sort: '-price', genre: 'Classics', page: '3' })).toEqual({ sort: '-price', genre: 'Classics', page: 3 });
+  expect(catalogueSearch({ sort: '-price', genre: 'Classics', page: '3' })).toEqual({
+    sort: '-price',
+    genre: 'Classics',
+    page: 3,
+  });
   expect(catalogueSearch({ sort: 'password' }).sort).toBeUndefined();
 });

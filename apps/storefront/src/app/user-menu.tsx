@@ -9,7 +9,9 @@ export function UserMenu({ name }: { name: string }): ReactElement {
   const box = useRef<HTMLDivElement>(null);
   const button = useRef<HTMLButtonElement>(null);
   const path = useLocation({ select: (location) => location.href });
-  useEffect(() => { setOpen(false); }, [path]);
+  useEffect(() => {
+    setOpen(false);
+  }, [path]);
   useEffect(() => {
     if (!open) return undefined;
     const outside = (event: Event) => {
@@ -31,13 +33,30 @@ export function UserMenu({ name }: { name: string }): ReactElement {
   }, [open]);
   return (
     <div className="user-menu" ref={box}>
-      <button type="button" ref={button} aria-expanded={open} aria-controls="user-menu" aria-label={`Account: ${bare(name)}`} onClick={() => { setOpen(!open); }}>
-        <span className="avatar" aria-hidden="true">{name.slice(0, 1).toUpperCase()}</span>
+      <button
+        type="button"
+        ref={button}
+        aria-expanded={open}
+        aria-controls="user-menu"
+        aria-label={`Account: ${bare(name)}`}
+        onClick={() => {
+          setOpen(!open);
+        }}
+      >
+        <span className="avatar" aria-hidden="true">
+          {name.slice(0, 1).toUpperCase()}
+        </span>
         <bdi className="user-name">{name}</bdi>
       </button>
       <ul id="user-menu" hidden={!open}>
-        <li><Link to="/orders">Your orders</Link></li>
-        <li><button type="button" onClick={() => void signOut()}>Sign out</button></li>
+        <li>
+          <Link to="/orders">Your orders</Link>
+        </li>
+        <li>
+          <button type="button" onClick={() => void signOut()}>
+            Sign out
+          </button>
+        </li>
       </ul>
     </div>
   );

@@ -16,18 +16,32 @@ interface Props {
 }
 
 /** Puts copies into the cart and says so on itself. */
-export function AddToCart({ bookId, title, quantity = 1, soldOut = false, blocked = false, className = 'button' }: Props): ReactElement {
+export function AddToCart({
+  bookId,
+  title,
+  quantity = 1,
+  soldOut = false,
+  blocked = false,
+  className = 'button',
+}: Props): ReactElement {
   const [state, setState] = useState<'idle' | 'busy' | 'done'>('idle');
   const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
-  useEffect(() => () => { clearTimeout(timer.current); }, []);
+  useEffect(
+    () => () => {
+      clearTimeout(timer.current);
+    },
+    [],
+  );
   const add = async () => {
     clearTimeout(timer.current);
     setState('busy');
     try {
       await addToCart(bookId, quantity);
       setState('done');
-      notify(`“${bare(title)}” is in your cart.`);
-      timer.current = setTimeout(() => { setState('idle'); }, 2500);
+      notify(`“${bare(title)}” is in your cart.`, 'good', '/cart');
+      timer.current = setTimeout(() => {
+        setState('idle');
+      }, 2500);
     } catch (error) {
       setState('idle');
       notify(sentence(error), 'bad');
@@ -35,7 +49,13 @@ export function AddToCart({ bookId, title, quantity = 1, soldOut = false, blocke
   };
   const words = soldOut ? 'Sold out' : state === 'done' ? 'Added ✓' : 'Add to cart';
   return (
-    <Button className={className} off={soldOut || blocked || state === 'busy'} aria-label={`${words}: ${bare(title)}`} data-state={state} onClick={() => void add()}>
+    <Button
+      className={className}
+      off={soldOut || blocked || state === 'busy'}
+      aria-label={`${words}: ${bare(title)}`}
+      data-state={state}
+      onClick={() => void add()}
+    >
       {words}
     </Button>
   );

@@ -9,7 +9,10 @@ interface Props extends Omit<ComponentProps<'button'>, 'disabled'> {
 export function Button({ off = false, type = 'button', className = 'button', onClick, ...rest }: Props): ReactElement {
   return (
     <button
-      {...rest} type={type} className={className} aria-disabled={off || undefined}
+      {...rest}
+      type={type}
+      className={className}
+      aria-disabled={off || undefined}
       onClick={(event) => {
         if (off) event.preventDefault();
         else onClick?.(event);

@@ -15,10 +15,19 @@ interface Props {
 /** A window over the page: focus stays within, Escape closes, focus returns. */
 export function Dialog({ title, open, onClose, children, role = 'dialog' }: Props): ReactElement {
   return (
-    <ModalOverlay className="overlay" isOpen={open} isDismissable={role === 'dialog'} onOpenChange={(next) => { if (!next) onClose(); }}>
+    <ModalOverlay
+      className="overlay"
+      isOpen={open}
+      isDismissable={role === 'dialog'}
+      onOpenChange={(next) => {
+        if (!next) onClose();
+      }}
+    >
       <Modal className="modal">
         <AriaDialog className="dialog" role={role}>
-          <Heading slot="title" level={2}><bdi>{title}</bdi></Heading>
+          <Heading slot="title" level={2}>
+            <bdi>{title}</bdi>
+          </Heading>
           {children}
         </AriaDialog>
       </Modal>
@@ -37,7 +46,14 @@ interface ConfirmProps {
 }
 
 /** A button whose deed is asked for once more. An error is shown in the window, which stays open. */
-export function Confirm({ title, action, children, onConfirm, className = 'button button-quiet', label }: ConfirmProps): ReactElement {
+export function Confirm({
+  title,
+  action,
+  children,
+  onConfirm,
+  className = 'button button-quiet',
+  label,
+}: ConfirmProps): ReactElement {
   const [open, setOpen] = useState(false);
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<unknown>(null);
@@ -58,13 +74,41 @@ export function Confirm({ title, action, children, onConfirm, className = 'butto
   };
   return (
     <>
-      <button type="button" ref={trigger} className={className} aria-label={label} onClick={() => { setError(null); setOpen(true); }}>{action}</button>
-      <Dialog title={title} role="alertdialog" open={open} onClose={() => { setOpen(false); }}>
+      <button
+        type="button"
+        ref={trigger}
+        className={className}
+        aria-label={label}
+        onClick={() => {
+          setError(null);
+          setOpen(true);
+        }}
+      >
+        {action}
+      </button>
+      <Dialog
+        title={title}
+        role="alertdialog"
+        open={open}
+        onClose={() => {
+          setOpen(false);
+        }}
+      >
         <div className="prose">{children}</div>
         <ErrorNote error={error} />
         <div className="row row-end">
-          <button type="button" className="button button-quiet" onClick={() => { setOpen(false); }}>Keep as it is</button>
-          <Button className="button button-danger" off={busy} onClick={() => void run()}>{action}</Button>
+          <button
+            type="button"
+            className="button button-quiet"
+            onClick={() => {
+              setOpen(false);
+            }}
+          >
+            Keep as it is
+          </button>
+          <Button className="button button-danger" off={busy} onClick={() => void run()}>
+            {action}
+          </Button>
         </div>
       </Dialog>
     </>

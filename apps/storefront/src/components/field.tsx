@@ -14,7 +14,14 @@ function describedBy(id: string, error: unknown, hint: unknown): string | undefi
   return ids.length > 0 ? ids.join(' ') : undefined;
 }
 
-function Frame({ id, label, error, hint, optional, children }: Common & { id: string; children: ReactNode }): ReactElement {
+function Frame({
+  id,
+  label,
+  error,
+  hint,
+  optional,
+  children,
+}: Common & { id: string; children: ReactNode }): ReactElement {
   return (
     <div className="field">
       <label htmlFor={id}>
@@ -22,8 +29,16 @@ function Frame({ id, label, error, hint, optional, children }: Common & { id: st
         {optional ? <span className="optional"> (optional)</span> : null}
       </label>
       {children}
-      {hint ? <p className="hint" id={`${id}-hint`}>{hint}</p> : null}
-      {error ? <p className="field-error" id={`${id}-error`}>{error}</p> : null}
+      {hint ? (
+        <p className="hint" id={`${id}-hint`}>
+          {hint}
+        </p>
+      ) : null}
+      {error ? (
+        <p className="field-error" id={`${id}-error`}>
+          {error}
+        </p>
+      ) : null}
     </div>
   );
 }
@@ -33,21 +48,46 @@ export function Field({ label, error, hint, optional, ...input }: InputProps): R
   const id = useId();
   return (
     <Frame {...{ id, label, error, hint }} optional={optional ?? false}>
-      <input id={id} aria-invalid={Boolean(error)} aria-describedby={describedBy(id, error, hint)} required={!optional} {...input} />
+      <input
+        id={id}
+        aria-invalid={Boolean(error)}
+        aria-describedby={describedBy(id, error, hint)}
+        required={!optional}
+        {...input}
+      />
     </Frame>
   );
 }
 
-export function TextArea({ label, error, hint, optional, ...input }: Common & Omit<ComponentProps<'textarea'>, 'id'>): ReactElement {
+export function TextArea({
+  label,
+  error,
+  hint,
+  optional,
+  ...input
+}: Common & Omit<ComponentProps<'textarea'>, 'id'>): ReactElement {
   const id = useId();
   return (
     <Frame {...{ id, label, error, hint }} optional={optional ?? false}>
-      <textarea id={id} rows={5} aria-invalid={Boolean(error)} aria-describedby={describedBy(id, error, hint)} {...input} />
+      <textarea
+        id={id}
+        rows={5}
+        aria-invalid={Boolean(error)}
+        aria-describedby={describedBy(id, error, hint)}
+        {...input}
+      />
     </Frame>
   );
 }
 
-export function Select({ label, error, hint, optional, children, ...select }: Common & Omit<ComponentProps<'select'>, 'id'>): ReactElement {
+export function Select({
+  label,
+  error,
+  hint,
+  optional,
+  children,
+  ...select
+}: Common & Omit<ComponentProps<'select'>, 'id'>): ReactElement {
   const id = useId();
   return (
     <Frame {...{ id, label, error, hint }} optional={optional ?? false}>

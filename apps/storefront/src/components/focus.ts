@@ -8,7 +8,9 @@ const FOCUSABLE = 'a[href]:not([tabindex="-1"]), button, input';
  */
 export function useFocusHeir(ref: RefObject<HTMLElement | null>, holds = false): void {
   const held = useRef(holds);
-  useEffect(() => { held.current = holds; }, [holds]);
+  useEffect(() => {
+    held.current = holds;
+  }, [holds]);
   useLayoutEffect(() => {
     const node = ref.current;
     const holder = held;

@@ -11,12 +11,30 @@ import { useFocusHeir } from './focus';
 import { Quantity } from './quantity';
 import { StockBadge } from './stock-badge';
 
-function Held({ min = 1, busy = false, seen }: { min?: number; busy?: boolean; seen: (value: number) => void }): ReactElement {
+function Held({
+  min = 1,
+  busy = false,
+  seen,
+}: {
+  min?: number;
+  busy?: boolean;
+  seen: (value: number) => void;
+}): ReactElement {
   const [value, setValue] = useState(2);
   const [valid, setValid] = useState(true);
   return (
     <>
-      <Quantity label="Copies" value={value} min={min} busy={busy} onValid={setValid} onChange={(next) => { seen(next); setValue(next); }} />
+      <Quantity
+        label="Copies"
+        value={value}
+        min={min}
+        busy={busy}
+        onValid={setValid}
+        onChange={(next) => {
+          seen(next);
+          setValue(next);
+        }}
+      />
       <output>{valid ? 'valid' : 'wrong'}</output>
     </>
   );
@@ -88,7 +106,13 @@ test('a picture is shown where the configuration says that there are some', () =
   expect(container.querySelector('img')).toHaveAttribute('src', '/covers/x.jpg');
 });
 
-test.each([['loading', 'Checking…'], ['unknown', 'Stock unknown'], ['in_stock', 'In stock'], ['out_of_stock', 'Out of stock'], ['none', 'Out of stock']] as const)('stock %s reads %s', (state, words) => {
+test.each([
+  ['loading', 'Checking…'],
+  ['unknown', 'Stock unknown'],
+  ['in_stock', 'In stock'],
+  ['out_of_stock', 'Out of stock'],
+  ['none', 'Out of stock'],
+] as const)('stock %s reads %s', (state, words) => {
   render(<StockBadge info={{ state }} />);
   expect(screen.getByText(words)).toBeInTheDocument();
 });
@@ -101,7 +125,11 @@ test('few copies are counted', () => {
 test('a deed is asked for once more; its error stays in the window', async () => {
   const user = userEvent.setup();
   const deed = vi.fn().mockRejectedValueOnce(new Error('no')).mockResolvedValueOnce(undefined);
-  render(<Confirm title="Empty the cart?" action="Clear cart" onConfirm={deed}><p>All of it.</p></Confirm>);
+  render(
+    <Confirm title="Empty the cart?" action="Clear cart" onConfirm={deed}>
+      <p>All of it.</p>
+    </Confirm>,
+  );
   await user.click(screen.getByRole('button', { name: 'Clear cart' }));
   const dialog = await screen.findByRole('alertdialog', { name: 'Empty the cart?' });
   const yes = () => screen.getAllByRole('button', { name: 'Clear cart' }).find((one) => dialog.contains(one))!;
@@ -117,8 +145,29 @@ function Rows(): ReactElement {
   const [rows, setRows] = useState(['one', 'two']);
   return (
     <main id="main" tabIndex={-1}>
-      <ul>{rows.map((row) => <Row key={row} name={row} onGo={() => { setRows(rows.filter((one) => one !== row)); }} />)}</ul>
-      {rows.length > 0 ? <Confirm title="All?" action="Clear" onConfirm={() => { setRows([]); return Promise.resolve(); }}><p>All.</p></Confirm> : null}
+      <ul>
+        {rows.map((row) => (
+          <Row
+            key={row}
+            name={row}
+            onGo={() => {
+              setRows(rows.filter((one) => one !== row));
+            }}
+          />
+        ))}
+      </ul>
+      {rows.length > 0 ? (
+        <Confirm
+          title="All?"
+          action="Clear"
+          onConfirm={() => {
+            setRows([]);
+            return Promise.resolve();
+          }}
+        >
+          <p>All.</p>
+        </Confirm>
+      ) : null}
     </main>
   );
 }
@@ -126,7 +175,11 @@ function Rows(): ReactElement {
 function Row({ name, onGo }: { name: string; onGo: () => void }): ReactElement {
   const row = useRef<HTMLLIElement>(null);
   useFocusHeir(row);
-  return <li ref={row}><a href={`#${name}`}>{name}</a> <Button onClick={onGo}>Remove {name}</Button></li>;
+  return (
+    <li ref={row}>
+      <a href={`#${name}`}>{name}</a> <Button onClick={onGo}>Remove {name}</Button>
+    </li>
+  );
 }
 
 test('a row that goes leaves the focus to the next row, the last one to the page', async () => {
@@ -134,9 +187,13 @@ test('a row that goes leaves the focus to the next row, the last one to the page
   render(<Rows />);
   screen.getByRole('button', { name: 'Remove one' }).focus();
   await user.keyboard('{Enter}');
-  await waitFor(() => { expect(screen.getByRole('link', { name: 'two' })).toHaveFocus(); });
+  await waitFor(() => {
+    expect(screen.getByRole('link', { name: 'two' })).toHaveFocus();
+  });
   await user.keyboard('{Tab}{Enter}');
-  await waitFor(() => { expect(screen.getByRole('main')).toHaveFocus(); });
+  await waitFor(() => {
+    expect(screen.getByRole('main')).toHaveFocus();
+  });
 });
 
 test('a window whose button is gone leaves the focus to the page', async () => {
@@ -147,5 +204,7 @@ test('a window whose button is gone leaves the focus to the page', async () => {
   const dialog = await screen.findByRole('alertdialog');
   within(dialog).getByRole('button', { name: 'Clear' }).focus();
   await user.keyboard('{Enter}');
-  await waitFor(() => { expect(screen.getByRole('main')).toHaveFocus(); });
+  await waitFor(() => {
+    expect(screen.getByRole('main')).toHaveFocus();
+  });
 });

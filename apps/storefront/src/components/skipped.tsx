@@ -15,8 +15,24 @@ function Note({ left }: { left: { title: string; reason: string }[] }): ReactEle
   return (
     <div ref={box} className="note note-bad" role="status">
       <p>These books could not be moved into your cart:</p>
-      <ul>{left.map((one) => <li key={one.title}><bdi>{one.title}</bdi>: <bdi>{one.reason}</bdi></li>)}</ul>
-      <p><button type="button" className="link-button" onClick={() => { skipped.set([]); }}>I have seen it</button></p>
+      <ul>
+        {left.map((one) => (
+          <li key={one.title}>
+            <bdi>{one.title}</bdi>: <bdi>{one.reason}</bdi>
+          </li>
+        ))}
+      </ul>
+      <p>
+        <button
+          type="button"
+          className="link-button"
+          onClick={() => {
+            skipped.set([]);
+          }}
+        >
+          I have seen it
+        </button>
+      </p>
     </div>
   );
 }

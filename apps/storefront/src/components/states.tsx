@@ -15,33 +15,67 @@ export function Loading({ label = 'Loading', level }: { label?: string; level?: 
   const Words = level ?? 'span';
   return (
     <div className="loading" role="status">
-      <span className="loading-dots" aria-hidden="true"><i /><i /><i /></span>
+      <span className="loading-dots" aria-hidden="true">
+        <i />
+        <i />
+        <i />
+      </span>
       <Words className="visually-hidden">{label}…</Words>
     </div>
   );
 }
 
-export function Panel({ title, children, level = 'h2', mark = '¶' }: { title: string; children?: ReactNode; level?: 'h1' | 'h2'; mark?: string }): ReactElement {
+export function Panel({
+  title,
+  children,
+  level = 'h2',
+  mark = '¶',
+}: {
+  title: string;
+  children?: ReactNode;
+  level?: 'h1' | 'h2';
+  mark?: string;
+}): ReactElement {
   const Heading = level;
   return (
     <section className="panel">
-      <span className="panel-mark" aria-hidden="true">{mark}</span>
-      <Heading><bdi>{title}</bdi></Heading>
+      <span className="panel-mark" aria-hidden="true">
+        {mark}
+      </span>
+      <Heading>
+        <bdi>{title}</bdi>
+      </Heading>
       <div className="panel-body">{children}</div>
     </section>
   );
 }
 
 /** An error in place of what could not be shown, with a way on. */
-export function ErrorPanel({ error, onRetry, children, level }: { error: unknown; onRetry?: (() => void) | undefined; children?: ReactNode; level?: 'h1' | 'h2' }): ReactElement {
+export function ErrorPanel({
+  error,
+  onRetry,
+  children,
+  level,
+}: {
+  error: unknown;
+  onRetry?: (() => void) | undefined;
+  children?: ReactNode;
+  level?: 'h1' | 'h2';
+}): ReactElement {
   const { title, detail, again } = describe(error);
   return (
     <div role="alert">
       <Panel title={title} mark="!" {...(level ? { level } : {})}>
         <p>{detail}</p>
         <p className="row">
-          {again && onRetry ? <button type="button" className="button" onClick={onRetry}>Try again</button> : null}
-          {hasCode(error, 'unauthenticated') ? <SignInLink className="button">Go to the sign-in page</SignInLink> : null}
+          {again && onRetry ? (
+            <button type="button" className="button" onClick={onRetry}>
+              Try again
+            </button>
+          ) : null}
+          {hasCode(error, 'unauthenticated') ? (
+            <SignInLink className="button">Go to the sign-in page</SignInLink>
+          ) : null}
           {children}
         </p>
       </Panel>
@@ -55,7 +89,8 @@ export function ErrorNote({ error }: { error: unknown }): ReactElement | null {
   const { title, detail } = describe(error);
   return (
     <p className="note note-bad" role="alert">
-      <strong>{title}.</strong> {detail} {hasCode(error, 'unauthenticated') ? <SignInLink>Go to the sign-in page</SignInLink> : null}
+      <strong>{title}.</strong> {detail}{' '}
+      {hasCode(error, 'unauthenticated') ? <SignInLink>Go to the sign-in page</SignInLink> : null}
     </p>
   );
 }

@@ -1,13 +1,9 @@
 import type { ReactElement } from 'react';
 import type { OrderStatus } from '../lib/api/client';
-
-export const STATUS_WORDS: Record<OrderStatus, string> = { CONFIRMED: 'Confirmed', SHIPPED: 'Shipped', DELIVERED: 'Delivered', CANCELLED: 'Cancelled' };
-export const STATUSES = Object.keys(STATUS_WORDS) as OrderStatus[];
+import { STATUS_WORDS } from '../lib/orders';
 
 export const StatusBadge = ({ status }: { status: OrderStatus }): ReactElement => (
-  <span className="badge" data-status={status}>{STATUS_WORDS[status]}</span>
+  <span className="badge" data-status={status}>
+    {STATUS_WORDS[status]}
+  </span>
 );
-
-/** Reasons that the services give themselves; any other is somebody's own words. */
-const REASONS: Record<string, string> = { out_of_stock: 'the books were out of stock', cancelled_by_customer: 'by the customer', cancelled_by_admin: 'by the shop' };
-export const reasonWords = (reason: string): string => REASONS[reason] ?? reason;

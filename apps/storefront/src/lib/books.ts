@@ -4,7 +4,8 @@ import { body, ecom, inventory, type Book, type Stock } from './api/client';
 export const bookQuery = (id: string) =>
   queryOptions({
     queryKey: ['book', id],
-    queryFn: ({ signal }): Promise<Book> => body(ecom().GET('/ecom/books/{book_id}', { params: { path: { book_id: id } }, signal })),
+    queryFn: ({ signal }): Promise<Book> =>
+      body(ecom().GET('/ecom/books/{book_id}', { params: { path: { book_id: id } }, signal })),
     staleTime: 60_000,
   });
 
@@ -13,7 +14,9 @@ export const stockQuery = (ids: string[]) =>
   queryOptions({
     queryKey: ['stock', ...[...ids].sort()],
     queryFn: async ({ signal }): Promise<Map<string, Stock>> => {
-      const rows = await body(inventory().GET('/inven/stock/bulk', { params: { query: { book_ids: ids.join(',') } }, signal }));
+      const rows = await body(
+        inventory().GET('/inven/stock/bulk', { params: { query: { book_ids: ids.join(',') } }, signal }),
+      );
       return new Map(rows.map((row) => [row.book_id, row]));
     },
     staleTime: 10_000,
@@ -29,7 +32,11 @@ export interface StockInfo {
 /** Stock of many books as the badges show it; a book without a row has no copies yet. */
 export function useStock(ids: string[]): (id: string) => StockInfo {
   // What the page before showed is still true of the books that are on both; of the others nothing is known yet.
-  const { data, isError, isPlaceholderData } = useQuery({ ...stockQuery(ids), enabled: ids.length > 0, placeholderData: keepPreviousData });
+  const { data, isError, isPlaceholderData } = useQuery({
+    ...stockQuery(ids),
+    enabled: ids.length > 0,
+    placeholderData: keepPreviousData,
+  });
   return (id) => {
     const row = data?.get(id);
     if (row !== undefined && !isError) return { state: row.stock_status, available: row.available };

@@ -9,7 +9,8 @@ export interface Config {
   coverPrefixes: string[];
 }
 
-const isUrl = (value: unknown): value is string => typeof value === 'string' && URL.canParse(value) && /^https?:/.test(value);
+const isUrl = (value: unknown): value is string =>
+  typeof value === 'string' && URL.canParse(value) && /^https?:/.test(value);
 
 /** Check a parsed config.json; an Error lists every bad member. */
 export function parseConfig(raw: unknown): Config {
@@ -19,7 +20,8 @@ export function parseConfig(raw: unknown): Config {
   if (!isUrl(api)) faults.push('api must be an http(s) address');
   if (!isUrl(issuer)) faults.push('issuer must be an http(s) address');
   if (typeof clientId !== 'string' || clientId === '') faults.push('client_id must be a text');
-  if (!Array.isArray(prefixes) || !prefixes.every((one) => typeof one === 'string')) faults.push('cover_prefixes must be a list of texts');
+  if (!Array.isArray(prefixes) || !prefixes.every((one) => typeof one === 'string'))
+    faults.push('cover_prefixes must be a list of texts');
   if (faults.length > 0) throw new Error(`config.json: ${faults.join('; ')}`);
   return { api, issuer, clientId, coverPrefixes: prefixes } as Config;
 }

@@ -1,7 +1,8 @@
 import { config } from './config';
 
 /** Whether the shop shows the picture at an address; any other book's cover is drawn. */
-export const isPictured = (url: string | null | undefined): url is string => Boolean(url) && config().coverPrefixes.some((prefix) => url?.startsWith(prefix));
+export const isPictured = (url: string | null | undefined): url is string =>
+  Boolean(url) && config().coverPrefixes.some((prefix) => url?.startsWith(prefix));
 
 /** What a drawn cover is made of; the same book always gets the same one. */
 export interface CoverArt {
@@ -14,19 +15,19 @@ export interface CoverArt {
   chance: (index: number) => number;
 }
 
-export const PATTERNS = 7;
+const PATTERNS = 7;
 // paper, ink, first, second: pairs of paper and ink have a contrast of 4.5 at least.
 const PALETTES: [string, string, string, string][] = [
-  ['#f3e6cf', '#2b211a', '#c4532d', '#e2a33c'],
+  ['#f6e9d3', '#2b211a', '#c4532d', '#e2a33c'],
   ['#1f3a3d', '#f6ead3', '#e0a458', '#7fa99b'],
   ['#7a2230', '#fbeee0', '#e6b17a', '#3d1019'],
-  ['#e8dfd0', '#1d2d44', '#3e5c76', '#c8553d'],
+  ['#f2e9da', '#1d2d44', '#3e5c76', '#c8553d'],
   ['#243047', '#f4ecdf', '#d98f5c', '#5f7fa8'],
-  ['#dfe5d4', '#233322', '#5b7f4b', '#c9973b'],
+  ['#e6eddb', '#233322', '#5b7f4b', '#c9973b'],
   ['#3b2a4a', '#f6e9ef', '#c77d9b', '#e3b76b'],
-  ['#f0d9c4', '#3a1f2b', '#a23e48', '#6c8ea0'],
+  ['#f9e8d8', '#3a1f2b', '#a23e48', '#6c8ea0'],
   ['#14433d', '#eef3e6', '#b9c46a', '#e07a5f'],
-  ['#eae2f0', '#2d2440', '#7c6bb0', '#d9808a'],
+  ['#f2ebf7', '#2d2440', '#7c6bb0', '#d9808a'],
 ];
 
 /** FNV-1a, 32 bits. */
@@ -52,7 +53,10 @@ export function coverArt(title: string, author: string): CoverArt {
 
 /** Words, those that are too long broken at their hyphens. */
 const pieces = (text: string, width: number): string[] =>
-  text.split(/\s+/).flatMap((word) => (word.length > width ? word.split(/(?<=-)/) : [word])).filter(Boolean);
+  text
+    .split(/\s+/)
+    .flatMap((word) => (word.length > width ? word.split(/(?<=-)/) : [word]))
+    .filter(Boolean);
 
 /** Break a text into at most `most` lines of about `width` letters; what does not fit ends in an ellipsis. */
 export function wrap(text: string, width: number, most: number): string[] {

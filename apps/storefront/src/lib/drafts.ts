@@ -17,7 +17,10 @@ export function keepDrafts(): void {
   const now = session.get();
   if (now.status !== 'guest' || now.ended === undefined || open.size === 0) return;
   try {
-    sessionStorage.setItem(KEY, JSON.stringify({ sub: now.ended, forms: [...open].map(([name, values]) => [name, values()]) }));
+    sessionStorage.setItem(
+      KEY,
+      JSON.stringify({ sub: now.ended, forms: [...open].map(([name, values]) => [name, values()]) }),
+    );
   } catch {
     // Storage may be forbidden: it is typed once more then.
   }
@@ -40,7 +43,8 @@ export function claimDrafts(): void {
     const { sub, forms } = JSON.parse(sessionStorage.getItem(KEY) ?? '{}') as { sub?: unknown; forms?: unknown };
     if (sub === undefined) return;
     dropDrafts();
-    if (sub === now.sub && Array.isArray(forms)) for (const [name, values] of forms as [string, unknown][]) returned.set(name, values);
+    if (sub === now.sub && Array.isArray(forms))
+      for (const [name, values] of forms as [string, unknown][]) returned.set(name, values);
   } catch {
     dropDrafts();
   }
@@ -55,7 +59,9 @@ function like<T extends Values>(usual: T, found: unknown): T {
 /** The values to begin a form with: `usual`, or over it what was kept under this name, once. */
 export function useDraft<T extends Values>(name: string, usual: T): T {
   const [start] = useState(() => like(usual, returned.get(name)));
-  useEffect(() => { returned.delete(name); }, [name]);
+  useEffect(() => {
+    returned.delete(name);
+  }, [name]);
   return start;
 }
 
@@ -63,6 +69,8 @@ export function useDraft<T extends Values>(name: string, usual: T): T {
 export function useKeptOnLeaving(name: string, values: () => Values): void {
   useEffect(() => {
     open.set(name, values);
-    return () => { open.delete(name); };
+    return () => {
+      open.delete(name);
+    };
   });
 }

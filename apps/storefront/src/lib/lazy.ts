@@ -11,7 +11,11 @@ export class PartError extends Error {
 }
 
 /** What tests put in its place. */
-export const page = { reload: (): void => { window.location.reload(); } };
+export const page = {
+  reload: (): void => {
+    window.location.reload();
+  },
+};
 
 export interface Use {
   /** Nobody waits for this part, and whoever is typing must not be disturbed: never reload. */
@@ -39,7 +43,9 @@ async function twice<T>(load: () => Promise<T>): Promise<T> {
   try {
     return await load();
   } catch {
-    await new Promise((resolve) => { setTimeout(resolve, AGAIN_MS); });
+    await new Promise((resolve) => {
+      setTimeout(resolve, AGAIN_MS);
+    });
     return load();
   }
 }

@@ -1,5 +1,5 @@
 import { beforeEach, expect, test, vi } from 'vitest';
-import { dismiss, notices, notify } from './notices';
+import { dismiss, dismissAbout, notices, notify } from './notices';
 
 const texts = (): string[] => notices.get().map((one) => one.text);
 
@@ -22,4 +22,14 @@ test('the same is not told twice at a time', () => {
   notify('lost', 'bad');
   notify('lost', 'bad');
   expect(texts()).toEqual(['lost']);
+});
+
+test('a page that shows it by itself takes away good news of it, and neither bad nor other news', () => {
+  notify('“Dune” is in your cart.', 'good', '/cart');
+  notify('“Momo” is saved.');
+  notify('lost', 'bad', '/cart');
+  dismissAbout('/');
+  expect(texts()).toHaveLength(3);
+  dismissAbout('/cart');
+  expect(texts()).toEqual(['“Momo” is saved.', 'lost']);
 });

@@ -15,17 +15,59 @@ function Order(): ReactElement {
   const [failed, setFailed] = useState(false);
   return (
     <form aria-label="Order">
-      <label>Name<input name="name" /></label>
-      <p data-testid="copies">{copies} {copies === 1 ? 'copy' : 'copies'} of {lines.length > 0 ? <em>{lines[0]}</em> : null} and {failed ? 'nothing ' : null}more</p>
-      <p data-testid="total">{failed ? <s>before </s> : null}Total {`$${String(copies * 10)}.00`}</p>
+      <label>
+        Name
+        <input name="name" />
+      </label>
+      <p data-testid="copies">
+        {copies} {copies === 1 ? 'copy' : 'copies'} of {lines.length > 0 ? <em>{lines[0]}</em> : null} and{' '}
+        {failed ? 'nothing ' : null}more
+      </p>
+      <p data-testid="total">
+        {failed ? <s>before </s> : null}Total {`$${String(copies * 10)}.00`}
+      </p>
       {failed ? 'Something failed. ' : null}
-      <ul>{lines.map((line) => <li key={line}>{copies} × {line}</li>)}</ul>
+      <ul>
+        {lines.map((line) => (
+          <li key={line}>
+            {copies} × {line}
+          </li>
+        ))}
+      </ul>
       {failed ? <strong role="alert">The price has changed.</strong> : null}
       Thank you
-      <button type="button" onClick={() => { setCopies((one) => one + 1); }}>More</button>
-      <button type="button" onClick={() => { setFailed((one) => !one); }}>Fail</button>
-      <button type="button" onClick={() => { setLines((all) => [...all].reverse()); }}>Turn</button>
-      <button type="button" onClick={() => { setLines((all) => all.slice(1)); }}>Drop</button>
+      <button
+        type="button"
+        onClick={() => {
+          setCopies((one) => one + 1);
+        }}
+      >
+        More
+      </button>
+      <button
+        type="button"
+        onClick={() => {
+          setFailed((one) => !one);
+        }}
+      >
+        Fail
+      </button>
+      <button
+        type="button"
+        onClick={() => {
+          setLines((all) => [...all].reverse());
+        }}
+      >
+        Turn
+      </button>
+      <button
+        type="button"
+        onClick={() => {
+          setLines((all) => all.slice(1));
+        }}
+      >
+        Drop
+      </button>
     </form>
   );
 }
@@ -49,7 +91,9 @@ const WAYS: Record<string, (text: Text) => void> = {
     text.before(place);
     place.replaceWith(fonts(text));
   },
-  'in its place': (text) => { text.replaceWith(fonts(document.createTextNode(text.data))); },
+  'in its place': (text) => {
+    text.replaceWith(fonts(document.createTextNode(text.data)));
+  },
   'before it, which then goes': (text) => {
     text.before(fonts(document.createTextNode(text.data)));
     text.remove();
@@ -59,7 +103,9 @@ const WAYS: Record<string, (text: Text) => void> = {
 afterEach(cleanup);
 
 describe.each(Object.entries(WAYS))('every text of the page has fonts %s', (_name, way) => {
-  const translate = () => { for (const text of texts()) way(text); };
+  const translate = () => {
+    for (const text of texts()) way(text);
+  };
 
   test('nothing that happens afterwards breaks the page, and all it says is true', async () => {
     render(<Order />);
@@ -92,7 +138,9 @@ describe.each(Object.entries(WAYS))('every text of the page has fonts %s', (_nam
 
   test('without a moment between the translation and the change', () => {
     render(<Order />);
-    const buttons = ['More', 'Fail', 'Turn', 'Drop', 'Fail', 'Drop', 'Drop'].map((name) => screen.getByRole('button', { name }));
+    const buttons = ['More', 'Fail', 'Turn', 'Drop', 'Fail', 'Drop', 'Drop'].map((name) =>
+      screen.getByRole('button', { name }),
+    );
     for (const button of buttons) {
       act(() => {
         translate();

@@ -14,7 +14,8 @@ const { appendChild, insertBefore, removeChild } = Node.prototype;
 const standIns = new WeakMap<Node, Element>();
 let observer: MutationObserver | undefined;
 
-const isFont = (node: Node | null | undefined): node is HTMLElement => node instanceof HTMLElement && node.tagName === 'FONT';
+const isFont = (node: Node | null | undefined): node is HTMLElement =>
+  node instanceof HTMLElement && node.tagName === 'FONT';
 
 function learn(records: MutationRecord[]): void {
   for (const record of records) {
@@ -39,7 +40,9 @@ function restore(text: Node): void {
 }
 
 /** What has just happened, before the observer is called. */
-const pending = (): void => { learn(observer?.takeRecords() ?? []); };
+const pending = (): void => {
+  learn(observer?.takeRecords() ?? []);
+};
 
 /** The child of `parent` that is, contains or replaces `node`. */
 function placeOf(parent: Node, node: Node): Node | null {
@@ -76,7 +79,8 @@ export function bearTranslators(): void {
     pending();
     let gone = placeOf(this, child);
     // A wrapper with other things in it stays.
-    while (gone !== null && gone.contains(child) && gone !== child && gone.childNodes.length > 1) gone = [...gone.childNodes].find((one) => one.contains(child)) ?? null;
+    while (gone !== null && gone.contains(child) && gone !== child && gone.childNodes.length > 1)
+      gone = [...gone.childNodes].find((one) => one.contains(child)) ?? null;
     gone ??= child;
     standIns.delete(child);
     if (gone.parentNode !== null) removeChild.call(gone.parentNode, gone);

@@ -30,11 +30,19 @@ export function LoginPage(): ReactElement {
   if (failed === undefined && error === null) return <Loading level="h1" label="Going to the sign-in page" />;
   return (
     <Panel title="You are not signed in" level="h1" mark="→">
-      <p>{failed === undefined ? 'The sign-in page cannot be reached.' : 'The sign-in was not finished, or took too long. Nothing is lost: your cart is kept.'}</p>
+      <p>
+        {failed === undefined
+          ? 'The sign-in page cannot be reached.'
+          : 'The sign-in was not finished, or took too long. Nothing is lost: your cart is kept.'}
+      </p>
       <ErrorNote error={error} />
       <p className="row">
-        <button type="button" className="button" onClick={() => void go(false)}>Sign in</button>
-        <Link className="button button-quiet" to="/">Browse as a guest</Link>
+        <button type="button" className="button" onClick={() => void go(false)}>
+          Sign in
+        </button>
+        <Link className="button button-quiet" to="/">
+          Browse as a guest
+        </Link>
       </p>
     </Panel>
   );

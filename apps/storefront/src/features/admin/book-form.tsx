@@ -32,8 +32,12 @@ interface FormProps {
 /** What the shop will make of an address. */
 function coverHint(address: string): string {
   const prefixes = config().coverPrefixes.join(' or ');
-  if (prefixes === '') return address === '' ? 'This shop draws all covers from title and author.' : 'This shop draws all covers: the address is kept, but no picture is shown.';
-  if (address === '' || isPictured(address)) return `Address of a picture, beginning with ${prefixes}. Without one a cover is drawn.`;
+  if (prefixes === '')
+    return address === ''
+      ? 'This shop draws all covers from title and author.'
+      : 'This shop draws all covers: the address is kept, but no picture is shown.';
+  if (address === '' || isPictured(address))
+    return `Address of a picture, beginning with ${prefixes}. Without one a cover is drawn.`;
   return `No picture is shown from this address: it does not begin with ${prefixes}. The cover is drawn.`;
 }
 
@@ -49,19 +53,31 @@ export function BookFields({ draft, start, version = 0, save, latest, onReload, 
       return;
     }
     setTheirs(null);
-    if (hasCode(error, 'isbn_exists')) form.setError('isbn', { type: 'server', message: 'Another book has this ISBN.' }, { shouldFocus: true });
+    if (hasCode(error, 'isbn_exists'))
+      form.setError('isbn', { type: 'server', message: 'Another book has this ISBN.' }, { shouldFocus: true });
     else setFailure(tieToFields(error, FIELDS, form.setError));
   };
-  const submit = (over: number) => form.handleSubmit(async (values) => {
-    setFailure(null);
-    await save(values, over).then(() => { setTheirs(null); }, fail);
-  })();
+  const submit = (over: number) =>
+    form.handleSubmit(async (values) => {
+      setFailure(null);
+      await save(values, over).then(() => {
+        setTheirs(null);
+      }, fail);
+    })();
   const bind = (name: (typeof FIELDS)[number]) => ({ ...form.register(name), error: errors[name]?.message });
   const [title, author, picture] = useWatch({ control: form.control, name: ['title', 'author', 'cover_url'] });
   const isNew = latest === undefined;
   return (
     <div className="split">
-      <form className="form" noValidate aria-label="Book" onSubmit={(event) => { event.preventDefault(); void submit(version); }}>
+      <form
+        className="form"
+        noValidate
+        aria-label="Book"
+        onSubmit={(event) => {
+          event.preventDefault();
+          void submit(version);
+        }}
+      >
         <Field label="Title" maxLength={255} {...bind('title')} />
         <Field label="Author" maxLength={255} {...bind('author')} />
         <div className="fields">
@@ -74,13 +90,21 @@ export function BookFields({ draft, start, version = 0, save, latest, onReload, 
         </div>
         <TextArea label="Description" optional maxLength={10_000} {...bind('description')} />
         <Field label="Cover picture" optional hint={coverHint(picture.trim())} {...bind('cover_url')} />
-        {isNew ? <Field label="Copies on the shelf" inputMode="numeric" {...bind('initial_quantity')} /> : (
-          <label className="check"><input type="checkbox" {...form.register('active')} /> On sale</label>
+        {isNew ? (
+          <Field label="Copies on the shelf" inputMode="numeric" {...bind('initial_quantity')} />
+        ) : (
+          <label className="check">
+            <input type="checkbox" {...form.register('active')} /> On sale
+          </label>
         )}
         <ErrorNote error={failure} />
         <div className="row">
-          <Button type="submit" off={isSubmitting}>{isSubmitting ? 'Saving…' : isNew ? 'Add the book' : 'Save changes'}</Button>
-          <Link className="button button-quiet" to="/admin/books">Back to the list</Link>
+          <Button type="submit" off={isSubmitting}>
+            {isSubmitting ? 'Saving…' : isNew ? 'Add the book' : 'Save changes'}
+          </Button>
+          <Link className="button button-quiet" to="/admin/books">
+            Back to the list
+          </Link>
         </div>
       </form>
       <aside className="summary preview">
@@ -89,8 +113,14 @@ export function BookFields({ draft, start, version = 0, save, latest, onReload, 
         {side}
       </aside>
       <Conflict
-        mine={form.getValues()} theirs={theirs} busy={isSubmitting}
-        onClose={() => { setTheirs(null); }} onReload={() => onReload?.()} onOver={(over) => void submit(over)}
+        mine={form.getValues()}
+        theirs={theirs}
+        busy={isSubmitting}
+        onClose={() => {
+          setTheirs(null);
+        }}
+        onReload={() => onReload?.()}
+        onOver={(over) => void submit(over)}
       />
     </div>
   );

@@ -3,7 +3,7 @@ import { useState, type ReactElement, type ReactNode, type SubmitEvent } from 'r
 import { useTitle } from '../../components/states';
 import { bare } from '../../lib/format';
 
-const PLACES = [
+const LINKS = [
   ['/admin', 'Overview'],
   ['/admin/books', 'Books'],
   ['/admin/stock', 'Stock'],
@@ -11,14 +11,34 @@ const PLACES = [
   ['/admin/orders', 'Orders'],
 ] as const;
 
-export function Frame({ title, children, end }: { title: string; children: ReactNode; end?: ReactNode }): ReactElement {
+interface FrameProps {
+  /** Names the window, and the page if it has no `heading`. */
+  title: string;
+  heading?: ReactNode;
+  children: ReactNode;
+  /** Stands beside the heading. */
+  end?: ReactNode;
+}
+
+export function Frame({ title, heading, children, end }: FrameProps): ReactElement {
   useTitle(`${bare(title)}, admin`);
   return (
     <div className="admin">
       <nav className="admin-nav" aria-label="Admin">
-        <ul>{PLACES.map(([to, words]) => <li key={to}><Link to={to} activeOptions={{ exact: to === '/admin', includeSearch: false }}>{words}</Link></li>)}</ul>
+        <ul>
+          {LINKS.map(([to, words]) => (
+            <li key={to}>
+              <Link to={to} activeOptions={{ exact: to === '/admin', includeSearch: false }}>
+                {words}
+              </Link>
+            </li>
+          ))}
+        </ul>
       </nav>
-      <div className="title-row"><h1><bdi>{title}</bdi></h1>{end}</div>
+      <div className="title-row">
+        <h1>{heading ?? <bdi>{title}</bdi>}</h1>
+        {end}
+      </div>
       {children}
     </div>
   );
@@ -27,10 +47,26 @@ export function Frame({ title, children, end }: { title: string; children: React
 /** Parts of an answer that another service could not give. */
 export function Warnings({ notes }: { notes: { part: string; detail: string }[] | undefined }): ReactElement | null {
   if (!notes || notes.length === 0) return null;
-  return <div className="note note-bad" role="status">{notes.map((one) => <p key={one.part}>{one.detail}</p>)}</div>;
+  return (
+    <div className="note note-bad" role="status">
+      {notes.map((one) => (
+        <p key={one.part}>{one.detail}</p>
+      ))}
+    </div>
+  );
 }
 
-export function SearchForm({ label, value, onSearch, children }: { label: string; value: string | undefined; onSearch: (q: string | undefined) => void; children?: ReactNode }): ReactElement {
+export function SearchForm({
+  label,
+  value,
+  onSearch,
+  children,
+}: {
+  label: string;
+  value: string | undefined;
+  onSearch: (q: string | undefined) => void;
+  children?: ReactNode;
+}): ReactElement {
   const [text, setText] = useState(value ?? '');
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
@@ -38,22 +74,21 @@ export function SearchForm({ label, value, onSearch, children }: { label: string
   };
   return (
     <form className="tools" onSubmit={submit} aria-label={label}>
-      <label>{label}<input type="search" value={text} maxLength={100} onChange={(event) => { setText(event.target.value); }} /></label>
-      <button type="submit" className="button button-quiet">Search</button>
+      <label>
+        {label}
+        <input
+          type="search"
+          value={text}
+          maxLength={100}
+          onChange={(event) => {
+            setText(event.target.value);
+          }}
+        />
+      </label>
+      <button type="submit" className="button button-quiet">
+        Search
+      </button>
       {children}
     </form>
-  );
-}
-
-export function Table({ label, heads, children }: { label: string; heads: (string | [string, 'number'])[]; children: ReactNode }): ReactElement {
-  return (
-    <div className="table-box" role="region" aria-label={label} tabIndex={0}>
-      <table className="table">
-        <thead>
-          <tr>{heads.map((head) => (typeof head === 'string' ? <th key={head} scope="col">{head}</th> : <th key={head[0]} scope="col" className="number">{head[0]}</th>))}</tr>
-        </thead>
-        <tbody>{children}</tbody>
-      </table>
-    </div>
   );
 }

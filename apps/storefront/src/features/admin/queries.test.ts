@@ -1,7 +1,9 @@
 import { afterEach, expect, test, vi } from 'vitest';
 import { startOf } from './queries';
 
-afterEach(() => { vi.unstubAllEnvs(); });
+afterEach(() => {
+  vi.unstubAllEnvs();
+});
 
 const HOUR = 3_600_000;
 

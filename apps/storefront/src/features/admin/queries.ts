@@ -10,16 +10,33 @@ export type AdminOrder = AdminSchemas['OrderDetail'];
 // Several people may work here: what is shown is fetched anew whenever a page is opened.
 const fresh = { staleTime: 0, placeholderData: keepPreviousData };
 
-export const summaryQuery = queryOptions({ queryKey: ['admin', 'summary'], queryFn: ({ signal }) => body(admin().GET('/admin/summary', { signal })), staleTime: 0 });
+export const summaryQuery = queryOptions({
+  queryKey: ['admin', 'summary'],
+  queryFn: ({ signal }) => body(admin().GET('/admin/summary', { signal })),
+  staleTime: 0,
+});
 
-export const booksQuery = (query: { page?: number | undefined; q?: string | undefined; active?: 'true' | 'false' | undefined }) =>
+export const booksQuery = (query: {
+  page?: number | undefined;
+  q?: string | undefined;
+  active?: 'true' | 'false' | undefined;
+}) =>
   queryOptions({
     queryKey: ['admin', 'books', query],
     queryFn: ({ signal }) =>
-      body(admin().GET('/admin/books', {
-        params: { query: { page: query.page ?? 1, size: 20, ...(query.q && { q: query.q }), ...(query.active && { active: query.active === 'true' }) } },
-        signal,
-      })),
+      body(
+        admin().GET('/admin/books', {
+          params: {
+            query: {
+              page: query.page ?? 1,
+              size: 20,
+              ...(query.q && { q: query.q }),
+              ...(query.active && { active: query.active === 'true' }),
+            },
+          },
+          signal,
+        }),
+      ),
     ...fresh,
   });
 
@@ -36,14 +53,27 @@ export const stockQuery = (query: { page?: number | undefined; q?: string | unde
   queryOptions({
     queryKey: ['admin', 'stock', query],
     queryFn: ({ signal }) =>
-      body(admin().GET('/admin/stock', { params: { query: { page: query.page ?? 1, size: 20, ...(query.q && { q: query.q }), ...(query.low && { low: true }) } }, signal })),
+      body(
+        admin().GET('/admin/stock', {
+          params: {
+            query: { page: query.page ?? 1, size: 20, ...(query.q && { q: query.q }), ...(query.low && { low: true }) },
+          },
+          signal,
+        }),
+      ),
     ...fresh,
   });
 
 export const movementsQuery = (id: string, page: number) =>
   queryOptions({
     queryKey: ['admin', 'movements', id, page],
-    queryFn: ({ signal }) => body(admin().GET('/admin/stock/{book_id}/movements', { params: { path: { book_id: id }, query: { page, size: 10 } }, signal })),
+    queryFn: ({ signal }) =>
+      body(
+        admin().GET('/admin/stock/{book_id}/movements', {
+          params: { path: { book_id: id }, query: { page, size: 10 } },
+          signal,
+        }),
+      ),
     ...fresh,
   });
 
@@ -72,29 +102,37 @@ export const ordersQuery = ({ page = 1, status, from, to, user_id: user }: Order
   queryOptions({
     queryKey: ['admin', 'orders', { page, status, from, to, user }],
     queryFn: ({ signal }) =>
-      body(admin().GET('/admin/orders', {
-        params: {
-          query: {
-            page, size: 20,
-            ...(status && { status }),
-            ...(from && { from: startOf(from) }),
-            ...(to && { to: startOf(to, 1) }),
-            ...(user && { user_id: user }),
+      body(
+        admin().GET('/admin/orders', {
+          params: {
+            query: {
+              page,
+              size: 20,
+              ...(status && { status }),
+              ...(from && { from: startOf(from) }),
+              ...(to && { to: startOf(to, 1) }),
+              ...(user && { user_id: user }),
+            },
           },
-        },
-        signal,
-      })),
+          signal,
+        }),
+      ),
     ...fresh,
   });
 
 export const orderQuery = (id: string) =>
   queryOptions({
     queryKey: ['admin', 'order', id],
-    queryFn: ({ signal }) => body(admin().GET('/admin/orders/{order_id}', { params: { path: { order_id: id } }, signal })),
+    queryFn: ({ signal }) =>
+      body(admin().GET('/admin/orders/{order_id}', { params: { path: { order_id: id } }, signal })),
     staleTime: 0,
   });
 
 /** After a change: every list of this area, and what the shop shows of books and stock. */
 export async function changed(): Promise<void> {
-  await Promise.all([['admin'], ['books'], ['book'], ['stock'], ['genres']].map((queryKey) => queryClient.invalidateQueries({ queryKey })));
+  await Promise.all(
+    [['admin'], ['books'], ['book'], ['stock'], ['genres']].map((queryKey) =>
+      queryClient.invalidateQueries({ queryKey }),
+    ),
+  );
 }

@@ -4,7 +4,14 @@ import { happened, since } from './stock-conflict';
 
 let id = 100;
 const line = (delta: number, reserved: number, reason: string, order: string | null = null): Movement => ({
-  id: (id -= 1), book_id: 'b', delta, reserved_delta: reserved, reason, order_id: order, actor: 'a', created_at: '2026-01-06T09:00:00Z',
+  id: (id -= 1),
+  book_id: 'b',
+  delta,
+  reserved_delta: reserved,
+  reason,
+  order_id: order,
+  actor: 'a',
+  created_at: '2026-01-06T09:00:00Z',
 });
 const counts = (quantity: number, reserved: number) => ({ quantity, reserved, low_stock_threshold: 5 });
 const now = (quantity: number, reserved: number) => ({ ...counts(quantity, reserved), version: 9 });
@@ -16,9 +23,20 @@ test('an order between opening and saving: ten copies, now seven, three ordered'
 });
 
 test('each kind of change has its words', () => {
-  expect(happened([line(0, 1, 'reserved', 'o1'), line(0, -2, 'expired', 'o2'), line(4, 0, 'restocked', 'o3'), line(-2, 0, 'water'), line(5, 0, 'set')])).toEqual([
-    '1 copy reserved for an order, still on the shelf', '2 copies no longer reserved', '4 copies back from cancelled orders',
-    '-2 by an administrator: water', '+5 by an administrator: set',
+  expect(
+    happened([
+      line(0, 1, 'reserved', 'o1'),
+      line(0, -2, 'expired', 'o2'),
+      line(4, 0, 'restocked', 'o3'),
+      line(-2, 0, 'water'),
+      line(5, 0, 'set'),
+    ]),
+  ).toEqual([
+    '1 copy reserved for an order, still on the shelf',
+    '2 copies no longer reserved',
+    '4 copies back from cancelled orders',
+    '-2 by an administrator: water',
+    '+5 by an administrator: set',
   ]);
   // Reserved before the editor was opened, taken after.
   expect(happened([line(-2, -2, 'committed', 'o4')])).toEqual(['2 copies ordered, no longer on the shelf']);

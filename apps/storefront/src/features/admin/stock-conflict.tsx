@@ -1,7 +1,7 @@
 import type { ReactElement } from 'react';
 import { Button } from '../../components/button';
 import { Dialog } from '../../components/dialog';
-import { bare, plural } from '../../lib/format';
+import { bare, known, plural } from '../../lib/format';
 import type { Movement, StockRow } from './queries';
 
 /** The stock as it is now, as a refused change tells it. */
@@ -57,7 +57,11 @@ export function happened(movements: Movement[]): string[] {
   ];
 }
 
-const ROWS = [['Copies on the shelf', 'quantity'], ['Of these reserved', 'reserved'], ['Low-stock threshold', 'low_stock_threshold']] as const;
+const ROWS = [
+  ['Copies on the shelf', 'quantity'],
+  ['Of these reserved', 'reserved'],
+  ['Low-stock threshold', 'low_stock_threshold'],
+] as const;
 
 interface Props {
   /** What was seen when typing began. */
@@ -84,26 +88,59 @@ export function StockConflict({ before, mine, now, changes, busy, onClose, onLat
           : 'The copies on the shelf are as many as when you began.'}{' '}
         Nothing was saved: a count of before would be wrong by now.
       </p>
-      {words.length > 0 ? <ul aria-label="What happened">{words.map((one) => <li key={one}><bdi>{one}</bdi></li>)}</ul> : null}
+      {words.length > 0 ? (
+        <ul aria-label="What happened">
+          {words.map((one) => (
+            <li key={one}>
+              <bdi>{one}</bdi>
+            </li>
+          ))}
+        </ul>
+      ) : null}
       <div className="table-box" role="region" aria-label="Differences" tabIndex={0}>
         <table className="table">
-          <thead><tr><th scope="col">Stock</th><th scope="col" className="number">Before</th><th scope="col" className="number">Now</th><th scope="col" className="number">Yours</th></tr></thead>
+          <thead>
+            <tr>
+              <th scope="col">Stock</th>
+              <th scope="col" className="number">
+                Before
+              </th>
+              <th scope="col" className="number">
+                Now
+              </th>
+              <th scope="col" className="number">
+                Yours
+              </th>
+            </tr>
+          </thead>
           <tbody>
             {ROWS.map(([label, name]) => (
               <tr key={name}>
                 <th scope="row">{label}</th>
-                <td className="number">{before[name] ?? '–'}</td>
-                <td className="number">{now?.[name] ?? '–'}</td>
-                <td className="number">{name === 'reserved' ? '–' : mine[name]}</td>
+                <td className="number">{known(before[name])}</td>
+                <td className="number">{known(now?.[name])}</td>
+                <td className="number">{known(name === 'reserved' ? null : mine[name])}</td>
               </tr>
             ))}
           </tbody>
         </table>
       </div>
       <div className="row row-end">
-        <button type="button" className="button button-quiet" onClick={onClose}>Keep typing</button>
-        <Button className="button button-quiet" off={busy} onClick={() => { if (now) onOver(now.version); }}>Set mine all the same</Button>
-        <button type="button" className="button" onClick={onLatest}>Take what is there now</button>
+        <button type="button" className="button button-quiet" onClick={onClose}>
+          Keep typing
+        </button>
+        <Button
+          className="button button-quiet"
+          off={busy}
+          onClick={() => {
+            if (now) onOver(now.version);
+          }}
+        >
+          Set mine all the same
+        </Button>
+        <button type="button" className="button" onClick={onLatest}>
+          Take what is there now
+        </button>
       </div>
     </Dialog>
   );

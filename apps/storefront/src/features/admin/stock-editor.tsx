@@ -15,14 +15,25 @@ import { changed, movementsQuery, type Movement, type StockRow } from './queries
 import { since, StockConflict, type StockNow } from './stock-conflict';
 
 const whole = (least: number, message: string) =>
-  z.string().check(z.trim(), z.refine((text) => /^\d{1,7}$/.test(text) && Number(text) >= least && Number(text) <= 1_000_000, message));
+  z.string().check(
+    z.trim(),
+    z.refine((text) => /^\d{1,7}$/.test(text) && Number(text) >= least && Number(text) <= 1_000_000, message),
+  );
 const setSchema = z.object({
   quantity: whole(0, 'Enter a whole number from 0 to 1,000,000.'),
   low_stock_threshold: whole(0, 'Enter a whole number from 0 to 1,000,000.'),
 });
 const adjustSchema = z.object({
-  delta: z.string().check(z.trim(), z.refine((text) => /^[+-]?\d{1,7}$/.test(text) && Number(text) !== 0, 'Enter a whole number other than 0, such as -2 or 10.')),
-  reason: z.string().check(z.trim(), z.minLength(1, 'Enter a reason.'), z.maxLength(255, 'Enter at most 255 characters.')),
+  delta: z.string().check(
+    z.trim(),
+    z.refine(
+      (text) => /^[+-]?\d{1,7}$/.test(text) && Number(text) !== 0,
+      'Enter a whole number other than 0, such as -2 or 10.',
+    ),
+  ),
+  reason: z
+    .string()
+    .check(z.trim(), z.minLength(1, 'Enter a reason.'), z.maxLength(255, 'Enter at most 255 characters.')),
 });
 
 /** What is on the screen is what is there: nothing of it counts as typed. */
@@ -39,7 +50,11 @@ export function StockEditor({ row, onClose }: { row: StockRow; onClose: () => vo
         <AdjustForm row={row} />
       </div>
       <Movements id={row.book_id} />
-      <div className="row row-end"><button type="button" className="button button-quiet" onClick={onClose}>Close</button></div>
+      <div className="row row-end">
+        <button type="button" className="button button-quiet" onClick={onClose}>
+          Close
+        </button>
+      </div>
     </div>
   );
 }
@@ -53,7 +68,11 @@ function nowOf({ problem }: ApiError): StockNow | null {
 /** Why the stock is another one; null if that cannot be told, which is no reason to tell nothing. */
 async function changesSince(id: string, before: StockRow, now: StockNow): Promise<Movement[] | null> {
   try {
-    const page = await body(admin().GET('/admin/stock/{book_id}/movements', { params: { path: { book_id: id }, query: { page: 1, size: 100 } } }));
+    const page = await body(
+      admin().GET('/admin/stock/{book_id}/movements', {
+        params: { path: { book_id: id }, query: { page: 1, size: 100 } },
+      }),
+    );
     return since(page.items, before, now);
   } catch {
     return null;
@@ -89,7 +108,14 @@ export function SetForm({ row }: { row: StockRow }): ReactElement {
     } catch (error) {
       const now = hasCode(error, 'stale_version') ? nowOf(error) : null;
       if (now) setConflict({ now, changes: await changesSince(row.book_id, seen, now) });
-      else if (hasCode(error, 'below_reserved')) form.setError('quantity', { message: `Orders have reserved ${String(error.problem.reserved ?? row.reserved ?? 0)} copies; enter at least as many.` }, { shouldFocus: true });
+      else if (hasCode(error, 'below_reserved'))
+        form.setError(
+          'quantity',
+          {
+            message: `Orders have reserved ${String(error.problem.reserved ?? row.reserved ?? 0)} copies; enter at least as many.`,
+          },
+          { shouldFocus: true },
+        );
       else setFailure(tieToFields(error, ['quantity', 'low_stock_threshold'], form.setError));
       if (!now) setConflict(null);
     }
@@ -98,7 +124,10 @@ export function SetForm({ row }: { row: StockRow }): ReactElement {
   const latest = () => {
     if (conflict) {
       setSeen({ ...row, ...conflict.now });
-      form.reset({ quantity: String(conflict.now.quantity), low_stock_threshold: String(conflict.now.low_stock_threshold) }, TAKEN);
+      form.reset(
+        { quantity: String(conflict.now.quantity), low_stock_threshold: String(conflict.now.low_stock_threshold) },
+        TAKEN,
+      );
     }
     setConflict(null);
     void changed();
@@ -106,13 +135,32 @@ export function SetForm({ row }: { row: StockRow }): ReactElement {
   return (
     <form className="form" noValidate aria-label="Set stock" onSubmit={(event) => void submit(event)}>
       <h3>Set</h3>
-      <Field label="Copies on the shelf" inputMode="numeric" {...form.register('quantity')} error={errors.quantity?.message} />
-      <Field label="Low-stock threshold" inputMode="numeric" {...form.register('low_stock_threshold')} error={errors.low_stock_threshold?.message} />
+      <Field
+        label="Copies on the shelf"
+        inputMode="numeric"
+        {...form.register('quantity')}
+        error={errors.quantity?.message}
+      />
+      <Field
+        label="Low-stock threshold"
+        inputMode="numeric"
+        {...form.register('low_stock_threshold')}
+        error={errors.low_stock_threshold?.message}
+      />
       <ErrorNote error={failure} />
-      <Button type="submit" off={isSubmitting}>Set stock</Button>
+      <Button type="submit" off={isSubmitting}>
+        Set stock
+      </Button>
       <StockConflict
-        before={seen} mine={form.getValues()} now={conflict?.now ?? null} changes={conflict?.changes ?? null} busy={isSubmitting}
-        onClose={() => { setConflict(null); }} onLatest={latest}
+        before={seen}
+        mine={form.getValues()}
+        now={conflict?.now ?? null}
+        changes={conflict?.changes ?? null}
+        busy={isSubmitting}
+        onClose={() => {
+          setConflict(null);
+        }}
+        onLatest={latest}
         onOver={(version) => void form.handleSubmit((values) => save(values, version))()}
       />
     </form>
@@ -121,7 +169,10 @@ export function SetForm({ row }: { row: StockRow }): ReactElement {
 
 function AdjustForm({ row }: { row: StockRow }): ReactElement {
   const [failure, setFailure] = useState<unknown>(null);
-  const form = useForm<z.infer<typeof adjustSchema>>({ resolver: zodResolver(adjustSchema), defaultValues: { delta: '', reason: '' } });
+  const form = useForm<z.infer<typeof adjustSchema>>({
+    resolver: zodResolver(adjustSchema),
+    defaultValues: { delta: '', reason: '' },
+  });
   const { errors, isSubmitting } = form.formState;
   const submit = form.handleSubmit(async (values) => {
     setFailure(null);
@@ -134,17 +185,30 @@ function AdjustForm({ row }: { row: StockRow }): ReactElement {
       notify('Stock is adjusted.');
       await changed();
     } catch (error) {
-      if (hasCode(error, 'below_reserved')) form.setError('delta', { message: 'Fewer copies would be left than orders have reserved.' }, { shouldFocus: true });
+      if (hasCode(error, 'below_reserved'))
+        form.setError(
+          'delta',
+          { message: 'Fewer copies would be left than orders have reserved.' },
+          { shouldFocus: true },
+        );
       else setFailure(tieToFields(error, ['delta', 'reason'], form.setError));
     }
   });
   return (
     <form className="form" noValidate aria-label="Adjust stock" onSubmit={(event) => void submit(event)}>
       <h3>Adjust</h3>
-      <Field label="Add or remove copies" inputMode="text" placeholder="-2" {...form.register('delta')} error={errors.delta?.message} />
+      <Field
+        label="Add or remove copies"
+        inputMode="text"
+        placeholder="-2"
+        {...form.register('delta')}
+        error={errors.delta?.message}
+      />
       <Field label="Reason" maxLength={255} {...form.register('reason')} error={errors.reason?.message} />
       <ErrorNote error={failure} />
-      <Button type="submit" off={isSubmitting}>Adjust stock</Button>
+      <Button type="submit" off={isSubmitting}>
+        Adjust stock
+      </Button>
     </form>
   );
 }
@@ -162,16 +226,39 @@ function Movements({ id }: { id: string }): ReactElement {
         {(data?.items ?? []).map((one) => (
           <li key={one.id}>
             <strong>{one.delta > 0 ? `+${String(one.delta)}` : String(one.delta)}</strong>
-            <span><bdi>{one.reason}</bdi>{one.reserved_delta ? ` (reserved ${one.reserved_delta > 0 ? '+' : ''}${String(one.reserved_delta)})` : ''}</span>
+            <span>
+              <bdi>{one.reason}</bdi>
+              {one.reserved_delta
+                ? ` (reserved ${one.reserved_delta > 0 ? '+' : ''}${String(one.reserved_delta)})`
+                : ''}
+            </span>
             <time dateTime={one.created_at}>{dateTime(one.created_at)}</time>
           </li>
         ))}
       </ul>
       {data && data.pages > 1 ? (
         <div className="row">
-          <Button className="link-button" off={page <= 1} onClick={() => { setPage(page - 1); }}>Newer</Button>
-          <span className="hint">{page} of {data.pages}</span>
-          <Button className="link-button" off={page >= data.pages} onClick={() => { setPage(page + 1); }}>Older</Button>
+          <Button
+            className="link-button"
+            off={page <= 1}
+            onClick={() => {
+              setPage(page - 1);
+            }}
+          >
+            Newer
+          </Button>
+          <span className="hint">
+            {page} of {data.pages}
+          </span>
+          <Button
+            className="link-button"
+            off={page >= data.pages}
+            onClick={() => {
+              setPage(page + 1);
+            }}
+          >
+            Older
+          </Button>
         </div>
       ) : null}
     </section>

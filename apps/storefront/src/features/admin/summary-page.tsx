@@ -1,12 +1,11 @@
 import { useQuery } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
 import type { ReactElement } from 'react';
-import { STATUSES, STATUS_WORDS } from '../../components/status-badge';
 import { ErrorPanel, Loading } from '../../components/states';
+import { known } from '../../lib/format';
+import { STATUSES, STATUS_WORDS } from '../../lib/orders';
 import { Frame, Warnings } from './frame';
 import { summaryQuery } from './queries';
-
-const number = (value: number | null | undefined): string => (value === null || value === undefined ? '–' : String(value));
 
 export function SummaryPage(): ReactElement {
   const { data, error, refetch } = useQuery(summaryQuery);
@@ -18,15 +17,30 @@ export function SummaryPage(): ReactElement {
         <>
           <Warnings notes={data.warnings} />
           <ul className="tiles">
-            <li><Link to="/admin/books" search={{ active: 'true' }}><strong>{number(data.active_books)}</strong>Books on sale</Link></li>
-            <li><Link to="/admin/low-stock"><strong>{number(data.low_stock)}</strong>Low stock</Link></li>
-            <li><Link to="/admin/low-stock"><strong>{number(data.out_of_stock)}</strong>Out of stock</Link></li>
+            <li>
+              <Link to="/admin/books" search={{ active: 'true' }}>
+                <strong>{known(data.active_books)}</strong>Books on sale
+              </Link>
+            </li>
+            <li>
+              <Link to="/admin/low-stock">
+                <strong>{known(data.low_stock)}</strong>Low stock
+              </Link>
+            </li>
+            <li>
+              <Link to="/admin/low-stock">
+                <strong>{known(data.out_of_stock)}</strong>Out of stock
+              </Link>
+            </li>
           </ul>
           <h2>Orders</h2>
           <ul className="tiles">
             {STATUSES.map((status) => (
               <li key={status}>
-                <Link to="/admin/orders" search={{ status }}><strong>{number(data.orders_by_status?.[status])}</strong>{STATUS_WORDS[status]}</Link>
+                <Link to="/admin/orders" search={{ status }}>
+                  <strong>{known(data.orders_by_status?.[status])}</strong>
+                  {STATUS_WORDS[status]}
+                </Link>
               </li>
             ))}
           </ul>

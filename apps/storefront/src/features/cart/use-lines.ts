@@ -21,7 +21,7 @@ export interface Line {
   forSale: boolean;
 }
 
-export interface CartView {
+interface CartView {
   lines: Line[] | undefined;
   total: string;
   error: unknown;
@@ -32,13 +32,32 @@ export function useCartView(): CartView {
   const session = useSession();
   const guest = useGuestCart();
   const server = useQuery({ ...cartQuery, enabled: session.status === 'signed-in' });
-  const books = useQueries({ queries: session.status === 'guest' ? guest.items.map((item) => bookQuery(item.book_id)) : [] });
-  const known = useQueries({ queries: (server.data?.items ?? []).map((item) => ({ ...bookQuery(item.book_id), enabled: session.status === 'signed-in' })) });
+  const books = useQueries({
+    queries: session.status === 'guest' ? guest.items.map((item) => bookQuery(item.book_id)) : [],
+  });
+  const known = useQueries({
+    queries: (server.data?.items ?? []).map((item) => ({
+      ...bookQuery(item.book_id),
+      enabled: session.status === 'signed-in',
+    })),
+  });
   if (session.status === 'signed-in') {
     const lines = server.data?.items.map((item, index) => ({
-      id: item.id, bookId: item.book_id, title: item.title, author: known[index]?.data?.author, price: item.price, quantity: item.quantity, lineTotal: item.line_total, forSale: item.available_for_sale,
+      id: item.id,
+      bookId: item.book_id,
+      title: item.title,
+      author: known[index]?.data?.author,
+      price: item.price,
+      quantity: item.quantity,
+      lineTotal: item.line_total,
+      forSale: item.available_for_sale,
     }));
-    return { lines, total: server.data?.total ?? '0.00', error: server.data ? null : server.error, retry: () => void server.refetch() };
+    return {
+      lines,
+      total: server.data?.total ?? '0.00',
+      error: server.data ? null : server.error,
+      retry: () => void server.refetch(),
+    };
   }
   const failed = books.find((one) => one.error && !isMissing(one.error));
   const waiting = session.status === 'unknown' || books.some((one) => one.isPending);
@@ -46,14 +65,23 @@ export function useCartView(): CartView {
     const book = books[index]?.data;
     const price = book?.price ?? '0.00';
     return {
-      id: bookId, bookId, title: book?.title ?? 'A book that is no longer sold', author: book?.author, price, quantity, lineTotal: total([{ price, quantity }]), forSale: book !== undefined,
+      id: bookId,
+      bookId,
+      title: book?.title ?? 'A book that is no longer sold',
+      author: book?.author,
+      price,
+      quantity,
+      lineTotal: total([{ price, quantity }]),
+      forSale: book !== undefined,
     };
   });
   return {
     lines: waiting || failed ? undefined : lines,
     total: total(lines),
     error: failed?.error ?? null,
-    retry: () => { for (const one of books) if (one.error) void one.refetch(); },
+    retry: () => {
+      for (const one of books) if (one.error) void one.refetch();
+    },
   };
 }
 

@@ -6,17 +6,8 @@ import { ErrorPanel, Panel, useTitle } from '../../components/states';
 import { bare, plural } from '../../lib/format';
 import { awaited } from '../../lib/query';
 import { BookGrid, GridSkeleton } from './book-grid';
-import { booksQuery, genresQuery, type Sort } from './queries';
-
-const SORTS: [Sort, string][] = [
-  ['title', 'Title, A to Z'],
-  ['-title', 'Title, Z to A'],
-  ['price', 'Price, low to high'],
-  ['-price', 'Price, high to low'],
-  ['-published_year', 'Published, newest first'],
-  ['published_year', 'Published, oldest first'],
-  ['-created_at', 'New in the shop'],
-];
+import { booksQuery, genresQuery } from './queries';
+import { SORTS, type Sort } from './sorts';
 
 export function CataloguePage(): ReactElement {
   const { page = 1, sort, genre } = useSearch({ from: '/' });
@@ -38,7 +29,11 @@ export function CataloguePage(): ReactElement {
       {data?.items.length === 0 && !waiting ? (
         <Panel title="No books here">
           <p>{data.total > 0 ? 'This page is beyond the last one.' : 'No book matches this choice.'}</p>
-          <p><Link className="button" to="/" search={{}}>Show all books</Link></p>
+          <p>
+            <Link className="button" to="/" search={{}}>
+              Show all books
+            </Link>
+          </p>
         </Panel>
       ) : null}
       {data ? <Pagination page={page} pages={data.pages} /> : null}
@@ -46,27 +41,61 @@ export function CataloguePage(): ReactElement {
   );
 }
 
-function Tools({ genre, sort, count }: { genre: string | undefined; sort: Sort | undefined; count: number | undefined }): ReactElement {
+function Tools({
+  genre,
+  sort,
+  count,
+}: {
+  genre: string | undefined;
+  sort: Sort | undefined;
+  count: number | undefined;
+}): ReactElement {
   const navigate = useNavigate({ from: '/' });
   const { data: genres } = useQuery(genresQuery);
   const listed = genres ?? [];
   return (
-    <form className="tools" aria-label="Choose books" onSubmit={(event) => { event.preventDefault(); }}>
+    <form
+      className="tools"
+      aria-label="Choose books"
+      onSubmit={(event) => {
+        event.preventDefault();
+      }}
+    >
       <label>
         Genre
-        <select value={genre ?? ''} onChange={(event) => void navigate({ search: { sort, genre: event.target.value || undefined } })}>
+        <select
+          value={genre ?? ''}
+          onChange={(event) => void navigate({ search: { sort, genre: event.target.value || undefined } })}
+        >
           <option value="">All genres</option>
-          {genre !== undefined && !listed.some((one) => one.genre === genre) ? <option value={genre}>{bare(genre)}</option> : null}
-          {listed.map((one) => <option key={one.genre} value={one.genre}>{`${bare(one.genre)} (${String(one.count)})`}</option>)}
+          {genre !== undefined && !listed.some((one) => one.genre === genre) ? (
+            <option value={genre}>{bare(genre)}</option>
+          ) : null}
+          {listed.map((one) => (
+            <option key={one.genre} value={one.genre}>{`${bare(one.genre)} (${String(one.count)})`}</option>
+          ))}
         </select>
       </label>
       <label>
         Sort by
-        <select value={sort ?? 'title'} onChange={(event) => void navigate({ search: { genre, sort: event.target.value === 'title' ? undefined : (event.target.value as Sort) } })}>
-          {SORTS.map(([value, words]) => <option key={value} value={value}>{words}</option>)}
+        <select
+          value={sort ?? 'title'}
+          onChange={(event) =>
+            void navigate({
+              search: { genre, sort: event.target.value === 'title' ? undefined : (event.target.value as Sort) },
+            })
+          }
+        >
+          {SORTS.map(([value, words]) => (
+            <option key={value} value={value}>
+              {words}
+            </option>
+          ))}
         </select>
       </label>
-      <p className="tools-count" role="status">{count === undefined ? '' : plural(count, 'book')}</p>
+      <p className="tools-count" role="status">
+        {count === undefined ? '' : plural(count, 'book')}
+      </p>
     </form>
   );
 }

@@ -10,6 +10,7 @@ import type { Book } from '../../lib/api/client';
 import { isMissing } from '../../lib/api/errors';
 import { bookQuery, soldOut, useStock } from '../../lib/books';
 import { money } from '../../lib/format';
+import { MoreBooks } from './more-books';
 
 export function ProductPage(): ReactElement {
   const { id } = useParams({ from: '/books/$id' });
@@ -19,12 +20,29 @@ export function ProductPage(): ReactElement {
     return (
       <Panel title="Book not found" level="h1" mark="404">
         <p>We do not sell this book, or no longer.</p>
-        <p><Link className="button" to="/">Browse the catalogue</Link></p>
+        <p>
+          <Link className="button" to="/">
+            Browse the catalogue
+          </Link>
+        </p>
       </Panel>
     );
   }
-  if (data) return <Product key={data.id} book={data} />;
-  return error ? <ErrorPanel error={error} level="h1" onRetry={() => void refetch()} /> : <Loading level="h1" label="Loading the book" />;
+  // As tall as the screen, whatever comes: so the footer, which stands below, does not move when it has come.
+  if (data) {
+    return (
+      <div className="tall">
+        <Product key={data.id} book={data} />
+        <MoreBooks book={data} />
+      </div>
+    );
+  }
+  if (error) return <ErrorPanel error={error} level="h1" onRetry={() => void refetch()} />;
+  return (
+    <div className="tall">
+      <Loading level="h1" label="Loading the book" />
+    </div>
+  );
 }
 
 function Product({ book }: { book: Book }): ReactElement {
@@ -34,21 +52,50 @@ function Product({ book }: { book: Book }): ReactElement {
   const none = soldOut(stock);
   return (
     <article className="product">
-      <div className="product-cover"><Cover title={book.title} author={book.author} url={book.cover_url} eager /></div>
+      <div className="product-cover">
+        <Cover title={book.title} author={book.author} url={book.cover_url} eager />
+      </div>
       <div className="product-text">
-        {book.genre ? <p className="kicker"><Link to="/" search={{ genre: book.genre }}><bdi>{book.genre}</bdi></Link></p> : null}
-        <h1><bdi>{book.title}</bdi></h1>
-        <p className="byline">by <bdi>{book.author}</bdi></p>
-        <p className="product-price"><span className="price">{money(book.price)}</span> <StockBadge info={stock} exact /></p>
-        {stock.state === 'unknown' ? <p className="hint">Stock cannot be checked just now. You can still put the book into your cart.</p> : null}
+        {book.genre ? (
+          <p className="kicker">
+            <Link to="/" search={{ genre: book.genre }}>
+              <bdi>{book.genre}</bdi>
+            </Link>
+          </p>
+        ) : null}
+        <h1>
+          <bdi>{book.title}</bdi>
+        </h1>
+        <p className="byline">
+          by <bdi>{book.author}</bdi>
+        </p>
+        <p className="product-price">
+          <span className="price">{money(book.price)}</span> <StockBadge info={stock} exact />
+        </p>
+        {stock.state === 'unknown' ? (
+          <p className="hint">Stock cannot be checked just now. You can still put the book into your cart.</p>
+        ) : null}
         <div className="buy">
           <Quantity label="Copies" value={quantity} onChange={setQuantity} onValid={setValid} disabled={none} />
-          <AddToCart bookId={book.id} title={book.title} quantity={quantity} soldOut={none} blocked={!valid} className="button button-large" />
+          <AddToCart
+            bookId={book.id}
+            title={book.title}
+            quantity={quantity}
+            soldOut={none}
+            blocked={!valid}
+            className="button button-large"
+          />
         </div>
         {stock.available !== undefined && quantity > stock.available && !none ? (
-          <p className="note" role="status">Only {stock.available} of them can be delivered now.</p>
+          <p className="note" role="status">
+            Only {stock.available} of them can be delivered now.
+          </p>
         ) : null}
-        {book.description ? <p className="description"><bdi>{book.description}</bdi></p> : null}
+        {book.description ? (
+          <p className="description">
+            <bdi>{book.description}</bdi>
+          </p>
+        ) : null}
         <dl className="facts">
           <Fact name="Author" value={book.author} />
           <Fact name="Genre" value={book.genre} />
@@ -61,5 +108,12 @@ function Product({ book }: { book: Book }): ReactElement {
 }
 
 function Fact({ name, value }: { name: string; value: string | null }): ReactElement {
-  return <div><dt>{name}</dt><dd><bdi>{value ?? 'not given'}</bdi></dd></div>;
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>
+        <bdi>{value ?? 'not given'}</bdi>
+      </dd>
+    </div>
+  );
 }

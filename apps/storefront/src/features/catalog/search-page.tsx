@@ -25,8 +25,12 @@ export function SearchPage(): ReactElement {
   return (
     <>
       <section className="hero" data-small="true">
-        <h1>Results for “<bdi>{asked}</bdi>”</h1>
-        <p role="status" data-testid="result-count">{data && !isPlaceholderData ? plural(data.total, 'result') : ' '}</p>
+        <h1>
+          Results for “<bdi>{asked}</bdi>”
+        </h1>
+        <p role="status" data-testid="result-count">
+          {data && !isPlaceholderData ? plural(data.total, 'result') : ' '}
+        </p>
       </section>
       {waiting ? <GridSkeleton /> : null}
       {error && !data ? <ErrorPanel error={error} onRetry={() => void refetch()} /> : null}
@@ -34,7 +38,11 @@ export function SearchPage(): ReactElement {
       {data?.items.length === 0 && !waiting ? (
         <Panel title="Nothing found" mark="∅">
           <p>Try fewer or other words: part of a title, the author’s last name, or the ISBN without hyphens.</p>
-          <p><Link className="button" to="/">Browse the catalogue</Link></p>
+          <p>
+            <Link className="button" to="/">
+              Browse the catalogue
+            </Link>
+          </p>
         </Panel>
       ) : null}
       {data ? <Pagination page={page} pages={data.pages} /> : null}

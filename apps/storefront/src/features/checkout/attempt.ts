@@ -18,7 +18,7 @@ function read(): Attempt | null {
   }
 }
 
-export async function fingerprint(order: unknown): Promise<string> {
+async function fingerprint(order: unknown): Promise<string> {
   const bytes = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(JSON.stringify(order)));
   return [...new Uint8Array(bytes)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
 }

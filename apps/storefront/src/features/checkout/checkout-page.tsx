@@ -1,10 +1,10 @@
 import { zodResolver } from '@hookform/resolvers/zod';
 import { useQuery } from '@tanstack/react-query';
 import { Link, useNavigate } from '@tanstack/react-router';
-import { useRef, useState, type ReactElement } from 'react';
+import { useEffect, useRef, useState, type ReactElement } from 'react';
 import { useForm } from 'react-hook-form';
 import { Button } from '../../components/button';
-import { Field } from '../../components/field';
+import { Field, Select } from '../../components/field';
 import { Skipped } from '../../components/skipped';
 import { ErrorNote, ErrorPanel, Loading, Panel, useTitle } from '../../components/states';
 import type { Cart } from '../../lib/api/client';
@@ -16,6 +16,7 @@ import { tieToFields } from '../../lib/form-errors';
 import { money } from '../../lib/format';
 import { queryClient } from '../../lib/query';
 import { closeAttempt } from './attempt';
+import { COUNTRIES } from './countries';
 import { place } from './place';
 import { FIELDS, shippingSchema, type Shipping } from './schema';
 
@@ -28,20 +29,42 @@ export function CheckoutPage(): ReactElement {
   const [done, setDone] = useState(false);
   if (done) return <Loading level="h1" label="Your order is placed" />;
   if (changing) return <Loading level="h1" label="Loading the checkout" />;
-  if (!data) return error ? <ErrorPanel error={error} level="h1" onRetry={() => void refetch()} /> : <Loading level="h1" label="Loading the checkout" />;
-  if (data.count === 0) return <><Skipped /><NothingToOrder /></>;
-  return <Checkout cart={data} onDone={() => { setDone(true); }} />;
+  if (!data)
+    return error ? (
+      <ErrorPanel error={error} level="h1" onRetry={() => void refetch()} />
+    ) : (
+      <Loading level="h1" label="Loading the checkout" />
+    );
+  if (data.count === 0)
+    return (
+      <>
+        <Skipped />
+        <NothingToOrder />
+      </>
+    );
+  return (
+    <Checkout
+      cart={data}
+      onDone={() => {
+        setDone(true);
+      }}
+    />
+  );
 }
 
 function NothingToOrder(): ReactElement {
   // An attempt whose answer got lost has emptied the cart: the next order is another one.
-  closeAttempt();
+  useEffect(closeAttempt, []);
   return (
     <Panel title="Your cart is empty" level="h1" mark="∅">
       <p>There is nothing to order. If you just placed an order, you find it among your orders.</p>
       <p className="row">
-        <Link className="button" to="/">Browse the catalogue</Link>
-        <Link className="button button-quiet" to="/orders">Your orders</Link>
+        <Link className="button" to="/">
+          Browse the catalogue
+        </Link>
+        <Link className="button button-quiet" to="/orders">
+          Your orders
+        </Link>
       </p>
     </Panel>
   );
@@ -91,22 +114,48 @@ function Checkout({ cart, onDone }: { cart: Cart; onDone: () => void }): ReactEl
     <>
       <h1>Checkout</h1>
       <Skipped />
-      <form className="checkout" noValidate onSubmit={(event) => void form.handleSubmit(send)(event)} aria-label="Delivery address">
+      <form
+        className="checkout"
+        noValidate
+        onSubmit={(event) => void form.handleSubmit(send)(event)}
+        aria-label="Delivery address"
+      >
         <fieldset>
           <legend>Where shall the books go?</legend>
           <Field label="Full name" autoComplete="name" maxLength={100} {...bind('name')} />
           <Field label="Street and number" autoComplete="address-line1" maxLength={255} {...bind('line1')} />
-          <Field label="Flat, floor, company" optional autoComplete="address-line2" maxLength={255} {...bind('line2')} />
+          <Field
+            label="Flat, floor, company"
+            optional
+            autoComplete="address-line2"
+            maxLength={255}
+            {...bind('line2')}
+          />
           <div className="fields">
             <Field label="Postal code" autoComplete="postal-code" maxLength={20} {...bind('postal_code')} />
             <Field label="City" autoComplete="address-level2" maxLength={100} {...bind('city')} />
           </div>
-          <Field label="Country" autoComplete="country-name" maxLength={60} {...bind('country')} />
+          <Select label="Country" autoComplete="country-name" required {...bind('country')}>
+            <option value="">Choose a country</option>
+            {COUNTRIES.map((name) => (
+              <option key={name}>{name}</option>
+            ))}
+          </Select>
         </fieldset>
         <OrderSummary cart={cart} missing={missing} before={seen} />
         <div className="checkout-send">
-          <Failure error={failure} cart={cart} onAccept={() => { setSeen(cart.total); setFailure(null); button.current?.focus(); }} />
-          <Button type="submit" ref={button} className="button button-large" off={isSubmitting}>{isSubmitting ? 'Placing your order…' : `Place order · ${money(cart.total)}`}</Button>
+          <Failure
+            error={failure}
+            cart={cart}
+            onAccept={() => {
+              setSeen(cart.total);
+              setFailure(null);
+              button.current?.focus();
+            }}
+          />
+          <Button type="submit" ref={button} className="button button-large" off={isSubmitting}>
+            {isSubmitting ? 'Placing your order…' : `Place order · ${money(cart.total)}`}
+          </Button>
           <p className="hint">You pay on delivery. Nothing is charged now.</p>
         </div>
       </form>
@@ -118,22 +167,29 @@ function Failure({ error, cart, onAccept }: { error: unknown; cart: Cart; onAcce
   if (hasCode(error, 'price_changed')) {
     return (
       <div className="note note-bad" role="alert">
-        <p><strong>The price has changed.</strong> The new total is <strong>{money(error.problem.total ?? cart.total)}</strong>. Nothing was ordered yet.</p>
-        <button type="button" className="link-button" onClick={onAccept}>I have seen it</button>
+        <p>
+          <strong>The price has changed.</strong> The new total is{' '}
+          <strong>{money(error.problem.total ?? cart.total)}</strong>. Nothing was ordered yet.
+        </p>
+        <button type="button" className="link-button" onClick={onAccept}>
+          I have seen it
+        </button>
       </div>
     );
   }
   if (hasCode(error, 'out_of_stock')) {
     return (
       <p className="note note-bad" role="alert">
-        <strong>Some books cannot be delivered in this quantity.</strong> They are marked in the summary; nothing was ordered. <Link to="/cart">Change your cart</Link>
+        <strong>Some books cannot be delivered in this quantity.</strong> They are marked in the summary; nothing was
+        ordered. <Link to="/cart">Change your cart</Link>
       </p>
     );
   }
   if (error instanceof NetworkError && !error.waiting) {
     return (
       <p className="note note-bad" role="alert">
-        <strong>No answer came.</strong> Press “Place order” again once you are connected: the same order is never made twice.
+        <strong>No answer came.</strong> Press “Place order” again once you are connected: the same order is never made
+        twice.
       </p>
     );
   }
@@ -147,19 +203,29 @@ function OrderSummary({ cart, missing, before }: { cart: Cart; missing: string[]
       <ul className="summary-lines">
         {cart.items.map((item) => (
           <li key={item.id} data-missing={missing.includes(item.book_id)}>
-            <span>{item.quantity} × <bdi>{item.title}</bdi>{missing.includes(item.book_id) ? <strong className="field-error">Not enough in stock</strong> : null}</span>
+            <span>
+              {item.quantity} × <bdi>{item.title}</bdi>
+              {missing.includes(item.book_id) ? <strong className="field-error">Not enough in stock</strong> : null}
+            </span>
             <span>{money(item.line_total)}</span>
           </li>
         ))}
       </ul>
       <dl>
-        <div><dt>Delivery</dt><dd>Free</dd></div>
+        <div>
+          <dt>Delivery</dt>
+          <dd>Free</dd>
+        </div>
         <div className="summary-total">
           <dt>Total</dt>
-          <dd data-testid="checkout-total">{before !== cart.total ? <s>{money(before)}</s> : null} {money(cart.total)}</dd>
+          <dd data-testid="checkout-total">
+            {before !== cart.total ? <s>{money(before)}</s> : null} {money(cart.total)}
+          </dd>
         </div>
       </dl>
-      <p><Link to="/cart">Change your cart</Link></p>
+      <p>
+        <Link to="/cart">Change your cart</Link>
+      </p>
     </aside>
   );
 }

@@ -1,12 +1,28 @@
 import { expect, test, vi } from 'vitest';
 import type { Cart } from '../../lib/api/client';
 
-vi.mock('../../lib/auth/session', () => ({ accessToken: () => 'token', tokenEnds: () => false, ready: () => Promise.resolve(), renew: () => Promise.resolve(true) }));
+vi.mock('../../lib/auth/session', () => ({
+  accessToken: () => 'token',
+  tokenEnds: () => false,
+  ready: () => Promise.resolve(),
+  renew: () => Promise.resolve(true),
+}));
 const { place } = await import('./place');
 
-const ADDRESS = { name: 'Ada Reader', line1: '1 Shelf Road', line2: '', city: 'Springfield', postal_code: '1', country: 'Utopia' };
+const ADDRESS = {
+  name: 'Ada Reader',
+  line1: '1 Shelf Road',
+  line2: '',
+  city: 'Springfield',
+  postal_code: '1',
+  country: 'Utopia',
+};
 const cartOf = (line: string): Cart => ({
-  items: [{ id: line, book_id: 'book', title: 'T', price: '5.00', quantity: 1, line_total: '5.00', available_for_sale: true }], count: 1, total: '5.00',
+  items: [
+    { id: line, book_id: 'book', title: 'T', price: '5.00', quantity: 1, line_total: '5.00', available_for_sale: true },
+  ],
+  count: 1,
+  total: '5.00',
 });
 
 /** Answers checkouts with these, and a CSRF token whenever one is asked for; returns the keys of the checkouts. */
@@ -16,7 +32,9 @@ function answers(...queue: (Error | number)[]): (string | null)[] {
     if (request.url.endsWith('/csrf-token')) return Promise.resolve(Response.json({ token: 'csrf' }));
     keys.push(request.headers.get('Idempotency-Key'));
     const next = queue.shift();
-    return next instanceof Error ? Promise.reject(next) : Promise.resolve(Response.json(next === 201 ? { id: 'order' } : { code: 'x' }, { status: next ?? 500 }));
+    return next instanceof Error
+      ? Promise.reject(next)
+      : Promise.resolve(Response.json(next === 201 ? { id: 'order' } : { code: 'x' }, { status: next ?? 500 }));
   });
   return keys;
 }
@@ -37,7 +55,11 @@ test('the same book in a cart that was filled anew is another order', async () =
   expect(keys[2]).not.toBe(keys[0]);
 });
 
-test.each([[409, false], [503, true], [429, true]])('after a %i the key is kept: %s', async (status, kept) => {
+test.each([
+  [409, false],
+  [503, true],
+  [429, true],
+])('after a %i the key is kept: %s', async (status, kept) => {
   const keys = answers(status, 201);
   await expect(place(cartOf('line-1'), ADDRESS)).rejects.toMatchObject({ status });
   await place(cartOf('line-1'), ADDRESS);

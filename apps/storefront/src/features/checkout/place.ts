@@ -10,7 +10,9 @@ export async function place(cart: Cart, address: Shipping): Promise<Order> {
   const lines = cart.items.map((item) => [item.id, item.book_id, item.quantity]);
   const key = await keyFor({ order, lines });
   try {
-    const placed = await body(ecom().POST('/ecom/checkout', { params: { header: { 'Idempotency-Key': key } }, body: order }));
+    const placed = await body(
+      ecom().POST('/ecom/checkout', { params: { header: { 'Idempotency-Key': key } }, body: order }),
+    );
     closeAttempt();
     return placed;
   } catch (error) {

@@ -1,7 +1,12 @@
 import { beforeEach, expect, test, vi } from 'vitest';
 import { ApiError, NetworkError, sentence } from './errors';
 
-const auth = vi.hoisted(() => ({ token: undefined as string | undefined, ends: false, away: false, renew: () => Promise.resolve(false) }));
+const auth = vi.hoisted(() => ({
+  token: undefined as string | undefined,
+  ends: false,
+  away: false,
+  renew: () => Promise.resolve(false),
+}));
 vi.mock('../auth/session', () => ({
   accessToken: () => auth.token,
   tokenEnds: () => auth.ends,
@@ -22,12 +27,18 @@ function answers(...queue: Answer[]): void {
     if (next === undefined) throw new Error(`unexpected ${request.method} ${request.url}`);
     if (next instanceof Error) return Promise.reject(next);
     const [status, json, headers] = next;
-    return Promise.resolve(new Response(json === undefined ? null : JSON.stringify(json), { status, headers: headers ?? {} }));
+    return Promise.resolve(
+      new Response(json === undefined ? null : JSON.stringify(json), { status, headers: headers ?? {} }),
+    );
   });
 }
-const problem = (status: number, code: string): Answer => [status, { status, code, title: code, detail: '', errors: [] }];
+const problem = (status: number, code: string): Answer => [
+  status,
+  { status, code, title: code, detail: '', errors: [] },
+];
 const get = (path: string) => send(new Request(`https://api.test${path}`));
-const change = (method: string, path: string, headers: Record<string, string> = {}) => send(new Request(`https://api.test${path}`, { method, headers, body: '{"a":1}' }));
+const change = (method: string, path: string, headers: Record<string, string> = {}) =>
+  send(new Request(`https://api.test${path}`, { method, headers, body: '{"a":1}' }));
 const post = (path: string, headers?: Record<string, string>) => change('POST', path, headers);
 const lost = new TypeError('Failed to fetch');
 const seen = () => asked.map((one) => `${one.method} ${new URL(one.url).pathname}`);
@@ -57,7 +68,10 @@ test('changes carry the token and one CSRF token for all of them', async () => {
   await post('/ecom/cart/items');
   await post('/ecom/cart/items');
   expect(seen()).toEqual(['GET /ecom/csrf-token', 'POST /ecom/cart/items', 'POST /ecom/cart/items']);
-  expect(asked.slice(1).map((one) => [one.headers.get('Authorization'), one.headers.get('X-CSRF-Token')])).toEqual([['Bearer token-1', 'csrf-1'], ['Bearer token-1', 'csrf-1']]);
+  expect(asked.slice(1).map((one) => [one.headers.get('Authorization'), one.headers.get('X-CSRF-Token')])).toEqual([
+    ['Bearer token-1', 'csrf-1'],
+    ['Bearer token-1', 'csrf-1'],
+  ]);
 });
 
 test('a refused CSRF token is fetched anew and the change sent once more, with its body', async () => {
@@ -68,7 +82,12 @@ test('a refused CSRF token is fetched anew and the change sent once more, with i
 });
 
 test('a second refusal is told, not tried again', async () => {
-  answers([200, { token: 'csrf-1' }], problem(403, 'csrf_invalid'), [200, { token: 'csrf-2' }], problem(403, 'csrf_invalid'));
+  answers(
+    [200, { token: 'csrf-1' }],
+    problem(403, 'csrf_invalid'),
+    [200, { token: 'csrf-2' }],
+    problem(403, 'csrf_invalid'),
+  );
   await expect(post('/ecom/cart/items')).rejects.toMatchObject({ status: 403, code: 'csrf_invalid' });
   expect(asked).toHaveLength(4);
 });
@@ -85,7 +104,10 @@ test('a failed CSRF fetch is not remembered', async () => {
   expect(asked).toHaveLength(3);
 });
 
-test.each<[string, Answer]>([['a 401', problem(401, 'unauthenticated')], ['a failure without a status', lost]])('%s: one renewal, one more try', async (_, first) => {
+test.each<[string, Answer]>([
+  ['a 401', problem(401, 'unauthenticated')],
+  ['a failure without a status', lost],
+])('%s: one renewal, one more try', async (_, first) => {
   answers(first, [200, { items: [] }]);
   await get('/ecom/cart');
   expect(asked.map((one) => one.headers.get('Authorization'))).toEqual(['Bearer token-1', 'Bearer token-2']);
@@ -118,22 +140,27 @@ test('while the realm is known to be away, no request waits for it', async () =>
   expect(seen()).toEqual(['GET /ecom/cart']);
 });
 
-test.each([['POST', '/ecom/cart/items', {}], ['POST', '/admin/stock/1/adjust', {}], ['PATCH', '/admin/orders/1/status', {}], ['PUT', '/admin/books/1', { 'If-Match': '"1"' }]] as const)(
-  'a lost answer to %s %s: it may have been done, so it is not sent again', async (method, path, headers) => {
-    answers([200, { token: 'csrf-1' }], lost);
-    await expect(change(method, path, headers)).rejects.toMatchObject({ name: 'NetworkError', unsure: true });
-    expect(asked).toHaveLength(2);
-  },
-);
+test.each([
+  ['POST', '/ecom/cart/items', {}],
+  ['POST', '/admin/stock/1/adjust', {}],
+  ['PATCH', '/admin/orders/1/status', {}],
+  ['PUT', '/admin/books/1', { 'If-Match': '"1"' }],
+] as const)('a lost answer to %s %s: it may have been done, so it is not sent again', async (method, path, headers) => {
+  answers([200, { token: 'csrf-1' }], lost);
+  await expect(change(method, path, headers)).rejects.toMatchObject({ name: 'NetworkError', unsure: true });
+  expect(asked).toHaveLength(2);
+});
 
-test.each([['POST', '/ecom/checkout', { 'Idempotency-Key': 'k' }], ['PUT', '/ecom/cart/items/1', {}], ['DELETE', '/ecom/cart/items/1', {}]] as const)(
-  'a lost answer to %s %s: the same is asked for once more', async (method, path, headers) => {
-    answers([200, { token: 'csrf-1' }], lost, [200, {}]);
-    await change(method, path, headers);
-    expect(seen().slice(1)).toEqual([`${method} ${path}`, `${method} ${path}`]);
-    expect(asked[2]!.headers.get('Idempotency-Key')).toBe('Idempotency-Key' in headers ? 'k' : null);
-  },
-);
+test.each([
+  ['POST', '/ecom/checkout', { 'Idempotency-Key': 'k' }],
+  ['PUT', '/ecom/cart/items/1', {}],
+  ['DELETE', '/ecom/cart/items/1', {}],
+] as const)('a lost answer to %s %s: the same is asked for once more', async (method, path, headers) => {
+  answers([200, { token: 'csrf-1' }], lost, [200, {}]);
+  await change(method, path, headers);
+  expect(seen().slice(1)).toEqual([`${method} ${path}`, `${method} ${path}`]);
+  expect(asked[2]!.headers.get('Idempotency-Key')).toBe('Idempotency-Key' in headers ? 'k' : null);
+});
 
 test('a change that the service refused with a 401 was not made, so it is sent again', async () => {
   answers([200, { token: 'csrf-1' }], problem(401, 'unauthenticated'), [200, {}]);

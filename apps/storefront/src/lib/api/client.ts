@@ -22,7 +22,9 @@ const PUBLIC = /^\/(?:ecom\/(?:books|genres)|inven\/)/;
 const SAFE = ['GET', 'HEAD'];
 let csrf: Promise<string> | undefined;
 
-export const forgetCsrf = (): void => { csrf = undefined; };
+export const forgetCsrf = (): void => {
+  csrf = undefined;
+};
 
 async function fetchCsrf(): Promise<string> {
   const answer = await once(new Request(`${config().api}/ecom/csrf-token`, { cache: 'no-store' }));
@@ -47,11 +49,16 @@ async function attempt(request: Request): Promise<Response> {
 
 /** Whether sending it twice is like sending it once. A version in If-Match is spent by the first time. */
 function repeatable({ method, headers }: Request): boolean {
-  return SAFE.includes(method) || headers.has('Idempotency-Key') || (['PUT', 'DELETE'].includes(method) && !headers.has('If-Match'));
+  return (
+    SAFE.includes(method) ||
+    headers.has('Idempotency-Key') ||
+    (['PUT', 'DELETE'].includes(method) && !headers.has('If-Match'))
+  );
 }
 
 const waiting = (): NetworkError => new NetworkError('no new token', false, true);
-const ended = (): ApiError => new ApiError({ status: 401, code: 'unauthenticated', title: 'Unauthorized', detail: '', errors: [] });
+const ended = (): ApiError =>
+  new ApiError({ status: 401, code: 'unauthenticated', title: 'Unauthorized', detail: '', errors: [] });
 
 /**
  * Send with an access token that is still good. A refused one is renewed once and the request sent once more (SPEC 4.1). A failure

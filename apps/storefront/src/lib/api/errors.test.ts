@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import { ApiError, describe as words, sentence } from './errors';
 
-const error = (status: number, code: string, wait?: number) => new ApiError({ status, code, title: 'Title', detail: 'Detail', errors: [] }, wait);
+const error = (status: number, code: string, wait?: number) =>
+  new ApiError({ status, code, title: 'Title', detail: 'Detail', errors: [] }, wait);
 
 test('too many requests: the wait is said', () => {
   expect(sentence(error(429, 'rate_limited', 7))).toBe('A little too fast. Please try again in 7 seconds.');

@@ -77,15 +77,34 @@ export interface Message {
 const BY_CODE: Record<string, [string, string, boolean?]> = {
   unauthenticated: ['Please sign in again', 'Your session has ended. Nothing was changed.'],
   forbidden: ['Not allowed', 'Your account may not do this.'],
-  csrf_invalid: ['Please try again', 'This page was open for long, so the request was refused for safety. Nothing was changed.', true],
+  csrf_invalid: [
+    'Please try again',
+    'This page was open for long, so the request was refused for safety. Nothing was changed.',
+    true,
+  ],
   origin_mismatch: ['Not allowed here', 'This request came from another address than the shop’s own.'],
   not_found: ['Not found', 'It is not there, or no longer.'],
   cart_full: ['Your cart is full', 'A cart holds 50 different books. Remove one to add another.'],
-  cart_empty: ['Your cart is empty', 'There is nothing to order. If you placed the order before, it is among your orders.'],
+  cart_empty: [
+    'Your cart is empty',
+    'There is nothing to order. If you placed the order before, it is among your orders.',
+  ],
   idempotency_key_reused: ['This order was already sent', 'Look at your orders before you try again.'],
-  inventory_unavailable: ['Stock cannot be checked just now', 'Nothing was ordered and your cart is kept. Please try again in a moment.', true],
-  dependency_unavailable: ['The shop is catching its breath', 'A part of it does not answer. Please try again in a moment.', true],
-  token_check_unavailable: ['Your sign-in cannot be checked just now', 'Nothing was changed and you stay signed in. Please try again in a moment.', true],
+  inventory_unavailable: [
+    'Stock cannot be checked just now',
+    'Nothing was ordered and your cart is kept. Please try again in a moment.',
+    true,
+  ],
+  dependency_unavailable: [
+    'The shop is catching its breath',
+    'A part of it does not answer. Please try again in a moment.',
+    true,
+  ],
+  token_check_unavailable: [
+    'Your sign-in cannot be checked just now',
+    'Nothing was changed and you stay signed in. Please try again in a moment.',
+    true,
+  ],
   shutting_down: ['The shop is catching its breath', 'Please try again in a moment.', true],
   isbn_exists: ['ISBN already used', 'Another book has this ISBN.'],
   stale_version: ['Changed meanwhile', 'It was changed after you opened it, so nothing was saved.'],
@@ -98,8 +117,18 @@ const BY_CODE: Record<string, [string, string, boolean?]> = {
 /** The one place that turns errors into words. */
 export function describe(error: unknown): Message {
   if (error instanceof NetworkError) {
-    if (error.waiting) return { title: 'Your sign-in cannot be renewed just now', detail: 'Nothing was changed and you stay signed in. Please try again in a moment.', again: true };
-    if (error.unsure) return { title: 'No answer came', detail: 'It may have been done all the same: look before you try again.', again: false };
+    if (error.waiting)
+      return {
+        title: 'Your sign-in cannot be renewed just now',
+        detail: 'Nothing was changed and you stay signed in. Please try again in a moment.',
+        again: true,
+      };
+    if (error.unsure)
+      return {
+        title: 'No answer came',
+        detail: 'It may have been done all the same: look before you try again.',
+        again: false,
+      };
     return navigator.onLine
       ? { title: 'The shop cannot be reached', detail: 'Please check your connection and try again.', again: true }
       : { title: 'You are offline', detail: 'This will work again once you are connected.', again: true };
@@ -109,11 +138,16 @@ export function describe(error: unknown): Message {
   }
   if (error.status === 429) {
     const wait = error.retryAfter ?? 60;
-    return { title: 'A little too fast', detail: `Please try again in ${wait === 1 ? '1 second' : `${String(wait)} seconds`}.`, again: true };
+    return {
+      title: 'A little too fast',
+      detail: `Please try again in ${wait === 1 ? '1 second' : `${String(wait)} seconds`}.`,
+      again: true,
+    };
   }
   const known = BY_CODE[error.code];
   if (known !== undefined) return { title: known[0], detail: known[1], again: known[2] ?? false };
-  if (error.status >= 500) return { title: 'Something broke on our side', detail: 'Please try again in a moment.', again: true };
+  if (error.status >= 500)
+    return { title: 'Something broke on our side', detail: 'Please try again in a moment.', again: true };
   return { title: error.problem.title || 'This did not work', detail: error.problem.detail, again: false };
 }
 
@@ -122,5 +156,7 @@ export const sentence = (error: unknown): string => {
   return detail === '' ? `${title}.` : `${title}. ${detail}`;
 };
 
-export const hasCode = (error: unknown, code: string): error is ApiError => error instanceof ApiError && error.code === code;
-export const isMissing = (error: unknown): boolean => error instanceof ApiError && (error.status === 404 || error.status === 422);
+export const hasCode = (error: unknown, code: string): error is ApiError =>
+  error instanceof ApiError && error.code === code;
+export const isMissing = (error: unknown): boolean =>
+  error instanceof ApiError && (error.status === 404 || error.status === 422);

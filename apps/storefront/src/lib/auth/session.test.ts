@@ -9,32 +9,48 @@ class Tabs extends EventTarget {
     super();
     if (name === 'bookstore_session') Tabs.all.push(this);
   }
-  postMessage(data: unknown) { Tabs.said.push(data); }
-  close() { /* nothing is held */ }
+  postMessage(data: unknown) {
+    Tabs.said.push(data);
+  }
+  close() {
+    /* nothing is held */
+  }
 }
 
 let auth: typeof import('./session');
 let keycloak: Keycloak;
-const hear = (sub: string): void => { for (const tab of Tabs.all) tab.dispatchEvent(new MessageEvent('message', { data: sub })); };
+const hear = (sub: string): void => {
+  for (const tab of Tabs.all) tab.dispatchEvent(new MessageEvent('message', { data: sub }));
+};
 const signedIn = (sub: string) => expect.objectContaining({ status: 'signed-in', sub }) as unknown;
 
 /** A renewal that comes as far as the hidden frame, which then says nothing. */
 async function unanswered(): Promise<boolean> {
   const before = keycloak.authorizations.length;
   const renewing = auth.renew();
-  await vi.waitFor(() => { expect(keycloak.authorizations.length).toBe(before + 1); });
+  await vi.waitFor(() => {
+    expect(keycloak.authorizations.length).toBe(before + 1);
+  });
   await vi.advanceTimersByTimeAsync(9_000);
   return renewing;
 }
 
 beforeEach(async () => {
   vi.resetModules();
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date'], shouldAdvanceTime: true });
+  vi.useFakeTimers({
+    toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date'],
+    shouldAdvanceTime: true,
+  });
   vi.stubGlobal('BroadcastChannel', Tabs);
   Object.assign(Tabs, { all: [], said: [] });
   keycloak = new Keycloak();
   keycloak.install();
-  (await import('../config')).setConfig({ api: 'https://api.test', issuer: 'https://id.test/realms/bookstore', clientId: 'ui-client', coverPrefixes: [] });
+  (await import('../config')).setConfig({
+    api: 'https://api.test',
+    issuer: 'https://id.test/realms/bookstore',
+    clientId: 'ui-client',
+    coverPrefixes: [],
+  });
   auth = await import('./session');
   await auth.start();
 });
@@ -49,14 +65,18 @@ test('a page finds the session of the cookie, by a code that only it can redeem'
   expect(keycloak.grants).toEqual(['authorization_code']);
   expect(keycloak.authorizations[0]!.searchParams.get('prompt')).toBe('none');
   expect(keycloak.authorizations[0]!.searchParams.get('code_challenge_method')).toBe('S256');
-  const kept = [sessionStorage, localStorage].flatMap((store) => Array.from(store, (_, at) => store.getItem(store.key(at) ?? '')));
+  const kept = [sessionStorage, localStorage].flatMap((store) =>
+    Array.from(store, (_, at) => store.getItem(store.key(at) ?? '')),
+  );
   expect(kept.join()).not.toMatch(/access-|refresh-/);
 });
 
 test('tokens are renewed a minute before they end, whoever asks, and once', async () => {
   const first = auth.accessToken();
   await vi.advanceTimersByTimeAsync(241_000);
-  await vi.waitFor(() => { expect(auth.accessToken()).not.toBe(first); });
+  await vi.waitFor(() => {
+    expect(auth.accessToken()).not.toBe(first);
+  });
   expect(await Promise.all([auth.renew(), auth.renew()])).toEqual([true, true]);
   expect(keycloak.grants).toEqual(['authorization_code', 'refresh_token', 'refresh_token']);
 });
@@ -99,22 +119,27 @@ test('a session that just ends leaves the page as it is', async () => {
   expect(left).not.toHaveBeenCalled();
 });
 
-test.each(Object.keys(ABSENCES) as (keyof typeof ABSENCES)[])('a realm that is away (%s) signs nobody out, and is asked again until it answers', async (absence) => {
-  const first = auth.accessToken();
-  keycloak.away = absence;
-  await vi.advanceTimersByTimeAsync(241_000);
-  expect(auth.session.get()).toEqual(signedIn('ada'));
-  expect(auth.waiting.get()).toBe(false);
-  // Ten minutes on: the token has ended long ago.
-  await vi.advanceTimersByTimeAsync(600_000);
-  expect(auth.session.get()).toEqual(signedIn('ada'));
-  expect(auth.accessToken()).toBe(first);
-  expect(auth.waiting.get()).toBe(true);
-  keycloak.away = null;
-  await vi.advanceTimersByTimeAsync(40_000);
-  await vi.waitFor(() => { expect(auth.accessToken()).not.toBe(first); });
-  expect([auth.waiting.get(), auth.tokenEnds()]).toEqual([false, false]);
-});
+test.each(Object.keys(ABSENCES) as (keyof typeof ABSENCES)[])(
+  'a realm that is away (%s) signs nobody out, and is asked again until it answers',
+  async (absence) => {
+    const first = auth.accessToken();
+    keycloak.away = absence;
+    await vi.advanceTimersByTimeAsync(241_000);
+    expect(auth.session.get()).toEqual(signedIn('ada'));
+    expect(auth.waiting.get()).toBe(false);
+    // Ten minutes on: the token has ended long ago.
+    await vi.advanceTimersByTimeAsync(600_000);
+    expect(auth.session.get()).toEqual(signedIn('ada'));
+    expect(auth.accessToken()).toBe(first);
+    expect(auth.waiting.get()).toBe(true);
+    keycloak.away = null;
+    await vi.advanceTimersByTimeAsync(40_000);
+    await vi.waitFor(() => {
+      expect(auth.accessToken()).not.toBe(first);
+    });
+    expect([auth.waiting.get(), auth.tokenEnds()]).toEqual([false, false]);
+  },
+);
 
 test('an outage after the refresh token was refused is no end either', async () => {
   keycloak.spend();
@@ -123,7 +148,9 @@ test('an outage after the refresh token was refused is no end either', async () 
   expect(auth.session.get()).toEqual(signedIn('ada'));
   keycloak.frames = true;
   await vi.advanceTimersByTimeAsync(7_000);
-  await vi.waitFor(() => { expect(keycloak.grants.at(-1)).toBe('authorization_code'); });
+  await vi.waitFor(() => {
+    expect(keycloak.grants.at(-1)).toBe('authorization_code');
+  });
   expect(auth.session.get()).toEqual(signedIn('ada'));
 });
 
@@ -135,13 +162,18 @@ test('a realm that is away is not asked in a hurry', async () => {
   expect(asked.mock.calls.length).toBeLessThan(35);
 });
 
-test.each([['online', window], ['visibilitychange', document]] as const)('a renewal that was missed is made up for at %s', async (event, target) => {
+test.each([
+  ['online', window],
+  ['visibilitychange', document],
+] as const)('a renewal that was missed is made up for at %s', async (event, target) => {
   const first = auth.accessToken();
   // The machine slept: the clock went on, no timer did.
   vi.setSystemTime(Date.now() + 3_600_000);
   expect(auth.tokenEnds()).toBe(true);
   target.dispatchEvent(new Event(event));
-  await vi.waitFor(() => { expect(auth.accessToken()).not.toBe(first); });
+  await vi.waitFor(() => {
+    expect(auth.accessToken()).not.toBe(first);
+  });
   expect(auth.tokenEnds()).toBe(false);
   const grants = keycloak.grants.length;
   target.dispatchEvent(new Event(event));
@@ -174,7 +206,9 @@ test('signing out here is told to the other tabs', async () => {
 
 test('the sign-in page takes the place of the page that leads to it', async () => {
   void auth.signIn('/cart');
-  await vi.waitFor(() => { expect(keycloak.authorizations).toHaveLength(2); });
+  await vi.waitFor(() => {
+    expect(keycloak.authorizations).toHaveLength(2);
+  });
   const asked = keycloak.authorizations[1]!.searchParams;
   expect([asked.get('redirect_uri'), asked.get('prompt')]).toEqual([`${window.location.origin}/callback`, null]);
   expect(sessionStorage.getItem(`bookstore_signin.${asked.get('state')!}`)).toContain('"path":"/cart"');

@@ -17,7 +17,13 @@ const LEEWAY_SECONDS = 10;
 const SILENT_TIMEOUT_SECONDS = 8;
 const [FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS] = [5, 30];
 /** A spent or ended refresh token (RFC 6749, 5.2), and no session at the realm that needs no hand (OpenID Connect Core, 3.1.2.6). */
-const REFUSALS = ['invalid_grant', 'login_required', 'interaction_required', 'consent_required', 'account_selection_required'];
+const REFUSALS = [
+  'invalid_grant',
+  'login_required',
+  'interaction_required',
+  'consent_required',
+  'account_selection_required',
+];
 
 export const session = createStore<Session>({ status: 'unknown' });
 export const useSession = (): Session => useStore(session);
@@ -71,8 +77,17 @@ function adopt(next: User | null, ended?: string): void {
     session.set({ status: 'guest', ended });
     return;
   }
-  const { sub, preferred_username: name, roles } = next.profile as { sub: string; preferred_username?: string; roles?: unknown };
-  session.set({ status: 'signed-in', sub, name: name ?? 'Account', admin: Array.isArray(roles) && roles.includes('admin') });
+  const {
+    sub,
+    preferred_username: name,
+    roles,
+  } = next.profile as { sub: string; preferred_username?: string; roles?: unknown };
+  session.set({
+    status: 'signed-in',
+    sub,
+    name: name ?? 'Account',
+    admin: Array.isArray(roles) && roles.includes('admin'),
+  });
   renewIn(Math.max((next.expires_in ?? 0) - RENEW_BEFORE_SECONDS, 5));
 }
 
@@ -83,7 +98,8 @@ function renewIn(seconds: number): void {
 
 /** A clock that stood still (a sleeping machine, a page in the background) has missed the time to renew. */
 function catchUp(): void {
-  if (user !== null && document.visibilityState === 'visible' && (user.expires_in ?? 0) < RENEW_BEFORE_SECONDS) void renew();
+  if (user !== null && document.visibilityState === 'visible' && (user.expires_in ?? 0) < RENEW_BEFORE_SECONDS)
+    void renew();
 }
 window.addEventListener('online', catchUp);
 document.addEventListener('visibilitychange', catchUp);
@@ -110,7 +126,9 @@ async function enter(next: User): Promise<void> {
 export function start(): Promise<void> {
   started ??= silently({ quietly: true }).then(
     (found) => (found === null ? adopt(null) : enter(found)),
-    () => { adopt(null); },
+    () => {
+      adopt(null);
+    },
   );
   return started;
 }
@@ -141,7 +159,9 @@ export const tokenEnds = (): boolean => user !== null && (user.expires_in ?? 0) 
 
 /** Get new tokens; whoever asks meanwhile waits for the same ones. False: the session is over, or Keycloak was not reached. */
 export function renew(): Promise<boolean> {
-  renewal ??= tryRenew().finally(() => { renewal = undefined; });
+  renewal ??= tryRenew().finally(() => {
+    renewal = undefined;
+  });
   return renewal;
 }
 
@@ -194,7 +214,12 @@ async function unlessRefused(asked: Promise<User | null>): Promise<User | null |
   try {
     return await asked;
   } catch (error) {
-    if (error instanceof Error && error.name === 'ErrorResponse' && REFUSALS.includes(String((error as { error?: unknown }).error))) return undefined;
+    if (
+      error instanceof Error &&
+      error.name === 'ErrorResponse' &&
+      REFUSALS.includes(String((error as { error?: unknown }).error))
+    )
+      return undefined;
     throw error;
   }
 }
@@ -225,7 +250,9 @@ export function finishSignIn(url: string): Promise<string> {
   // Nobody shall start a silent sign-in beside this one.
   started = finished.then(
     () => undefined,
-    () => { adopt(null); },
+    () => {
+      adopt(null);
+    },
   );
   return finished;
 }
@@ -243,7 +270,11 @@ export async function signOut(): Promise<void> {
   const form = document.createElement('form');
   form.method = 'post';
   form.action = `${config().issuer}/protocol/openid-connect/logout`;
-  const fields = { client_id: config().clientId, post_logout_redirect_uri: `${window.location.origin}/`, ...(hint ? { id_token_hint: hint } : {}) };
+  const fields = {
+    client_id: config().clientId,
+    post_logout_redirect_uri: `${window.location.origin}/`,
+    ...(hint ? { id_token_hint: hint } : {}),
+  };
   for (const [name, value] of Object.entries(fields)) {
     const input = document.createElement('input');
     Object.assign(input, { type: 'hidden', name, value });

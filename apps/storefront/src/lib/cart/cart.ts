@@ -5,7 +5,8 @@ import { ready, useSession } from '../auth/session';
 import { changeCart } from './changes';
 import { addToGuestCart, guestCount, useGuestCart } from './guest-cart';
 
-export const readCart = (signal?: AbortSignal): Promise<Cart> => body(ecom().GET('/ecom/cart', signal ? { signal } : {}));
+export const readCart = (signal?: AbortSignal): Promise<Cart> =>
+  body(ecom().GET('/ecom/cart', signal ? { signal } : {}));
 
 export const cartQuery = queryOptions({
   queryKey: ['cart'],
@@ -23,7 +24,8 @@ export function useCartCount(): number | undefined {
   return session.status === 'guest' ? guestCount(guest) : undefined;
 }
 
-const fullCart = (): ApiError => new ApiError({ status: 409, code: 'cart_full', title: 'Conflict', detail: '', errors: [] });
+const fullCart = (): ApiError =>
+  new ApiError({ status: 409, code: 'cart_full', title: 'Conflict', detail: '', errors: [] });
 
 /** Add copies to whichever cart is the visitor's; fails with an ApiError or a NetworkError. */
 export async function addToCart(bookId: string, quantity: number): Promise<void> {

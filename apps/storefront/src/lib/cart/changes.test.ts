@@ -6,7 +6,12 @@ import { changeCart } from './changes';
 const cart = (count: number): Cart => ({ items: [], count, total: '0.00' });
 
 /** A request that is answered when told. */
-function held(): { request: () => Promise<Cart>; started: () => boolean; answer: (cart: Cart) => void; fail: (error: Error) => void } {
+function held(): {
+  request: () => Promise<Cart>;
+  started: () => boolean;
+  answer: (cart: Cart) => void;
+  fail: (error: Error) => void;
+} {
   let started = false;
   let answer: (cart: Cart) => void = () => undefined;
   let fail: (error: Error) => void = () => undefined;
@@ -14,10 +19,24 @@ function held(): { request: () => Promise<Cart>; started: () => boolean; answer:
     answer = resolve;
     fail = reject;
   });
-  return { request: () => { started = true; return promise; }, started: () => started, answer: (value) => { answer(value); }, fail: (error) => { fail(error); } };
+  return {
+    request: () => {
+      started = true;
+      return promise;
+    },
+    started: () => started,
+    answer: (value) => {
+      answer(value);
+    },
+    fail: (error) => {
+      fail(error);
+    },
+  };
 }
 
-beforeEach(() => { queryClient.clear(); });
+beforeEach(() => {
+  queryClient.clear();
+});
 
 test('a change waits for the one before, and the last answer is the cart', async () => {
   const first = held();

@@ -1,5 +1,14 @@
 import { beforeEach, expect, test } from 'vitest';
-import { addToGuestCart, clearGuestCart, GUEST_CART_KEY, guestCart, guestCount, MOST_LINES, parseGuestCart, setGuestQuantity } from './guest-cart';
+import {
+  addToGuestCart,
+  clearGuestCart,
+  GUEST_CART_KEY,
+  guestCart,
+  guestCount,
+  MOST_LINES,
+  parseGuestCart,
+  setGuestQuantity,
+} from './guest-cart';
 
 const id = (number: number): string => `00000000-0000-0000-0000-${String(number).padStart(12, '0')}`;
 const stored = (): unknown => JSON.parse(localStorage.getItem(GUEST_CART_KEY) ?? 'null');
@@ -37,13 +46,31 @@ test('a quantity of 0 removes the line', () => {
   expect(guestCart().items).toEqual([]);
 });
 
-test.each([null, '', 'no json', '[]', '7', '{"items":7}', '{"items":[null,{"book_id":"<script>","quantity":1},{"book_id":7}]}'])('%j in the storage is an empty cart', (text) => {
+test.each([
+  null,
+  '',
+  'no json',
+  '[]',
+  '7',
+  '{"items":7}',
+  '{"items":[null,{"book_id":"<script>","quantity":1},{"book_id":7}]}',
+])('%j in the storage is an empty cart', (text) => {
   expect(parseGuestCart(text).items).toEqual([]);
 });
 
 test('what is stored by hand is brought into bounds', () => {
-  const text = JSON.stringify({ merge_id: 'x', items: [{ book_id: id(1), quantity: 500 }, { book_id: id(2), quantity: -1 }, { book_id: id(3), quantity: 2.7, token: 'x' }] });
+  const text = JSON.stringify({
+    merge_id: 'x',
+    items: [
+      { book_id: id(1), quantity: 500 },
+      { book_id: id(2), quantity: -1 },
+      { book_id: id(3), quantity: 2.7, token: 'x' },
+    ],
+  });
   const cart = parseGuestCart(text);
-  expect(cart.items).toEqual([{ book_id: id(1), quantity: 99 }, { book_id: id(3), quantity: 2 }]);
+  expect(cart.items).toEqual([
+    { book_id: id(1), quantity: 99 },
+    { book_id: id(3), quantity: 2 },
+  ]);
   expect(cart.merge_id).toMatch(/^[0-9a-f-]{36}$/);
 });

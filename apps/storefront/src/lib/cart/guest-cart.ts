@@ -9,7 +9,7 @@ export interface GuestCart {
 export const GUEST_CART_KEY = 'bookstore_guest_cart';
 /** The cart as it was posted for a merge that is not answered yet. */
 export const MERGE_KEY = 'bookstore_guest_merge';
-export const MOST_COPIES = 99;
+const MOST_COPIES = 99;
 export const MOST_LINES = 50;
 const UUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
 
@@ -88,11 +88,15 @@ export function setGuestQuantity(bookId: string, quantity: number): void {
   const cart = store.get();
   save({
     ...cart,
-    items: cart.items.flatMap((item) => (item.book_id !== bookId ? [item] : quantity < 1 ? [] : [{ ...item, quantity: copies(quantity) }])),
+    items: cart.items.flatMap((item) =>
+      item.book_id !== bookId ? [item] : quantity < 1 ? [] : [{ ...item, quantity: copies(quantity) }],
+    ),
   });
 }
 
-export const clearGuestCart = (): void => { save(empty()); };
+export const clearGuestCart = (): void => {
+  save(empty());
+};
 
 /**
  * What to post now, if anything: a merge that was posted before and is not answered yet, exactly as it was, for it may have been
@@ -116,6 +120,9 @@ export function endMerge(posted: GuestCart): void {
   if (parseGuestCart(read(MERGE_KEY)).merge_id !== posted.merge_id) return;
   write(MERGE_KEY, null);
   const moved = new Map(posted.items.map((item) => [item.book_id, item.quantity]));
-  const items = parseGuestCart(read(GUEST_CART_KEY)).items.map((item) => ({ ...item, quantity: item.quantity - (moved.get(item.book_id) ?? 0) }));
+  const items = parseGuestCart(read(GUEST_CART_KEY)).items.map((item) => ({
+    ...item,
+    quantity: item.quantity - (moved.get(item.book_id) ?? 0),
+  }));
   save({ merge_id: crypto.randomUUID(), items: items.filter((item) => item.quantity > 0) });
 }

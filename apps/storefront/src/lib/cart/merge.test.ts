@@ -3,7 +3,11 @@ import { queryClient } from '../query';
 import { addToGuestCart, clearGuestCart, guestCart, MERGE_KEY } from './guest-cart';
 
 vi.mock('../auth/session', () => ({
-  accessToken: () => 'token', tokenEnds: () => false, ready: () => Promise.resolve(), renew: () => Promise.resolve(true), useSession: () => ({ status: 'guest' }),
+  accessToken: () => 'token',
+  tokenEnds: () => false,
+  ready: () => Promise.resolve(),
+  renew: () => Promise.resolve(true),
+  useSession: () => ({ status: 'guest' }),
 }));
 const { mergeGuestCart, skipped } = await import('./merge');
 
@@ -22,7 +26,9 @@ function shop(count: number, ...queue: ('lost' | 'done' | object)[]): Merge[] {
     const next = queue.shift();
     if (next === 'lost') throw lost;
     // The cart of when it was merged first, as the service answers a repeated key.
-    return next === 'done' ? Response.json({ cart: { items: [], count: 1, total: '0.00' }, skipped: [] }) : Response.json(next, { status: 409 });
+    return next === 'done'
+      ? Response.json({ cart: { items: [], count: 1, total: '0.00' }, skipped: [] })
+      : Response.json(next, { status: 409 });
   });
   return posted;
 }
@@ -54,7 +60,10 @@ test('what changed after a lost answer is not doubled: the same is posted again,
   await mergeGuestCart();
   const first = { key, items: [{ book_id: BOOK, quantity: 2 }] };
   expect(posted.slice(0, 3)).toEqual([first, first, first]);
-  expect(posted[3]!.items).toEqual([{ book_id: BOOK, quantity: 1 }, { book_id: OTHER, quantity: 4 }]);
+  expect(posted[3]!.items).toEqual([
+    { book_id: BOOK, quantity: 1 },
+    { book_id: OTHER, quantity: 4 },
+  ]);
   expect(posted[3]!.key).not.toBe(key);
   expect(posted).toHaveLength(4);
   expect(localStorage).toHaveLength(0);

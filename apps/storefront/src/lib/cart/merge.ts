@@ -52,6 +52,11 @@ export async function mergeGuestCart(): Promise<void> {
 
 async function named({ book_id: id, reason }: Left[number]) {
   const known = queryClient.getQueryData<{ title: string }>(['book', id]);
-  const found = known ?? (await body(ecom().GET('/ecom/books/{book_id}', { params: { path: { book_id: id } } })).catch(() => undefined));
-  return { title: found?.title ?? `A book that is no longer sold (${id.slice(-4)})`, reason: reason === 'cart_full' ? 'the cart is full' : 'not on sale' };
+  const found =
+    known ??
+    (await body(ecom().GET('/ecom/books/{book_id}', { params: { path: { book_id: id } } })).catch(() => undefined));
+  return {
+    title: found?.title ?? `A book that is no longer sold (${id.slice(-4)})`,
+    reason: reason === 'cart_full' ? 'the cart is full' : 'not on sale',
+  };
 }

@@ -1,36 +1,34 @@
 import { useQuery } from '@tanstack/react-query';
-import { Link, useNavigate, useParams } from '@tanstack/react-router';
+import { Link, useParams } from '@tanstack/react-router';
 import type { ReactElement } from 'react';
 import { ErrorPanel, Loading, Panel } from '../../components/states';
 import { admin, body, type AdminSchemas } from '../../lib/api/client';
 import { isMissing } from '../../lib/api/errors';
 import { useDraft } from '../../lib/drafts';
-import { bare } from '../../lib/format';
+import { bare, known } from '../../lib/format';
 import { notify } from '../../lib/notices';
 import { queryClient } from '../../lib/query';
 import { BookFields } from './book-form';
-import { EMPTY, toBody, toForm, type BookForm } from './book-schema';
+import { toBody, toForm, type BookForm } from './book-schema';
 import { Frame, Warnings } from './frame';
 import { bookQuery, changed } from './queries';
 import { StockWord } from './stock-words';
-
-export function NewBookPage(): ReactElement {
-  const navigate = useNavigate();
-  const save = async (form: BookForm) => {
-    const made = await body(admin().POST('/admin/books', { body: { ...toBody(form), initial_quantity: Number(form.initial_quantity) } }));
-    if (made.stock_status === 'pending') notify(`“${bare(made.title)}” is added, but its stock could not be set yet. Set it under Stock.`, 'bad');
-    else notify(`“${bare(made.title)}” is added.`);
-    await changed();
-    await navigate({ to: '/admin/books/$id', params: { id: made.id } });
-  };
-  return <Frame title="Add a book"><BookFields draft="book" start={useDraft('book', EMPTY)} save={save} /></Frame>;
-}
 
 export function EditBookPage(): ReactElement {
   const { id } = useParams({ from: '/admin/books/$id' });
   const { data, error, refetch } = useQuery(bookQuery(id));
   if (isMissing(error)) {
-    return <Frame title="Book not found"><Panel title="There is no such book"><p><Link className="button" to="/admin/books">All books</Link></p></Panel></Frame>;
+    return (
+      <Frame title="Book not found">
+        <Panel title="There is no such book">
+          <p>
+            <Link className="button" to="/admin/books">
+              All books
+            </Link>
+          </p>
+        </Panel>
+      </Frame>
+    );
   }
   return (
     <Frame title={data?.title ?? 'Book'}>
@@ -59,10 +57,17 @@ function EditBook({ book }: { book: AdminSchemas['BookWithWarnings'] }): ReactEl
     <>
       <Warnings notes={book.warnings} />
       <BookFields
-        draft={draft} start={start} version={version} save={save}
+        draft={draft}
+        start={start}
+        version={version}
+        save={save}
         latest={() => body(admin().GET('/admin/books/{book_id}', { params: { path: { book_id: book.id } } }))}
         onReload={() => void queryClient.resetQueries({ queryKey: ['admin', 'book', book.id] })}
-        side={<p className="hint"><StockWord status={book.stock_status} /> {book.available ?? '–'} available · version {book.version}</p>}
+        side={
+          <p className="hint">
+            <StockWord status={book.stock_status} /> {known(book.available)} available · version {book.version}
+          </p>
+        }
       />
     </>
   );
