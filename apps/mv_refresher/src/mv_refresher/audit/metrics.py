@@ -28,7 +28,8 @@ class AuditMetrics:
         )  # fmt: skip
         self.total = Counter(
             "cdc_audit_total",
-            "Audits: equal, divergent, unsettled (in part), behind or failed (not completed), refused (of no table).",
+            "Audits: equal, divergent, unsettled (in part), behind or failed (not completed), refused (of no table),"
+            " superseded (by a later one).",
             ["table", "result"], registry=registry,
         )  # fmt: skip
 

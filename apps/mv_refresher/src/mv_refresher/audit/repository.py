@@ -152,6 +152,12 @@ class AuditRepository:
                 },
             )
 
+    async def seen(self) -> dict[str, datetime]:
+        """Per audited table: when its source looked for the latest audit that was completed."""
+        async with self._database.reading() as session:
+            rows: Any = await session.execute(text("SELECT table_name, seen_at FROM cdc_audit"))
+            return {row.table_name: row.seen_at for row in rows}
+
     async def last(self) -> dict[str, tuple[float, Conclusion]]:
         """Per audited table: when (Unix time), and what was found."""
         async with self._database.reading() as session:

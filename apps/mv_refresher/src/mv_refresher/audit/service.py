@@ -6,6 +6,10 @@ looked. Rows that are newer than that look tell which buckets are concerned; tho
 unsettled, or as divergent if they were so before. Any other difference is looked at again, and is a divergence when it
 was seen three times in a row.
 
+Events come again: with each new snapshot all that the sources' outboxes still hold, which are days of audits. What was
+seen before the latest audit of its table, or before another event that came with it, is passed over: rows that were
+removed since would be taken for divergences, and each would be looked at for most of a minute.
+
 What remains: a settled row that was deleted, or that a transaction of more than two minutes changed, after the source
 looked counts as a divergence until the next audit; so an alert should wait for two.
 """
@@ -14,6 +18,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 
 import structlog
 from kafka.errors import KafkaError
@@ -45,6 +50,8 @@ class Auditor:
         self._metrics = AuditMetrics(metrics)
         self._stop = asyncio.Event()
         self._connected = False
+        # By table, when the source looked for the latest audit that was completed.
+        self._seen: dict[str, datetime] = {}
 
     async def check(self) -> None:
         """Readiness check that only degrades: views are refreshed without Kafka."""
@@ -73,8 +80,8 @@ class Auditor:
                 feed = await asyncio.to_thread(Feed, self._settings.kafka_bootstrap_servers)
                 self._connected = True
                 while not self._stop.is_set():
-                    for value in await asyncio.to_thread(feed.poll, _POLL_MS):
-                        await self._take(feed, value)
+                    for digest in self._due(await asyncio.to_thread(feed.poll, _POLL_MS)):
+                        await self._compare(feed, digest)
                         backlog = Backlog()
             except Exception as error:
                 if isinstance(error, KafkaError) or not_now(error):
@@ -94,15 +101,36 @@ class Auditor:
         """Show what the last audits found: a restart must not look like a recovery."""
         for table, (moment, found) in (await self._repository.last()).items():
             self._metrics.show(table, moment, found)
+        self._seen = await self._repository.seen()
 
-    async def _take(self, feed: Feed, value: bytes | None) -> None:
-        """Audit what an event asks for; one that cannot be read or compared keeps no other one."""
+    def _due(self, values: list[bytes | None]) -> list[Digest]:
+        """The latest of each table among events that came together, unless a later one was audited already."""
+        due: dict[str, Digest] = {}
+        for digest in filter(None, map(self._read, values)):
+            table = digest.target.audited.table
+            known = due[table].seen_at if table in due else self._seen.get(table)
+            if table in due or (known is not None and digest.seen_at <= known):
+                self._metrics.total.labels(table, "superseded").inc()
+            if known is None or digest.seen_at > known:
+                due[table] = digest
+        return list(due.values())
+
+    def _read(self, value: bytes | None) -> Digest | None:
+        """What an event asks for; one that cannot be read keeps no other one."""
         try:
-            digest = read(value)
+            return read(value)
         except UnreadableError as error:
             _log.error("audit_event_refused", reason=str(error))
             self._metrics.total.labels("unknown", "refused").inc()
-            return
+            return None
+
+    async def _take(self, feed: Feed, value: bytes | None) -> None:
+        """Audit what an event asks for, whenever it was."""
+        if digest := self._read(value):
+            await self._compare(feed, digest)
+
+    async def _compare(self, feed: Feed, digest: Digest) -> None:
+        """Audit; one that cannot be compared keeps no other one."""
         try:
             await self.audit(feed, digest)
         except Exception as error:
@@ -148,6 +176,7 @@ class Auditor:
         _moment, before = (await self._repository.last()).get(table, (0.0, NOTHING))
         found = before.followed_by(divergent, unsettled)
         await self._repository.save(table, digest.seen_at, rows, found)
+        self._seen[table] = digest.seen_at
         self._metrics.show(table, time.time(), found)
         self._metrics.total.labels(table, found.result).inc()
         _log.info("audited", table=table, rows=rows, divergent=len(found.divergent), unsettled=len(found.unsettled))
