@@ -200,7 +200,7 @@ async def test_what_is_no_digest_is_refused_and_told(bench: Bench, log_stream: A
     payload = await bench.publish("books")
     wrong = [json.dumps({**payload, **change}).encode() for change in ({"table": "carts"}, {"sums": ["x"]})]
     for value in (None, b"{", b"[]", *wrong):
-        await bench.auditor._take(bench.feed, value)  # type: ignore[arg-type]
+        await bench.take(value)
     assert [line["event"] for line in log_stream.events()].count("audit_event_refused") == 5
     assert bench.results() == {}
 
@@ -232,7 +232,7 @@ async def test_no_record_stops_the_audit_behind_it(bench: Bench, value: bytes) -
     payload = await bench.publish("books")
     bench.sources.copy()
     for one in (value, json.dumps(payload).encode()):
-        await bench.auditor._take(bench.feed, one)  # type: ignore[arg-type]
+        await bench.take(one)
     assert bench.results().keys() == {"books"}
 
 

@@ -16,8 +16,7 @@ looked counts as a divergence until the next audit; so an alert should wait for 
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from datetime import datetime
 
 import structlog
@@ -33,6 +32,7 @@ from mv_refresher.audit.feed import Feed
 from mv_refresher.audit.metrics import AuditMetrics
 from mv_refresher.audit.reading import Digest, read
 from mv_refresher.audit.repository import NOTHING, AuditRepository, Target
+from mv_refresher.background import Background
 from mv_refresher.settings import Settings
 
 LOOKS = 3
@@ -41,14 +41,16 @@ _CATCH_UP_SECONDS = 1.0
 _log = structlog.get_logger(__name__)
 
 
-class Auditor:
+class Auditor(Background):
     """Compares each source's digests with analytics, one after the other."""
 
+    task_name = "auditor"
+
     def __init__(self, settings: Settings, database: Database, metrics: Metrics) -> None:
+        super().__init__()
         self._settings = settings
         self._repository = AuditRepository(database)
         self._metrics = AuditMetrics(metrics)
-        self._stop = asyncio.Event()
         self._connected = False
         # By table, when the source looked for the latest audit that was completed.
         self._seen: dict[str, datetime] = {}
@@ -57,16 +59,6 @@ class Auditor:
         """Readiness check that only degrades: views are refreshed without Kafka."""
         if not self._connected:
             raise CheckFailedError("no connection to Kafka: nothing is audited")
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
-        """Audit until the block ends."""
-        task = asyncio.create_task(self._run(), name="auditor")
-        try:
-            yield task
-        finally:
-            self._stop.set()
-            await asyncio.wait([task])
 
     async def _run(self) -> None:
         backlog = Backlog()
@@ -123,11 +115,6 @@ class Auditor:
             _log.error("audit_event_refused", reason=str(error))
             self._metrics.total.labels("unknown", "refused").inc()
             return None
-
-    async def _take(self, feed: Feed, value: bytes | None) -> None:
-        """Audit what an event asks for, whenever it was."""
-        if digest := self._read(value):
-            await self._compare(feed, digest)
 
     async def _compare(self, feed: Feed, digest: Digest) -> None:
         """Audit; one that cannot be compared keeps no other one."""
@@ -189,10 +176,3 @@ class Auditor:
             if time.monotonic() > deadline or await self._rest(_CATCH_UP_SECONDS):
                 break
         return missing
-
-    async def _rest(self, seconds: float) -> bool:
-        """Wait, but not when told to end; returns whether that is so."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stop.wait()
-        return self._stop.is_set()

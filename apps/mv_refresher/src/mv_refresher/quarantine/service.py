@@ -8,15 +8,11 @@ A job that was started again reads records again that are older than an entry, a
 one; a moment later it reads the entry's own record again, which opens the entry again.
 """
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-
 import structlog
 
-from bookstore_common.db import Database, not_now
+from bookstore_common.db import Database
 from bookstore_common.metrics import Metrics
-from bookstore_common.patience import Backlog
+from mv_refresher.background import Lookout
 from mv_refresher.quarantine.metrics import QuarantineMetrics
 from mv_refresher.quarantine.repository import TABLES, QuarantineRepository
 from mv_refresher.settings import Settings
@@ -24,42 +20,22 @@ from mv_refresher.settings import Settings
 _log = structlog.get_logger(__name__)
 
 
-class Quarantine:
+class Quarantine(Lookout):
     """Looks every QUARANTINE_SECONDS."""
 
+    task_name = log_name = "quarantine"
+
     def __init__(self, settings: Settings, database: Database, metrics: Metrics) -> None:
+        super().__init__()
         self._settings = settings
         self._repository = QuarantineRepository(database)
         self._metrics = QuarantineMetrics(metrics)
-        self._stop = asyncio.Event()
         self._told: dict[str, int] = {}
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
-        """Look until the block ends."""
-        task = asyncio.create_task(self._run(), name="quarantine")
-        try:
-            yield task
-        finally:
-            self._stop.set()
-            await asyncio.wait([task])
-
     async def _run(self) -> None:
-        backlog = Backlog()
         while not self._stop.is_set():
-            try:
-                await self.look()
-                backlog = Backlog()
-            except Exception as error:
-                if not_now(error):
-                    _log.warning("quarantine_interrupted", error=type(error).__name__)
-                else:
-                    # Views must stay fresh, whatever this runs into.
-                    _log.exception("quarantine_failed")
-                await backlog.pause()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.quarantine_seconds):
-                    await self._stop.wait()
+            await self._attempt()
+            await self._rest(self._settings.quarantine_seconds)
 
     async def look(self) -> None:
         """Resolve, count, forget; raises the driver's errors."""

@@ -1,9 +1,6 @@
 """Refreshes dirty views soon, and all of them now and then (SPEC 7.3)."""
 
-import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import psycopg
 import structlog
@@ -11,6 +8,7 @@ import structlog
 from bookstore_common.health import CheckFailedError
 from bookstore_common.metrics import Metrics
 from bookstore_common.patience import Backlog
+from mv_refresher.background import Background
 from mv_refresher.refresh.metrics import RefreshMetrics
 from mv_refresher.refresh.repository import ViewRepository, connected
 from mv_refresher.settings import Settings
@@ -23,7 +21,7 @@ _DATABASE_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, OSError)
 _log = structlog.get_logger(__name__)
 
 
-class Refresher:
+class Refresher(Background):
     """The one that refreshes, or waits to become it.
 
     After a round of refreshes it rests for as long as they took, and at least MV_POLL_SECONDS: it never refreshes for
@@ -31,10 +29,12 @@ class Refresher:
     two seconds, then the views show what was taken. After each new connection everything is refreshed once.
     """
 
+    task_name = "refresher"
+
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        super().__init__()
         self._settings = settings
         self._metrics = RefreshMetrics(metrics)
-        self._stop = asyncio.Event()
         self._connected = self._leads = False
         self._failed: dict[str, str] = {}
         self._told: dict[str, float] = {}
@@ -51,16 +51,6 @@ class Refresher:
         if self._failed:
             view, reason = next(iter(self._failed.items()))
             raise CheckFailedError(f"{len(self._failed)} views cannot be refreshed, {view}: {reason}")
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
-        """Refresh until the block ends; the refresh that runs is finished."""
-        task = asyncio.create_task(self._run(), name="refresher")
-        try:
-            yield task
-        finally:
-            self._stop.set()
-            await asyncio.wait([task])
 
     async def _run(self) -> None:
         backlog = Backlog()
@@ -132,15 +122,6 @@ class Refresher:
             self._failed.pop(view, None)
             self._metrics.duration.labels(view).observe(seconds)
             self._metrics.last_success.labels(view).set_to_current_time()
-
-    async def _rest(self, seconds: float) -> bool:
-        """Wait, but not when told to end; returns whether that is so."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stop.wait()
-        except TimeoutError:
-            return False
-        return True
 
     def _tell(self, subject: str, event: str, **facts: str) -> None:
         """Log what repeats itself at most twice a minute."""

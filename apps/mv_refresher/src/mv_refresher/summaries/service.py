@@ -3,16 +3,14 @@
 A difference has no known cause: each is told in the log and counted, and mended all the same.
 """
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
 
 import structlog
 
-from bookstore_common.db import Database, not_now
+from bookstore_common.db import Database
 from bookstore_common.metrics import Metrics
-from bookstore_common.patience import Backlog
+from mv_refresher.background import Lookout
 from mv_refresher.settings import Settings
 from mv_refresher.summaries.metrics import SummaryMetrics
 from mv_refresher.summaries.repository import SummaryRepository
@@ -22,50 +20,29 @@ _TOLD = 20
 _log = structlog.get_logger(__name__)
 
 
-class SummaryAudit:
+class SummaryAudit(Lookout):
     """Looks at a part of the orders every MV_AUDIT_SECONDS, at all sums every MV_SUMS_AUDIT_SECONDS.
 
     Of several processes the one that ``leads`` does it.
     """
 
+    task_name = "summaries"
+    log_name = "summary_audit"
+
     def __init__(
         self, settings: Settings, database: Database, metrics: Metrics, leads: Callable[[], bool], batch: int = BATCH
     ) -> None:
+        super().__init__()
         self._settings = settings
         self._repository = SummaryRepository(database)
         self._metrics = SummaryMetrics(metrics)
         self._leads = leads
         self._batch = batch
-        self._stop = asyncio.Event()
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
-        """Look until the block ends."""
-        task = asyncio.create_task(self._run(), name="summaries")
-        try:
-            yield task
-        finally:
-            self._stop.set()
-            await asyncio.wait([task])
 
     async def _run(self) -> None:
-        backlog = Backlog()
-        while not self._stop.is_set():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.mv_audit_seconds):
-                    await self._stop.wait()
-            if self._stop.is_set() or not self._leads():
-                continue
-            try:
-                await self.look()
-                backlog = Backlog()
-            except Exception as error:
-                if not_now(error):
-                    _log.warning("summary_audit_interrupted", error=type(error).__name__)
-                else:
-                    # Views must stay fresh, whatever this runs into.
-                    _log.exception("summary_audit_failed")
-                await backlog.pause()
+        while not await self._rest(self._settings.mv_audit_seconds):
+            if self._leads():
+                await self._attempt()
 
     async def look(self) -> None:
         """Look at the next orders, and at the sums if it is time; raises the driver's errors."""

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 
@@ -39,20 +39,17 @@ async def main(settings: Settings) -> None:
     @asynccontextmanager
     async def resources() -> AsyncIterator[None]:
         try:
-            async with (
-                refresher.running() as refreshing,
-                auditor.running() as auditing,
-                quarantine.running() as watching,
-                summaries.running() as summing,
-            ):
-                for task in (refreshing, auditing, watching, summing):
+            async with AsyncExitStack() as running:
+                tasks = [
+                    await running.enter_async_context(one.running())
+                    for one in (refresher, auditor, quarantine, summaries)
+                ]
+                for task in tasks:
                     # Ended by itself: a fault, and no reason to go on as if nothing had happened.
                     task.add_done_callback(lambda _task: stop.set())
                 yield
-            refreshing.result()
-            auditing.result()
-            watching.result()
-            summing.result()
+            for task in tasks:
+                task.result()
         finally:
             await database.close()
 
