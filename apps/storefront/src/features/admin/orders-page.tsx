@@ -6,9 +6,9 @@ import { OrderNumber } from '../../components/order-number';
 import { Pagination } from '../../components/pagination';
 import { ErrorPanel, Loading, Panel } from '../../components/states';
 import { StatusBadge } from '../../components/status-badge';
-import type { AdminSchemas, OrderStatus } from '../../lib/api/client';
+import { StatusSelect } from '../../components/status-select';
+import type { AdminSchemas } from '../../lib/api/client';
 import { COUNTED, counted, dateTime, money } from '../../lib/format';
-import { STATUSES, STATUS_WORDS } from '../../lib/orders';
 import { awaited } from '../../lib/query';
 import { Frame } from './frame';
 import { ordersQuery, type OrdersAsk } from './queries';
@@ -60,22 +60,12 @@ export function AdminOrdersPage(): ReactElement {
           event.preventDefault();
         }}
       >
-        <label>
-          Status
-          <select
-            value={asked.status ?? ''}
-            onChange={(event) => {
-              set({ status: (event.target.value || undefined) as OrderStatus | undefined });
-            }}
-          >
-            <option value="">All</option>
-            {STATUSES.map((one) => (
-              <option key={one} value={one}>
-                {STATUS_WORDS[one]}
-              </option>
-            ))}
-          </select>
-        </label>
+        <StatusSelect
+          value={asked.status}
+          onChange={(status) => {
+            set({ status });
+          }}
+        />
         <label>
           From
           <input

@@ -5,9 +5,10 @@ import { OrderNumber } from '../../components/order-number';
 import { Pagination } from '../../components/pagination';
 import { ErrorPanel, Loading, Panel, useTitle } from '../../components/states';
 import { StatusBadge } from '../../components/status-badge';
+import { StatusSelect } from '../../components/status-select';
 import type { OrderStatus } from '../../lib/api/client';
 import { COUNTED, counted, date, money, plural } from '../../lib/format';
-import { STATUSES, STATUS_WORDS } from '../../lib/orders';
+import { STATUS_WORDS } from '../../lib/orders';
 import { awaited } from '../../lib/query';
 import { ordersQuery } from './queries';
 
@@ -18,8 +19,7 @@ export function OrdersPage(): ReactElement {
   const list = useQuery(ordersQuery(page, status));
   const { data, error, isPlaceholderData, refetch } = list;
   const waiting = awaited(list);
-  const show = (value: string) =>
-    void navigate({ search: { status: (value || undefined) as OrderStatus | undefined } });
+  const show = (value: OrderStatus | undefined) => void navigate({ search: { status: value } });
   return (
     <>
       <h1>Your orders</h1>
@@ -30,22 +30,7 @@ export function OrdersPage(): ReactElement {
           event.preventDefault();
         }}
       >
-        <label>
-          Status
-          <select
-            value={status ?? ''}
-            onChange={(event) => {
-              show(event.target.value);
-            }}
-          >
-            <option value="">All</option>
-            {STATUSES.map((one) => (
-              <option key={one} value={one}>
-                {STATUS_WORDS[one]}
-              </option>
-            ))}
-          </select>
-        </label>
+        <StatusSelect value={status} onChange={show} />
         <p className="tools-count" role="status">
           {data && !isPlaceholderData ? counted(data.total, COUNTED.orders, 'order') : ''}
         </p>
