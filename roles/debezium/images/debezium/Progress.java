@@ -81,8 +81,7 @@ final class Progress implements Runnable {
   private void tell(Map<String, Long> rows) throws Exception {
     if (totals.isEmpty()) {
       try (Source source = Guard.open(settings)) {
-        for (String name : settings.getProperty("debezium.source.table.include.list").split(",")) {
-          String table = name.substring(name.indexOf('.') + 1);
+        for (String table : Topics.tables(settings)) {
           totals.put(table, source.count(table));
         }
       }

@@ -64,16 +64,12 @@ final class Vanished implements Runnable {
         if (offset == null || Offsets.unfinished(offset) || !source.state().active()) {
           return false;
         }
-        List<String> tables = new ArrayList<>();
+        List<String> tables = Topics.tablesWithState(settings);
         since = Instant.now().toString();
         all = 0;
         read = 0;
-        for (String name : settings.getProperty("debezium.source.table.include.list").split(",")) {
-          String table = name.substring(name.indexOf('.') + 1);
-          if (!Topics.NO_STATE.contains(table)) {
-            tables.add(table);
-            all += offsets.size(topic(table));
-          }
+        for (String table : tables) {
+          all += offsets.size(Topics.topic(prefix, table));
         }
         ObjectNode removed = Offsets.JSON.createObjectNode();
         for (String table : tables) {
@@ -91,13 +87,9 @@ final class Vanished implements Runnable {
     }
   }
 
-  private String topic(String table) {
-    return prefix + ".public." + table;
-  }
-
   /** One pass over the topic, whose cost is that of its records; a key that comes again is looked up again. */
   private int compare(Source source, String table) throws Exception {
-    String topic = topic(table);
+    String topic = Topics.topic(prefix, table);
     Set<String> keys = new HashSet<>();
     // Rows that the database does not have and whose deletion was not read yet.
     Set<String> gone = new HashSet<>();
