@@ -47,6 +47,8 @@ KINDS: dict[str, tuple[str, str, bool]] = {
     "ValidatingAdmissionPolicyBinding": (
         "/apis/admissionregistration.k8s.io/v1", "validatingadmissionpolicybindings", False,
     ),
+    "AuthorizationPolicy": ("/apis/security.istio.io/v1", "authorizationpolicies", True),
+    "RequestAuthentication": ("/apis/security.istio.io/v1", "requestauthentications", True),
     "PeerAuthentication": ("/apis/security.istio.io/v1", "peerauthentications", True),
 }
 
