@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes import FakeClock
 from mesh_scene import MATRIX
 from test_mesh_run import MeshCluster, as_it_should_be
 
@@ -37,7 +38,7 @@ def store(tmp_path: Path) -> mesh_proof.Store:
 
 def prove(cluster: MeshCluster, store: mesh_proof.Store, matrix: list[dict[str, Any]] = MATRIX) -> dict[str, Any]:
     cluster.created.clear()
-    return mesh_proof.prove(cluster, matrix, SETTINGS, store)
+    return mesh_proof.prove(cluster, matrix, SETTINGS, store, FakeClock())
 
 
 def test_an_unchanged_platform_starts_no_probe_and_shows_the_same_edges(store: mesh_proof.Store) -> None:
@@ -146,10 +147,10 @@ def test_calls_from_pods_that_are_there_are_made_in_every_run(store: mesh_proof.
         return json.dumps({"ready": True, "results": {c["id"]: {"outcome": outcome, "detail": "", "seconds": 0.1} for c in calls}})
 
     cluster.execute = execute  # type: ignore[method-assign, assignment]
-    assert mesh_proof.prove(cluster, MATRIX, settings, store)["broken"] == []
+    assert mesh_proof.prove(cluster, MATRIX, settings, store, FakeClock())["broken"] == []
     answers.pop(0)
     cluster.created.clear()
-    found = mesh_proof.prove(cluster, MATRIX, settings, store)
+    found = mesh_proof.prove(cluster, MATRIX, settings, store, FakeClock())
     assert not cluster.created
     assert [mesh_plan.describe(edge) for edge in found["broken"]] == [
         "allowed: ecom/ecom-api -> ecom/ecom-db:5432: expected answered, got reset ()"

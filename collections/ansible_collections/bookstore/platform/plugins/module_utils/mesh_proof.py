@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, mesh_run, probe_script
+from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, mesh_run, probe_script, waiter
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, Object
 
 POLICIES = ("NetworkPolicy", "AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication")
@@ -55,19 +55,21 @@ class Store:
         os.replace(temporary, self.path)
 
 
-def prove(cluster: Cluster, matrix: list[Object], settings: mesh_run.Settings, store: Store) -> Object:
+def prove(
+    cluster: Cluster, matrix: list[Object], settings: mesh_run.Settings, store: Store, clock: waiter.Clock = time
+) -> Object:
     """Return what mesh_run.probe_mesh() returns; with ``proven_at`` (seconds since the epoch) when the probe pods' part is from then."""
     before = fingerprint(cluster, matrix, settings)
     kept = store.recall(before)
     if kept is not None:
-        fresh = mesh_run.probe_mesh(cluster, matrix, settings, inside_only=True)
+        fresh = mesh_run.probe_mesh(cluster, matrix, settings, clock, inside_only=True)
         tried = {_name(edge) for edge in fresh["edges"]}
         edges = [*fresh["edges"], *(edge for edge in kept["result"]["edges"] if _name(edge) not in tried)]
         result = {**fresh, "edges": edges, "proven_at": kept["proven_at"]}
         if result["broken"]:
             store.path.unlink(missing_ok=True)
         return result
-    result = mesh_run.probe_mesh(cluster, matrix, settings)
+    result = mesh_run.probe_mesh(cluster, matrix, settings, clock)
     # What changed while it was probed was perhaps not what was probed.
     if fingerprint(cluster, matrix, settings) == before:
         store.remember(before, result)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, probe_script, readiness, waiter
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, Object
+from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, Object, look
 from ansible_collections.bookstore.platform.plugins.module_utils.mesh_plan import Plan, Probe
 
 # What a killed run left is removed by the next one; a run beside this one is not disturbed.
@@ -135,7 +135,7 @@ class Runner:
 
     def _execute(self, probe: Probe) -> dict[str, Object]:
         command = [self.settings.interpreter, "-c", self.script, self._request(probe)]
-        text = self.cluster.execute(probe.namespace, probe.pod, probe.container, command, self.settings.timeout)
+        text = look(self.cluster, probe.namespace, probe.pod, probe.container, command, self.settings.timeout)
         return self._parse(text.splitlines(), f"{probe.namespace}/{probe.pod}")
 
     def _collect(self, probes: dict[str, Probe]) -> dict[str, Object]:
