@@ -102,7 +102,7 @@ def test_each_policy_finds_its_bad_example_and_passes_its_good_one(name: str) ->
 
 
 def test_policies_are_the_matrix(manifests: Documents, data: inventory.Data, no_faults: list[str]) -> None:
-    matrix = data["bookstore_matrix"]
+    matrix = data["bookstore_edges"]
     no_faults += coverage.authorization_covers(manifests, matrix)
     no_faults += coverage.network_covers(manifests, matrix)
     no_faults += coverage.exceptions_are(manifests, matrix)
@@ -150,7 +150,7 @@ def _double_port(rules: Documents, key: str) -> None:
 def test_a_policy_that_differs_from_the_matrix_is_found(
     manifests: Documents, data: inventory.Data, kind: str, change: Any, rule: Any
 ) -> None:
-    assert rule(_changed(manifests, kind, change), data["bookstore_matrix"])
+    assert rule(_changed(manifests, kind, change), data["bookstore_edges"])
 
 
 def _relabelled(value: Any, change: Any) -> Any:
@@ -184,7 +184,7 @@ def test_selectors_that_find_other_pods_are_found(manifests: Documents, data: in
         "AuthorizationPolicy": coverage.authorization_covers, "NetworkPolicy": coverage.network_covers,
         "PeerAuthentication": coverage.exceptions_are,
     }  # fmt: skip
-    assert rules[kind](changed, data["bookstore_matrix"])
+    assert rules[kind](changed, data["bookstore_edges"])
 
 
 @pytest.mark.parametrize("name", ["kafka", "ecom-api", "flink-taskmanager"])
@@ -192,15 +192,15 @@ def test_a_workload_whose_labels_no_policy_selects_is_found(manifests: Documents
     changed = copy.deepcopy(manifests)
     workload = next(m for m in policies.of_kind(changed, *policies.WORKLOAD_KINDS) if m["metadata"]["name"] == name)
     workload["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/name"] = "other"
-    assert coverage.authorization_covers(changed, data["bookstore_matrix"])
-    assert coverage.network_covers(changed, data["bookstore_matrix"])
+    assert coverage.authorization_covers(changed, data["bookstore_edges"])
+    assert coverage.network_covers(changed, data["bookstore_edges"])
 
 
 def test_what_every_pod_may_reach_is_dns_and_istiod(manifests: Documents, data: inventory.Data) -> None:
     changed = copy.deepcopy(manifests)
     platform = next(m for m in policies.of_kind(changed, "NetworkPolicy") if m["metadata"]["name"] == "platform")
     platform["spec"]["egress"][1]["to"][0]["podSelector"]["matchLabels"] = {"app": "other"}
-    assert coverage.network_covers(changed, data["bookstore_matrix"])
+    assert coverage.network_covers(changed, data["bookstore_edges"])
 
 
 def test_an_undeclared_node_port_is_found(data: inventory.Data) -> None:

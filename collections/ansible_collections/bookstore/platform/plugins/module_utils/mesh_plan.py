@@ -21,8 +21,8 @@ from typing import Any
 
 Object = dict[str, Any]
 
-PROTOCOLS = {5432: "postgres", 6379: "redis", 9092: "kafka"}
-HTTP_PORTS = frozenset({8000, 8001, 8002, 8080, 8081, 8088, 9000, 9090, 9249, 15020, 20001})
+# What a probe speaks; whether anything else was answered cannot be told from a proxy's own reply.
+PROTOCOLS = frozenset({"http", "postgres", "redis", "kafka"})
 # Labels that belong to a pod's owner or its sidecar, not to the workload.
 FOREIGN_LABELS = frozenset({
     "pod-template-hash", "controller-revision-hash", "statefulset.kubernetes.io/pod-name",
@@ -185,9 +185,10 @@ def workload_labels(pod: Object) -> dict[str, str]:
     return {k: v for k, v in (pod["metadata"].get("labels") or {}).items() if k not in FOREIGN_LABELS}
 
 
-def protocol_of(port: int) -> str | None:
-    """Return how a port is spoken to; None when a reply cannot be told from a proxy's."""
-    return PROTOCOLS.get(port) or ("http" if port in HTTP_PORTS else None)
+def protocol_of(row: Object, port: int) -> str | None:
+    """Return how a row's port is spoken to; None when a reply cannot be told from a proxy's."""
+    protocol = (row.get("protocols") or {}).get(str(port))
+    return protocol if protocol in PROTOCOLS else None
 
 
 class Planner:
@@ -218,7 +219,7 @@ class Planner:
         if not pods:
             self.plan.skipped.append(f"{target} is not deployed")
             return
-        address, protocol = self.scene.service_port(namespace, workload, port), protocol_of(port)
+        address, protocol = self.scene.service_port(namespace, workload, port), protocol_of(row, port)
         sources = []
         for text in row["sources"]:
             account = Account.parse(text)
@@ -263,7 +264,7 @@ class Planner:
             for port in other["ports"]:
                 address, protocol = (
                     self.scene.service_port(row["namespace"], row["workload"], int(port)),
-                    protocol_of(int(port)),
+                    protocol_of(other, int(port)),
                 )
                 if address is not None and protocol is not None:
                     target = f"{row['namespace']}/{row['workload']}:{port}"
