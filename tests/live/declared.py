@@ -24,4 +24,4 @@ GATEWAY = workload_table.gateway_node_ports(WORKLOADS)
 
 def door(name: str) -> int:
     """Return the node port of an id that has one only, N2 to N8."""
-    return next(row["node_port"] for row in NODE_PORTS if row["id"] == name)
+    return int(next(row["node_port"] for row in NODE_PORTS if row["id"] == name))
