@@ -120,6 +120,26 @@ def test_workloads_are_the_table(manifests: Documents, data: inventory.Data, no_
     no_faults += tables.workloads_are_the_table(manifests, data["bookstore_workloads"], replicas=1)
 
 
+@pytest.fixture(scope="session")
+def containerfiles(root: Path) -> dict[str, str]:
+    """The Containerfile of each image that a role makes."""
+    found = {}
+    for recipes in root.glob("roles/*/images/recipes.yml"):
+        for image in yaml.safe_load(recipes.read_text(encoding="utf-8")).get("images") or []:
+            if "context" in image:
+                found[image["name"]] = (recipes.parent / image["context"] / "Containerfile").read_text(encoding="utf-8")
+    return found
+
+
+def test_containers_run_as_the_user_of_their_image(manifests: Documents, containerfiles: dict[str, str], no_faults: list[str]) -> None:
+    no_faults += tables.users_are_the_images(manifests, containerfiles)
+
+
+def test_an_image_of_another_user_is_found(manifests: Documents, containerfiles: dict[str, str]) -> None:
+    (fault,) = tables.users_are_the_images(manifests, {**containerfiles, "redis": "USER 26002:26002\nUSER 1:1\n"})[:1]
+    assert fault == "StatefulSet infra/redis: redis runs as 26002, and image redis is made for 1"
+
+
 def test_node_ports_and_volumes_are_the_declared_ones(manifests: Documents, data: inventory.Data, no_faults: list[str]) -> None:
     no_faults += coverage.node_ports_are_declared(manifests, data["bookstore_nodeports"])
     no_faults += coverage.volumes_are_declared(manifests, data["bookstore_volumes"], data["bookstore_volume_class"])

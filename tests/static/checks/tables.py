@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from .coverage import GATEWAY_LABEL, gateway_services
@@ -75,7 +76,7 @@ def _container_ports(workload: Manifest) -> dict[str, int]:
 
 def _number(entry: Row, workload: Manifest) -> int:
     """Return the container's port to which a Service's leads."""
-    target = entry.get("targetPort", entry["port"])
+    target: str | int = entry.get("targetPort", entry["port"])
     return _container_ports(workload).get(target, 0) if isinstance(target, str) else int(target)
 
 
@@ -87,6 +88,20 @@ def _account(source: str, namespace: str, table: Table, accounts: dict[str, tupl
     if row["kind"] == "Job":
         return f"{namespace if namespace in row['namespaces'] else row['namespaces'][0]}/{source}"
     return f"{row['namespace']}/{source}{'-istio' if row['kind'] == 'Gateway' else ''}"
+
+
+def users_are_the_images(manifests: list[Manifest], containerfiles: dict[str, str]) -> list[str]:
+    """Containers run as the user of their image, to whom its files belong; ``containerfiles`` has each image's by its name."""
+    faults = []
+    for workload in of_kind(manifests, *ROLLED_OUT):
+        pod = workload["spec"]["template"]["spec"]
+        for container in pod["containers"] + pod.get("initContainers", []):
+            image = container["image"].split("/")[-1].split(":")[0]
+            own = re.findall(r"^USER (\d+):", containerfiles[image], re.MULTILINE)[-1]
+            user = container["securityContext"].get("runAsUser", pod.get("securityContext", {}).get("runAsUser"))
+            if str(user) != own:
+                faults.append(f"{name_of(workload)}: {container['name']} runs as {user}, and image {image} is made for {own}")
+    return faults
 
 
 def workloads_are_the_table(manifests: list[Manifest], table: Table, replicas: int) -> list[str]:

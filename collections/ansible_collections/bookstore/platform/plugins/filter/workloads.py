@@ -31,7 +31,7 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
-        of_table = {
+        of_table: dict[str, Callable[..., Any]] = {
             "workload_node_ports": workload_table.node_ports,
             "workload_volumes": workload_table.volumes,
             "workload_accounts": workload_table.accounts,
