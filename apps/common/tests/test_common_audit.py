@@ -19,7 +19,6 @@ from bookstore_common.outbox import create_outbox_table
 from bookstore_common.settings import DatabaseSettings, load_settings
 
 pytestmark = pytest.mark.anyio
-NOW = datetime.now(UTC)
 ROWS = "SELECT key::text AS key, changed_at, born_at, amount, ROW(key, amount)::text AS record FROM things"
 THINGS = Audited("things", ROWS, ("amount",))
 
@@ -42,7 +41,7 @@ def things(database_environment: dict[str, str], database: Database) -> Iterator
 def add(things: sa.Connection, amount: str, age: timedelta, key: uuid.UUID | None = None) -> None:
     things.execute(
         sa.text("INSERT INTO things VALUES (:key, :amount, :at, :at)"),
-        {"key": key or uuid.uuid4(), "amount": amount, "at": NOW - age},
+        {"key": key or uuid.uuid4(), "amount": amount, "at": datetime.now(UTC) - age},
     )
 
 

@@ -265,8 +265,8 @@ async def test_redis_that_does_not_answer_holds_nobody_up(
         started = time.perf_counter()
         answers = [(await client.get("/area/mine", headers=issuer.headers())).status_code for _ in range(200)]
         assert answers == [200] * 200
-        # Three time-outs of 0.2 s, then pauses in which nothing is asked. Without them: 200 time-outs.
-        assert time.perf_counter() - started < 200 * 0.2 / 2
+        # Three time-outs of 2 s, then pauses in which nothing is asked. Without them: 200 time-outs.
+        assert time.perf_counter() - started < 200 * 2 / 2
 
 
 async def test_round_trips(app: FastAPI, client: httpx2.AsyncClient, issuer: Issuer, redis_server: RedisServer) -> None:

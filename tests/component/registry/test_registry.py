@@ -11,7 +11,6 @@ import hashlib
 import http.client
 import json
 import shutil
-import socket
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from bookstore_common.testing.postgres import free_port
 
 from ansible_collections.bookstore.platform.plugins.module_utils import node_registry
 from ansible_collections.bookstore.platform.plugins.module_utils.docker import DockerError, docker
@@ -60,12 +60,6 @@ class Running:
     def for_nodes(self, method: str, path: str, host: str = NODES[0]) -> int:
         """The status of an answer on the nodes' network."""
         return self.ask(method, path, host, NODES[1])[0]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

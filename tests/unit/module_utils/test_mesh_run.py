@@ -10,6 +10,7 @@ from fakes import FakeClock, FakeCluster
 from mesh_scene import MATRIX, PODS, SERVICES
 
 from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, mesh_run
+from ansible_collections.bookstore.platform.plugins.module_utils.cluster import ClusterError
 
 NAMESPACES = [{"metadata": {"name": "ecom", "labels": {"istio-injection": "enabled"}}}]
 AUTHORITY = [
@@ -126,3 +127,22 @@ def test_proxy_that_never_becomes_ready_is_an_error() -> None:
         mesh_run.Runner._parse(['{"ready": false, "results": {}}'], "ecom/x")
     with pytest.raises(mesh_run.ProbeError, match="BK-225: .* Traceback"):
         mesh_run.Runner._parse(["Traceback"], "ecom/x")
+
+
+@pytest.mark.parametrize(("lost", "broken"), [(1, ""), (2, ""), (3, "BK-204: .* succeeded 3 times and printed nothing: python3")])
+def test_output_that_was_lost_on_its_way_is_asked_for_again(lost: int, broken: str) -> None:
+    cluster = MeshCluster(as_it_should_be)
+    asked: list[str] = []
+
+    def execute(namespace: str, pod: str, container: str, command: list[str], timeout: float) -> str:
+        asked.append(pod)
+        results = {c["id"]: {"outcome": "answered", "detail": "", "seconds": 0.1} for c in json.loads(command[-1])["calls"]}
+        return json.dumps({"ready": True, "results": results}) if len(asked) > lost else "\n"
+
+    cluster.execute = execute  # type: ignore[method-assign]
+    if broken:
+        with pytest.raises(ClusterError, match=broken):
+            run(cluster, exec_sources=["ecom/ecom-api"])
+    else:
+        assert run(cluster, exec_sources=["ecom/ecom-api"])["broken"] == []
+    assert len(asked) == min(lost + 1, 3)

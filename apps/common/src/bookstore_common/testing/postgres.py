@@ -4,8 +4,10 @@ pytest-postgresql cannot start one as root; this does, as the distribution's ``p
 one pytest process (one xdist worker), lives in a temporary folder and dies with that process.
 """
 
+import fcntl
 import os
 import pwd
+import random
 import secrets
 import shutil
 import signal
@@ -26,6 +28,7 @@ START_TIMEOUT_SECONDS = 30
 _DEBIAN_FOLDERS = "/usr/lib/postgresql"
 # What one server may come to, and its neighbours: a container's usual 64 MB are not enough.
 _ROOM_BYTES = 2 << 30
+_PORTS = range(20000, 30000)
 
 
 @dataclass
@@ -157,10 +160,23 @@ def _as_server_user(command: list[str], *, die_with_parent: bool = False) -> lis
 
 
 def free_port() -> int:
-    """A TCP port that nothing listened on a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
+    """A TCP port that nobody listens on, and that no other caller gets as long as this process lives.
+
+    The kernel's own choice could be given to an outgoing connection before a server takes it: these are below that
+    range, and locked by a file each.
+    """
+    folder = Path(tempfile.gettempdir()) / "bookstore-test-ports"
+    folder.mkdir(mode=0o777, exist_ok=True)
+    for port in random.sample(_PORTS, len(_PORTS)):
+        lock = os.open(folder / str(port), os.O_CREAT | os.O_RDWR, 0o666)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            os.close(lock)
+            continue
         return port
+    raise RuntimeError(f"no TCP port of {_PORTS.start} to {_PORTS.stop - 1} is free")
 
 
 def _memory_folder() -> Path | None:

@@ -34,8 +34,7 @@ class RedisServer:
 
     def environment(self) -> dict[str, str]:
         """The REDIS_* variables with which a service connects."""
-        place = {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(self.port), "REDIS_PASSWORD": self.password}
-        return {**place, "REDIS_TIMEOUT_SECONDS": "0.3"}
+        return {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(self.port), "REDIS_PASSWORD": self.password}
 
     def connect(self) -> "redis.Redis":
         """Plain synchronous client, to look at keys and to change them behind the service's back."""

@@ -47,8 +47,14 @@ KINDS: dict[str, tuple[str, str, bool]] = {
     "ValidatingAdmissionPolicyBinding": (
         "/apis/admissionregistration.k8s.io/v1", "validatingadmissionpolicybindings", False,
     ),
+    "AuthorizationPolicy": ("/apis/security.istio.io/v1", "authorizationpolicies", True),
+    "RequestAuthentication": ("/apis/security.istio.io/v1", "requestauthentications", True),
     "PeerAuthentication": ("/apis/security.istio.io/v1", "peerauthentications", True),
 }
+
+
+# How often a command that printed nothing is run, see look().
+LOOKS = 3
 
 
 class ClusterError(Exception):
@@ -229,6 +235,19 @@ class Cluster:
         """Return the kubelet's statistics of a node (its /stats/summary)."""
         summary: Object = json.loads(self.raw(f"/api/v1/nodes/{quote(node)}/proxy/stats/summary"))
         return summary
+
+
+def look(cluster: Cluster, namespace: str, pod: str, container: str, command: list[str], timeout: float) -> str:
+    """Run a command that changes nothing and always prints something, as Cluster.execute() does.
+
+    On a machine whose processors are all busy the output of a command that succeeded was seen to get lost between its container and
+    the API server; then it is run again. ClusterError when nothing came back LOOKS times.
+    """
+    for _ in range(LOOKS):
+        out = cluster.execute(namespace, pod, container, command, timeout)
+        if out.strip():
+            return out
+    raise ClusterError(f"BK-204: a command in {namespace}/{pod} succeeded {LOOKS} times and printed nothing: {command[0]}")
 
 
 def exec_fault(status: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, probe_script, readiness, waiter
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, Object
+from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, Object, look
 from ansible_collections.bookstore.platform.plugins.module_utils.mesh_plan import Plan, Probe
 
 # What a killed run left is removed by the next one; a run beside this one is not disturbed.
@@ -40,8 +40,13 @@ class Settings:
     full: bool = True
 
 
-def probe_mesh(cluster: Cluster, matrix: list[Object], settings: Settings, clock: waiter.Clock = time) -> Object:
-    """Return {mode, edges, broken, shared_nodes, shared_pods, skipped, seconds}; edges as mesh_plan.judge()."""
+def probe_mesh(
+    cluster: Cluster, matrix: list[Object], settings: Settings, clock: waiter.Clock = time, *, inside_only: bool = False
+) -> Object:
+    """Return {mode, edges, broken, shared_nodes, shared_pods, skipped, seconds}; edges as mesh_plan.judge().
+
+    ``inside_only``: make the calls from pods that are there, and start none.
+    """
     start = clock.monotonic()
     mode = mesh_plan.mesh_mode(cluster.objects("Namespace"))
     if mode == "none":
@@ -49,6 +54,8 @@ def probe_mesh(cluster: Cluster, matrix: list[Object], settings: Settings, clock
     scene = mesh_plan.Scene(cluster.objects("Pod"), cluster.objects("Service"), mode, settings.trust_domain)
     exec_sources = [mesh_plan.Account.parse(text) for text in settings.exec_sources]
     plan = mesh_plan.Planner(scene, exec_sources, settings.outsider).build(matrix, settings.full)
+    if inside_only:
+        plan.probes = [probe for probe in plan.probes if probe.pod]
     results = Runner(cluster, settings, mode, clock).run(plan)
     edges = [
         mesh_plan.judge(call, probe, results.get(call.id), plan.destinations)
@@ -128,7 +135,7 @@ class Runner:
 
     def _execute(self, probe: Probe) -> dict[str, Object]:
         command = [self.settings.interpreter, "-c", self.script, self._request(probe)]
-        text = self.cluster.execute(probe.namespace, probe.pod, probe.container, command, self.settings.timeout)
+        text = look(self.cluster, probe.namespace, probe.pod, probe.container, command, self.settings.timeout)
         return self._parse(text.splitlines(), f"{probe.namespace}/{probe.pod}")
 
     def _collect(self, probes: dict[str, Probe]) -> dict[str, Object]:

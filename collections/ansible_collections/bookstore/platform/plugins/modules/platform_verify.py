@@ -243,6 +243,15 @@ options:
     description: A namespace whose pods may reach none of the probed destinations.
     type: str
     default: storefront
+  mesh_proof:
+    description: File that keeps what the probe pods proved; without it nothing is kept.
+    type: path
+  mesh_proof_hours:
+    description:
+      - For how many hours what O(mesh_proof) holds is taken over, as long as no pod, node, Service, policy or row of O(matrix) has changed;
+        no probe pod is started then. V(0) proves all anew.
+    type: float
+    default: 0.0
   pipeline:
     description: What the event pipeline shall hold. Without it, or with empty lists, nothing of it is expected.
     type: dict
@@ -421,6 +430,8 @@ ARGUMENTS = {
     "probe_timeout": {"type": "float", "default": 180.0},
     "exec_sources": {"type": "list", "elements": "str", "default": []},
     "outsider": {"type": "str", "default": "storefront"},
+    "mesh_proof": {"type": "path"},
+    "mesh_proof_hours": {"type": "float", "default": 0.0},
     "pipeline": {"type": "dict", "default": {}, "options": PIPELINE_SPEC, "apply_defaults": True},
     "memory_ceiling_mib": {"type": "int", "default": 0},
     "patience": {"type": "float", "default": 15.0},

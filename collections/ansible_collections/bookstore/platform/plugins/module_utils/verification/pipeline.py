@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible_collections.bookstore.platform.plugins.module_utils import cdc_source
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, look
 from ansible_collections.bookstore.platform.plugins.module_utils.debezium_servers import sentence, stored_by_source
 from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
 from ansible_collections.bookstore.platform.plugins.module_utils.verification import consumer_checks
@@ -135,7 +135,7 @@ def _rows(cluster: Cluster, one: Object, statement: str) -> list[Object]:
 def _asked(cluster: Cluster, one: Object, statement: str) -> Any:
     command = ["psql", "--host=/run/postgresql", "--username=postgres", f"--dbname={one['database']}",
                "--no-psqlrc", "-tA", "--set=ON_ERROR_STOP=1", f"--command={statement}"]  # fmt: skip
-    return json.loads(cluster.execute(one["namespace"], f"{one['instance']}-0", "postgresql", command, CALL_TIMEOUT))
+    return json.loads(look(cluster, one["namespace"], f"{one['instance']}-0", "postgresql", command, CALL_TIMEOUT))
 
 
 def _jobs(web: Web, port: int | None) -> list[Object]:

@@ -19,6 +19,7 @@ from ansible_collections.bookstore.platform.plugins.module_utils import (
     bootstrap_tokens,
     certificates,
     mesh_plan,
+    mesh_proof,
     mesh_run,
     node_certificates,
 )
@@ -229,7 +230,8 @@ def verify(cluster: Cluster, params: Object, check_mode: bool) -> Object:
             held = pool.submit(all_certificates, cluster, params["cluster_name"], params["kubeconfig"])
             image = params["probe_image"] or workload_image(cluster, params["probe_from"])
             if image:
-                mesh = pool.submit(mesh_run.probe_mesh, cluster, params["matrix"], probe_settings(params, image))
+                proof = mesh_proof.Store(Path(params["mesh_proof"]), params["mesh_proof_hours"]) if params["mesh_proof"] else None
+                mesh = pool.submit(probe, cluster, params["matrix"], probe_settings(params, image), proof)
         objects = {kind: cluster.objects(kind) for kind in KINDS}
         objects["BootstrapToken"] = tokens_to_join(cluster)
         pem = authority(cluster, params["tls_namespace"], params["tls_secret"])
@@ -263,6 +265,11 @@ def probe_settings(params: Object, image: str) -> mesh_run.Settings:
         exec_sources=params["exec_sources"],
         timeout=params["probe_timeout"],
     )
+
+
+def probe(cluster: Cluster, matrix: list[Object], settings: mesh_run.Settings, proof: mesh_proof.Store | None) -> Object:
+    """Probe the mesh, or take over what ``proof`` holds and nothing has changed since."""
+    return mesh_proof.prove(cluster, matrix, settings, proof) if proof else mesh_run.probe_mesh(cluster, matrix, settings)
 
 
 def run_checks(checks: list[Check], context: Context) -> list[tuple[Check, Finding, float]]:

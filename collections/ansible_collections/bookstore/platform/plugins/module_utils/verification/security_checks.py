@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from ansible_collections.bookstore.platform.plugins.module_utils import certificates, mesh_plan, mesh_run
 from ansible_collections.bookstore.platform.plugins.module_utils.certificates import CertificateError
@@ -141,6 +141,11 @@ def mesh_edges(*kinds: str, empty: str) -> Callable[[Context], Finding]:
         if faults and result["shared_nodes"]:
             faults.append(f"all broken edges share node {', '.join(result['shared_nodes'])}")
         calls = "; ".join(f"{e['source']} -> {e['destination']} {e['outcome']}" for e in edges)
-        return verdict(faults, f"{len(edges)} proven: {calls}", {"edges": edges})
+        since = f" at {_clock(result['proven_at'])}, nothing changed since" if "proven_at" in result else ""
+        return verdict(faults, f"{len(edges)} proven{since}: {calls}", {"edges": edges, "proven_at": result.get("proven_at")})
 
     return check
+
+
+def _clock(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%H:%M UTC")

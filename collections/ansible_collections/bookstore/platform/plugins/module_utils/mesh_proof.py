@@ -1,0 +1,125 @@
+# Copyright: the Bookstore Platform authors
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps what a full probe of the mesh proved, so that a run that finds nothing changed need not start its pods again.
+
+A proof counts for as long as everything stays that it depended on: the matrix and this code, the nodes and their boots, each
+running pod and its containers, Services, and the policies of mesh and network. What none of these shows (rules that somebody removed from
+a pod's kernel by hand) ends with the proof's age at the latest; calls from pods that are there are made in every run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, mesh_run, probe_script, waiter
+from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, Object
+
+POLICIES = ("NetworkPolicy", "AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication")
+# The mesh's settings and its root certificate.
+CONFIG_MAPS = (("istio-system", "istio"), ("istio-system", "istio-ca-root-cert"))
+
+
+class Store:
+    """A proof in a file: {fingerprint, proven_at, result}. ``hours``: how long it counts; 0: it is written and never read."""
+
+    def __init__(self, path: Path, hours: float, now: Callable[[], float] = time.time) -> None:
+        self.path = path
+        self.hours = hours
+        self._now = now
+
+    def recall(self, fingerprint: str) -> Object | None:
+        """Return {proven_at, result} of this fingerprint, or None; a file that cannot be read is no proof."""
+        try:
+            kept: Object = json.loads(self.path.read_text("utf-8"))
+            age = self._now() - float(kept["proven_at"])
+            # A clock that was set back gives a negative age: nobody knows how old that proof is.
+            fresh = 0 <= age < self.hours * 3600 and kept["fingerprint"] == fingerprint and isinstance(kept["result"]["edges"], list)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return kept if fresh else None
+
+    def remember(self, fingerprint: str, result: Object) -> None:
+        """Keep a result in which every edge is as it should be; one with a broken edge ends the proof of before."""
+        if result["broken"]:
+            self.path.unlink(missing_ok=True)
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        temporary.write_text(json.dumps({"fingerprint": fingerprint, "proven_at": self._now(), "result": result}), "utf-8")
+        os.replace(temporary, self.path)
+
+
+def prove(
+    cluster: Cluster, matrix: list[Object], settings: mesh_run.Settings, store: Store, clock: waiter.Clock = time
+) -> Object:
+    """Return what mesh_run.probe_mesh() returns; with ``proven_at`` (seconds since the epoch) when the probe pods' part is from then."""
+    before = fingerprint(cluster, matrix, settings)
+    kept = store.recall(before)
+    if kept is not None:
+        fresh = mesh_run.probe_mesh(cluster, matrix, settings, clock, inside_only=True)
+        tried = {_name(edge) for edge in fresh["edges"]}
+        edges = [*fresh["edges"], *(edge for edge in kept["result"]["edges"] if _name(edge) not in tried)]
+        result = {**fresh, "edges": edges, "proven_at": kept["proven_at"]}
+        if result["broken"]:
+            store.path.unlink(missing_ok=True)
+        return result
+    result = mesh_run.probe_mesh(cluster, matrix, settings, clock)
+    # What changed while it was probed was perhaps not what was probed.
+    if fingerprint(cluster, matrix, settings) == before:
+        store.remember(before, result)
+    return result
+
+
+def fingerprint(cluster: Cluster, matrix: list[Object], settings: mesh_run.Settings) -> str:
+    """Return a hash of all that a proof depends on."""
+    seen = {
+        "code": [inspect.getsource(module) for module in (mesh_plan, mesh_run, probe_script)],
+        "matrix": matrix,
+        "settings": repr(settings),
+        "nodes": sorted(_node(node) for node in cluster.objects("Node")),
+        "namespaces": sorted([_name_of(n), sorted((n["metadata"].get("labels") or {}).items())] for n in cluster.objects("Namespace")),
+        "pods": sorted(_pod(pod) for pod in cluster.objects("Pod") if _counts(pod)),
+        "specs": [[kind, sorted([_name_of(one), json.dumps(one.get("spec"), sort_keys=True)] for one in cluster.objects(kind))]
+                  for kind in ("Service", *POLICIES)],
+        "config": [(cluster.get("ConfigMap", namespace, name) or {}).get("data") for namespace, name in CONFIG_MAPS],
+    }
+    return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
+
+
+def _counts(pod: Object) -> bool:
+    """Pods that run; those of Jobs come and go, and probes are this program's own."""
+    meta = pod["metadata"]
+    owners = {owner.get("kind") for owner in meta.get("ownerReferences") or []}
+    return (
+        pod.get("status", {}).get("phase") == "Running" and "Job" not in owners
+        and mesh_plan.PROBE_LABEL not in (meta.get("labels") or {})
+    )  # fmt: skip
+
+
+def _pod(pod: Object) -> list[object]:
+    statuses = pod["status"].get("containerStatuses") or []
+    return [
+        _name_of(pod), pod["metadata"].get("uid", ""), pod["spec"].get("nodeName", ""), pod["spec"].get("serviceAccountName", ""),
+        pod["status"].get("podIP", ""), bool(pod["metadata"].get("deletionTimestamp")),
+        sorted((pod["metadata"].get("labels") or {}).items()),
+        sorted([s["name"], s.get("containerID", ""), s.get("imageID", "")] for s in statuses),
+    ]  # fmt: skip
+
+
+def _node(node: Object) -> list[str]:
+    info = node.get("status", {}).get("nodeInfo") or {}
+    return [node["metadata"]["name"], node["metadata"].get("uid", ""), info.get("bootID", ""), info.get("kernelVersion", "")]
+
+
+def _name_of(found: Object) -> str:
+    return f"{found['metadata'].get('namespace', '')}/{found['metadata']['name']}"
+
+
+def _name(edge: Object) -> tuple[str, str, str]:
+    return edge["kind"], edge["source"], edge["destination"]
