@@ -76,7 +76,7 @@ def _container_ports(workload: Manifest) -> dict[str, int]:
 
 def _number(entry: Row, workload: Manifest) -> int:
     """Return the container's port to which a Service's leads."""
-    target: str | int = entry.get("targetPort", entry["port"])
+    target = entry["targetPort"] if "targetPort" in entry else entry["port"]
     return _container_ports(workload).get(target, 0) if isinstance(target, str) else int(target)
 
 

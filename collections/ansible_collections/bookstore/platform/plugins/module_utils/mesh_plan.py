@@ -19,6 +19,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.bookstore.platform.plugins.module_utils.matrix import HBONE_PORT
+
 Object = dict[str, Any]
 
 # What a probe speaks; whether anything else was answered cannot be told from a proxy's own reply.
@@ -42,7 +44,6 @@ EXPECTED: dict[str, tuple[str, ...]] = {
 PROBE_LABEL = "platform.bookstore/probe"
 # Never true: keeps a probe with a workload's labels out of that workload's Services.
 NEVER_READY = "platform.bookstore/never-ready"
-HBONE_PORT = 15008
 CALL_TIMEOUT = 4.0
 ALLOWED_PATIENCE = 15.0
 # A node drops packets of a pod elsewhere until a kubelet reported its address: silence proves nothing about the peer then,
