@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.bookstore.platform.plugins.plugin_utils import workload_table
 from checks import inventory, routes
 from checks.manifests import Manifest, of_kind
 
@@ -24,7 +25,9 @@ def _guarded(manifests: Manifests, data: inventory.Data) -> list[str]:
 
 
 def _keys(manifests: Manifests, data: inventory.Data) -> list[str]:
-    return routes.keys_are_the_issuers(manifests, data["bookstore_oidc"])
+    address = workload_table.address(data["bookstore_workloads"], "ecom-api.public")
+    url = data["bookstore_oidc"]["gateway_jwks_url"].replace("{{ bookstore_addresses.ecom_public }}", address)
+    return routes.keys_are_the_issuers(manifests, {**data["bookstore_oidc"], "gateway_jwks_url": url})
 
 
 def _l7(manifests: Manifests, _data: inventory.Data) -> list[str]:

@@ -263,10 +263,8 @@ class Planner:
             ]:
                 continue
             for port in other["ports"]:
-                address, protocol = (
-                    self.scene.service_port(row["namespace"], row["workload"], int(port)),
-                    protocol_of(other, int(port)),
-                )
+                address = self.scene.service_port(row["namespace"], row["workload"], int(port))
+                protocol = protocol_of(other, int(port))
                 if address is not None and protocol is not None:
                     target = f"{row['namespace']}/{row['workload']}:{port}"
                     self._add(self._insider(source), "port", str(source), target, address, protocol)
