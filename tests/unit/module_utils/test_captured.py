@@ -11,7 +11,8 @@ CAPTURED = [
 
 
 def test_each_source_has_a_slot_named_after_it() -> None:
-    assert captured.slots(CAPTURED)[1] == {"source": "b", "namespace": "y", "instance": "b-db", "database": "bdb", "slot": "debezium_b_slot"}
+    (_, slot) = captured.slots(CAPTURED)
+    assert slot == {"source": "b", "namespace": "y", "instance": "b-db", "database": "bdb", "slot": "debezium_b_slot"}
 
 
 def test_what_only_debezium_reads_has_no_copy() -> None:
