@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from playwright.sync_api import BrowserType, Error, Page, expect
 
-from tests.live.conftest import API, NETWORK, PLACES, SHOP_ORIGIN
+from tests.live.conftest import API, PLACES, SHOP_ORIGIN
+from tests.live.declared import GATEWAY
 from tests.live.documents import NOTHING
 from tests.live.signin import Shopper, problem_of
 from tests.live.tls import Trust
@@ -30,7 +31,7 @@ from .window import Window
 
 Open = Callable[..., Window]
 HOSTS = {"shop": SHOP_ORIGIN, "api": API, "id": PLACES.id}
-PLAIN_PORT = NETWORK["bookstore_gateway_http_port"]
+PLAIN_PORT = GATEWAY["http"]
 DISCOVERY = f"{PLACES.issuer}/.well-known/openid-configuration"
 UNIVERSAL = {
     "x-content-type-options": "nosniff",

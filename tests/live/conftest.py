@@ -9,11 +9,11 @@ from pathlib import Path
 
 import httpx2
 import pytest
-import yaml
 
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
 
 from . import leftovers
+from .declared import GATEWAY, door
 from .goods import Goods, Sql
 from .people import People
 from .rerun import Rerun, rerun
@@ -21,11 +21,10 @@ from .signin import Hidden, Places, Shopper
 from .tls import Trust
 
 STATE = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "bookstore-platform"
-NETWORK = yaml.safe_load((Path(__file__).parents[2] / "inventory/local/group_vars/all/network.yml").read_text())
-API = f"https://api.bookstore.test:{NETWORK['bookstore_gateway_https_port']}"
-SHOP_ORIGIN = f"https://shop.bookstore.test:{NETWORK['bookstore_gateway_https_port']}"
-PLACES = Places(SHOP_ORIGIN, API, f"https://id.bookstore.test:{NETWORK['bookstore_gateway_https_port']}")
-CONSOLE = "http://127.0.0.1:{node_port}".format(**next(row for row in NETWORK["bookstore_nodeports"] if row["id"] == "N8"))
+API = f"https://api.bookstore.test:{GATEWAY['https']}"
+SHOP_ORIGIN = f"https://shop.bookstore.test:{GATEWAY['https']}"
+PLACES = Places(SHOP_ORIGIN, API, f"https://id.bookstore.test:{GATEWAY['https']}")
+CONSOLE = f"http://127.0.0.1:{door('N8')}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

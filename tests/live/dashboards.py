@@ -8,20 +8,18 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import httpx2
-import yaml
 
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
 
+from .declared import door
 from .signin import Hidden
 from .tls import plain_client
 
 Row = dict[str, Any]
-NETWORK = yaml.safe_load((Path(__file__).parents[2] / "inventory/local/group_vars/all/network.yml").read_text("utf-8"))
-URL = "http://127.0.0.1:{node_port}".format(**next(row for row in NETWORK["bookstore_nodeports"] if row["id"] == "N3"))
+URL = f"http://127.0.0.1:{door('N3')}"
 
 
 def administrator(cluster: Cluster) -> tuple[str, Hidden]:

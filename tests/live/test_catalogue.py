@@ -8,7 +8,8 @@ from collections.abc import Callable
 import httpx2
 import pytest
 
-from .conftest import NETWORK, SHOP_ORIGIN
+from .conftest import SHOP_ORIGIN
+from .declared import GATEWAY
 from .tls import Trust
 
 SEEDS = "00000000-0000-0000-0000-"
@@ -112,10 +113,10 @@ def test_doubled_slashes_and_dots_do_not_pass_the_routes(api: httpx2.Client) -> 
 
 def test_certificate_is_refused_without_our_authority() -> None:
     with Trust(None).client() as client, pytest.raises(httpx2.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
-        client.get(f"https://api.bookstore.test:{NETWORK['bookstore_gateway_https_port']}/ecom/books")
+        client.get(f"https://api.bookstore.test:{GATEWAY['https']}/ecom/books")
 
 
 def test_redirect_keeps_host_and_path() -> None:
-    answer = httpx2.get(f"http://api.bookstore.test:{NETWORK['bookstore_gateway_http_port']}/ecom/books?page=2", trust_env=False)
+    answer = httpx2.get(f"http://api.bookstore.test:{GATEWAY['http']}/ecom/books?page=2", trust_env=False)
     assert answer.status_code == 301
-    assert answer.headers["location"] == f"https://api.bookstore.test:{NETWORK['bookstore_gateway_https_port']}/ecom/books?page=2"
+    assert answer.headers["location"] == f"https://api.bookstore.test:{GATEWAY['https']}/ecom/books?page=2"

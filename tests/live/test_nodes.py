@@ -15,12 +15,14 @@ from ansible_collections.bookstore.platform.plugins.module_utils import bootstra
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, Object
 from ansible_collections.bookstore.platform.plugins.module_utils.verification import runner
 
-from .conftest import NETWORK, STATE
+from .conftest import STATE
+from .declared import NETWORK
+from .declared import NODE_PORTS as DECLARED
 from .waiting import until
 
 # In the source code of kind.
 KNOWN_TOKEN = "abcdef.0123456789abcdef"
-NODE_PORTS = [row["node_port"] for row in NETWORK["bookstore_nodeports"]]
+NODE_PORTS = [row["node_port"] for row in DECLARED]
 CLUSTER = "bookstore"
 # Prints what became of each call: connected, refused, silent; or the status of a request with a token.
 SCRIPT = r"""

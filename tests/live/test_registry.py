@@ -19,7 +19,8 @@ from ansible_collections.bookstore.platform.plugins.module_utils.cluster import 
 from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.engine import Engine
 from ansible_collections.bookstore.platform.plugins.module_utils.verification import runner
 
-from .conftest import NETWORK, STATE
+from .conftest import STATE
+from .declared import NETWORK
 from .waiting import until
 
 CLUSTER = "bookstore"

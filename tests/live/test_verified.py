@@ -9,7 +9,8 @@ import pytest
 
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
 
-from .conftest import NETWORK, STATE
+from .conftest import STATE
+from .declared import NODE_PORTS
 from .rerun import Rerun
 
 pytestmark = pytest.mark.timeout(600)
@@ -52,7 +53,7 @@ def test_every_image_is_ours(cluster: Cluster) -> None:
 
 
 def test_exposed_services_are_the_declared_ones(cluster: Cluster) -> None:
-    declared = {(row["namespace"], row["service"], row["node_port"]) for row in NETWORK["bookstore_nodeports"]}
+    declared = {(row["namespace"], row["service"], row["node_port"]) for row in NODE_PORTS}
     found = {
         (service["metadata"]["namespace"], service["metadata"]["name"], port["nodePort"])
         for service in cluster.objects("Service")

@@ -19,6 +19,7 @@ import kubernetes
 import urllib3
 import yaml
 
+from tests.live.declared import GATEWAY
 from tests.live.tls import Trust
 
 from .load import Connections, constant_rate
@@ -32,8 +33,8 @@ COLUMNS = ("target", "rate", "requests", "errors", "p50_ms", "p95_ms", "p99_ms",
 
 def address() -> tuple[str, int]:
     """Return host name and port of the APIs, as the inventory has them."""
-    platform, network = (yaml.safe_load((VARIABLES / name).read_text(encoding="utf-8")) for name in ("platform.yml", "network.yml"))
-    return f"api.{platform['bookstore_domain']}", network["bookstore_gateway_https_port"]
+    platform = yaml.safe_load((VARIABLES / "platform.yml").read_text(encoding="utf-8"))
+    return f"api.{platform['bookstore_domain']}", GATEWAY["https"]
 
 
 def certificate() -> str:

@@ -23,6 +23,8 @@ from typing import Any
 import yaml
 from playwright.sync_api import BrowserContext, expect, sync_playwright
 
+from tests.live.declared import GATEWAY
+
 from .catalogue import VARIABLES, certificate
 from .machine import CACHE, REPORTS, facts, sentence, table
 
@@ -38,8 +40,8 @@ COLUMNS = ("page", "measure", *CATEGORIES.values(), *TIMES.values(), "layout_shi
 
 def shop() -> str:
     """Return the shop's address, as the inventory has it."""
-    platform, network = (yaml.safe_load((VARIABLES / name).read_text(encoding="utf-8")) for name in ("platform.yml", "network.yml"))
-    return f"https://shop.{platform['bookstore_domain']}:{network['bookstore_gateway_https_port']}"
+    platform = yaml.safe_load((VARIABLES / "platform.yml").read_text(encoding="utf-8"))
+    return f"https://shop.{platform['bookstore_domain']}:{GATEWAY['https']}"
 
 
 def node() -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import subprocess
-import sys
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 import yaml
 
 from checks import allowed, inventory
+from checks import rendering as rendering_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -88,31 +88,13 @@ def _render_once(shared: Path) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists() and not failure.exists():
             try:
-                _render(shared / "rendering", shared)
+                rendering_of.render(ROOT, shared / "rendering", shared)
                 (shared / "rendering").rename(folder)
             except AssertionError as error:
                 failure.write_text(str(error), encoding="utf-8")
         if failure.exists():
             raise AssertionError(failure.read_text(encoding="utf-8"))
     return folder
-
-
-def _render(folder: Path, scratch: Path) -> None:
-    command = [
-        str(Path(sys.executable).with_name("ansible-playbook")), "bootstrap.yml",
-        "-e", "bookstore_render_only=true", "-e", f"bookstore_render_dir={folder}", "-e", f"bookstore_state_dir={scratch}/state",
-    ]  # fmt: skip
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "ANSIBLE_STDOUT_CALLBACK": "default",
-        # The run of a test must not be taken for the platform's own.
-        "BOOKSTORE_PROGRESS_FILE": str(scratch / "progress.json"),
-        "BOOKSTORE_REPORT_DIR": str(scratch / "reports"),
-    }
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280, check=False)
-    if done.returncode != 0:
-        raise AssertionError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-4000:]}\n{done.stderr[-1000:]}")
 
 
 @pytest.fixture(scope="session")

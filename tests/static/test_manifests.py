@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from ansible_collections.bookstore.platform.plugins.module_utils import node_registry
-from checks import coverage, inventory
+from checks import coverage, inventory, tables
 from checks import manifests as policies
 
 FIXTURES = Path(__file__).parent / "fixtures/manifests"
@@ -101,25 +101,49 @@ def test_each_policy_finds_its_bad_example_and_passes_its_good_one(name: str) ->
         assert any(fragment in fault for fault in faults), f"{fragment!r} is not among {faults}"
 
 
-def test_policies_are_the_matrix(manifests: Documents, data: inventory.Data, no_faults: list[str]) -> None:
-    matrix = data["bookstore_matrix"]
-    no_faults += coverage.authorization_covers(manifests, matrix)
-    no_faults += coverage.network_covers(manifests, matrix)
-    no_faults += coverage.exceptions_are(manifests, matrix)
+@pytest.fixture(scope="session")
+def edges(manifests: Documents, data: inventory.Data) -> Documents:
+    """The matrix in numbers and accounts, read from the manifests and not by the code that made them."""
+    return tables.edges(data["bookstore_matrix"], data["bookstore_workloads"], manifests)
+
+
+def test_policies_are_the_matrix(manifests: Documents, edges: Documents, no_faults: list[str]) -> None:
+    no_faults += coverage.authorization_covers(manifests, edges)
+    no_faults += coverage.exceptions_are(manifests, edges)
+
+
+def test_the_network_is_the_matrix(manifests: Documents, edges: Documents, no_faults: list[str]) -> None:
+    no_faults += coverage.network_covers(manifests, edges)
+
+
+def test_workloads_are_the_table(manifests: Documents, data: inventory.Data, no_faults: list[str]) -> None:
+    no_faults += tables.workloads_are_the_table(manifests, data["bookstore_workloads"], replicas=1)
+
+
+@pytest.fixture(scope="session")
+def containerfiles(root: Path) -> dict[str, str]:
+    """The Containerfile of each image that a role makes."""
+    found = {}
+    for recipes in root.glob("roles/*/images/recipes.yml"):
+        for image in yaml.safe_load(recipes.read_text(encoding="utf-8")).get("images") or []:
+            if "context" in image:
+                found[image["name"]] = (recipes.parent / image["context"] / "Containerfile").read_text(encoding="utf-8")
+    return found
+
+
+def test_containers_run_as_the_user_of_their_image(manifests: Documents, containerfiles: dict[str, str], no_faults: list[str]) -> None:
+    no_faults += tables.users_are_the_images(manifests, containerfiles)
+
+
+def test_an_image_of_another_user_is_found(manifests: Documents, containerfiles: dict[str, str]) -> None:
+    (fault,) = tables.users_are_the_images(manifests, {**containerfiles, "redis": "USER 26002:26002\nUSER 1:1\n"})[:1]
+    assert fault == "StatefulSet infra/redis: redis runs as 26002, and image redis is made for 1"
 
 
 def test_node_ports_and_volumes_are_the_declared_ones(manifests: Documents, data: inventory.Data, no_faults: list[str]) -> None:
     no_faults += coverage.node_ports_are_declared(manifests, data["bookstore_nodeports"])
     no_faults += coverage.volumes_are_declared(manifests, data["bookstore_volumes"], data["bookstore_volume_class"])
     no_faults += coverage.host_paths_are_declared(manifests)
-
-
-def test_only_what_is_declared_is_exposed_so_far(manifests: Documents) -> None:
-    services = [*policies.of_kind(manifests, "Service"), *coverage.gateway_services(manifests)]
-    exposed = {s["metadata"]["name"] for s in services if s["spec"].get("type") == "NodePort"}
-    assert exposed == {
-        "bookstore-gateway-istio", "keycloak-admin", "debezium-ecom", "debezium-inventory", "flink-jobmanager-ui", "superset",
-    }  # fmt: skip
 
 
 def _changed(manifests: Documents, kind: str, change: Any) -> Documents:
@@ -148,9 +172,9 @@ def _double_port(rules: Documents, key: str) -> None:
     ],
 )
 def test_a_policy_that_differs_from_the_matrix_is_found(
-    manifests: Documents, data: inventory.Data, kind: str, change: Any, rule: Any
+    manifests: Documents, edges: Documents, kind: str, change: Any, rule: Any
 ) -> None:
-    assert rule(_changed(manifests, kind, change), data["bookstore_matrix"])
+    assert rule(_changed(manifests, kind, change), edges)
 
 
 def _relabelled(value: Any, change: Any) -> Any:
@@ -177,30 +201,67 @@ def _relabelled(value: Any, change: Any) -> Any:
     ],
     ids=["other values", "other keys", "one more label", "a label of all"],
 )
-def test_selectors_that_find_other_pods_are_found(manifests: Documents, data: inventory.Data, kind: str, change: Any) -> None:
+def test_selectors_that_find_other_pods_are_found(manifests: Documents, edges: Documents, kind: str, change: Any) -> None:
     """The same change of every selector: they still agree among themselves, but not with the pods."""
     changed = [{**m, "spec": _relabelled(m["spec"], change)} if m["kind"] == kind and m.get("spec") else m for m in manifests]
     rules = {
         "AuthorizationPolicy": coverage.authorization_covers, "NetworkPolicy": coverage.network_covers,
         "PeerAuthentication": coverage.exceptions_are,
     }  # fmt: skip
-    assert rules[kind](changed, data["bookstore_matrix"])
+    assert rules[kind](changed, edges)
 
 
 @pytest.mark.parametrize("name", ["kafka", "ecom-api", "flink-taskmanager"])
-def test_a_workload_whose_labels_no_policy_selects_is_found(manifests: Documents, data: inventory.Data, name: str) -> None:
+def test_a_workload_whose_labels_no_policy_selects_is_found(manifests: Documents, edges: Documents, name: str) -> None:
     changed = copy.deepcopy(manifests)
     workload = next(m for m in policies.of_kind(changed, *policies.WORKLOAD_KINDS) if m["metadata"]["name"] == name)
     workload["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/name"] = "other"
-    assert coverage.authorization_covers(changed, data["bookstore_matrix"])
-    assert coverage.network_covers(changed, data["bookstore_matrix"])
+    assert coverage.authorization_covers(changed, edges)
+    assert coverage.network_covers(changed, edges)
 
 
-def test_what_every_pod_may_reach_is_dns_and_istiod(manifests: Documents, data: inventory.Data) -> None:
+def test_what_every_pod_may_reach_is_dns_and_istiod(manifests: Documents, edges: Documents) -> None:
     changed = copy.deepcopy(manifests)
     platform = next(m for m in policies.of_kind(changed, "NetworkPolicy") if m["metadata"]["name"] == "platform")
     platform["spec"]["egress"][1]["to"][0]["podSelector"]["matchLabels"] = {"app": "other"}
-    assert coverage.network_covers(changed, data["bookstore_matrix"])
+    assert coverage.network_covers(changed, edges)
+
+
+def _of(manifests: Documents, kind: str, name: str) -> dict[str, Any]:
+    return next(m for m in manifests if m["kind"] == kind and m["metadata"]["name"] == name)
+
+
+def _labels(manifests: Documents, kind: str, name: str) -> Any:
+    return _of(manifests, kind, name)["spec"]["template"]["metadata"]["labels"]
+
+
+def _pod(manifests: Documents, kind: str, name: str) -> Any:
+    return _of(manifests, kind, name)["spec"]["template"]["spec"]
+
+
+@pytest.mark.parametrize(
+    ("fragment", "change"),
+    [
+        ("redis: label app.kubernetes.io/name", lambda m: _labels(m, "StatefulSet", "redis").pop("app.kubernetes.io/name")),
+        ("platform/account None", lambda m: _labels(m, "StatefulSet", "flink-taskmanager").pop("bookstore.platform/account")),
+        ("kafka: ports [9092, 9999]", lambda m: _pod(m, "StatefulSet", "kafka")["containers"][0]["ports"].append({"containerPort": 9999})),
+        ("keycloak: users {1}", lambda m: _pod(m, "Deployment", "keycloak")["securityContext"].update(runAsUser=1)),
+        ("superset: account default", lambda m: _pod(m, "Deployment", "superset").update(serviceAccountName="default")),
+        ("ecom-api: replicas 2", lambda m: _of(m, "Deployment", "ecom-api")["spec"].update(replicas=2)),
+        ("admin-api is not rendered", lambda m: m.remove(_of(m, "Deployment", "admin-api"))),
+        ("admin-apj: is not in bookstore_workloads", lambda m: _of(m, "Deployment", "admin-api")["metadata"].update(name="admin-apj")),
+        ("keycloak: node ports", lambda m: _of(m, "Service", "keycloak-admin")["spec"]["ports"][0].update(nodePort=32401)),
+        ("redis: claims", lambda m: _of(m, "StatefulSet", "redis")["spec"].pop("volumeClaimTemplates")),
+        ("bookstore-gateway: listeners", lambda m: _of(m, "Gateway", "bookstore-gateway")["spec"]["listeners"].pop()),
+    ],
+)  # fmt: skip
+def test_a_workload_that_differs_from_the_table_is_found(
+    manifests: Documents, data: inventory.Data, fragment: str, change: Any
+) -> None:
+    changed = copy.deepcopy(manifests)
+    change(changed)
+    faults = tables.workloads_are_the_table(changed, data["bookstore_workloads"], replicas=1)
+    assert any(fragment in fault for fault in faults), faults
 
 
 def test_an_undeclared_node_port_is_found(data: inventory.Data) -> None:

@@ -52,7 +52,8 @@ def test_the_tag_runs_the_checks_of_all_roles_and_nothing_else(tmp_path: Path) -
     done = play(tmp_path, "ansible.builtin.default")
     assert done.returncode == 0, done.stdout[-3000:]
     ran = re.findall(r"TASK \[(?:(\w+) : )?([^\]]+)\]", re.sub(r"TASK \[[^\]]+\] \*+\nskipping: [^\n]*\n", "", done.stdout))
-    assert {role for role, name in ran if name.startswith("Check ")} == roles() | {HOST, ""}
+    assert {role for role, name in ran if name.startswith("Check ")} == roles() | {""}
+    assert (HOST, "Refuse unknown variables and broken archives") in ran
     assert [name for _, name in ran if not name.startswith(HARMLESS)] == []
     assert " changed=0 " in done.stdout
     assert list(tmp_path.iterdir()) == []
@@ -64,3 +65,10 @@ def test_a_wrong_option_is_refused_with_an_id(tmp_path: Path) -> None:
     output = " ".join(done.stdout.split())
     assert "BK-299: role kafka: argument 'kafka_retention_days'" in output
     assert len(set(re.findall(r"BK-\d{3}", output))) == 1
+
+
+def test_what_an_operator_may_choose_is_refused_by_the_spec(tmp_path: Path) -> None:
+    done = play(tmp_path, "bookstore.platform.progress", "-e", "bookstore_mesh_mode=none")
+    assert done.returncode != 0
+    assert "BK-299: role host: value of bookstore_mesh_mode must be one of: ambient, sidecar, auto" in " ".join(done.stdout.split())
+    assert list(tmp_path.glob("state/*")) == []

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.bookstore.platform.plugins.plugin_utils import workload_table
 from checks import inventory, routes
 from checks.manifests import Manifest, of_kind
 
@@ -24,7 +25,9 @@ def _guarded(manifests: Manifests, data: inventory.Data) -> list[str]:
 
 
 def _keys(manifests: Manifests, data: inventory.Data) -> list[str]:
-    return routes.keys_are_the_issuers(manifests, data["bookstore_oidc"])
+    address = workload_table.address(data["bookstore_workloads"], "ecom-api.public")
+    url = data["bookstore_oidc"]["gateway_jwks_url"].replace("{{ bookstore_addresses.ecom_public }}", address)
+    return routes.keys_are_the_issuers(manifests, {**data["bookstore_oidc"], "gateway_jwks_url": url})
 
 
 def _l7(manifests: Manifests, _data: inventory.Data) -> list[str]:
@@ -37,13 +40,13 @@ def test_rendered_manifests_keep_the_rule(manifests: Manifests, data: inventory.
 
 
 def test_the_gateway_reaches_what_it_routes_to_and_nothing_else(data: inventory.Data, no_faults: list[str]) -> None:
-    no_faults += routes.backends_are_in_the_matrix(data["bookstore_routes"], data["bookstore_matrix"])
+    no_faults += routes.backends_are_in_the_matrix(data["bookstore_routes"], data["bookstore_edges"])
 
 
 def test_a_backend_that_the_gateway_may_not_reach_is_found(data: inventory.Data) -> None:
-    matrix = [row for row in data["bookstore_matrix"] if row["workload"] != "keycloak"]
+    matrix = [row for row in data["bookstore_edges"] if row["workload"] != "keycloak"]
     assert routes.backends_are_in_the_matrix(data["bookstore_routes"], matrix)
-    more = [*data["bookstore_matrix"], {"namespace": "x", "workload": "y", "ports": [1], "sources": ["gateway/bookstore-gateway-istio"]}]
+    more = [*data["bookstore_edges"], {"namespace": "x", "workload": "y", "ports": [1], "sources": ["gateway/bookstore-gateway-istio"]}]
     assert routes.backends_are_in_the_matrix(data["bookstore_routes"], more)
 
 

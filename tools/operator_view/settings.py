@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from ansible_collections.bookstore.platform.plugins.plugin_utils import workload_table
+
 ROOT = Path(__file__).parents[2]
 GROUP_VARS = ROOT / "inventory" / "local" / "group_vars" / "all"
 
@@ -42,6 +44,7 @@ def load(environment: Mapping[str, str] = os.environ, folder: Path = GROUP_VARS)
     """Read the inventory. Values given to a playbook with -e are not known here."""
     platform = yaml.safe_load((folder / "platform.yml").read_text(encoding="utf-8"))
     network = yaml.safe_load((folder / "network.yml").read_text(encoding="utf-8"))
+    workloads = yaml.safe_load((folder / "workloads.yml").read_text(encoding="utf-8"))["bookstore_workloads"]
     home = Path(environment.get("HOME") or Path.home())
     domain = platform["bookstore_domain"]
 
@@ -54,7 +57,7 @@ def load(environment: Mapping[str, str] = os.environ, folder: Path = GROUP_VARS)
         cache=own("XDG_CACHE_HOME", ".cache"),
         data=own("XDG_DATA_HOME", ".local/share"),
         hosts=[f"{name}.{domain}" for name in platform["bookstore_hostnames"]],
-        https_port=network["bookstore_gateway_https_port"],
-        nodeports=network["bookstore_nodeports"],
+        https_port=workload_table.gateway_node_ports(workloads)["https"],
+        nodeports=workload_table.node_ports(workloads),
         namespaces=[entry["name"] for entry in network["bookstore_namespaces"]],
     )

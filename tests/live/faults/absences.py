@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ansible_collections.bookstore.platform.plugins.plugin_utils import workload_table
+
+from ..declared import WORKLOADS
+
 GATEWAY = "bookstore-gateway-istio"
 # What somebody does, and without which components it cannot be done. Without any other one it is answered as ever. Services find each
 # other and their databases by name: a new connection needs CoreDNS.
@@ -46,39 +50,19 @@ class Component:
         return self.name in NEEDS[activity]
 
 
-COMPONENTS = (
-    Component("StatefulSet", "ecom", "ecom-db"),
-    Component("StatefulSet", "inventory", "inventory-db"),
-    Component("StatefulSet", "identity", "keycloak-db"),
-    Component("StatefulSet", "analytics", "analytics-db"),
-    Component("StatefulSet", "infra", "redis"),
-    Component("StatefulSet", "infra", "kafka"),
-    Component("Deployment", "infra", "debezium-ecom"),
-    Component("Deployment", "infra", "debezium-inventory"),
-    Component("StatefulSet", "analytics", "flink-jobmanager"),
-    Component("StatefulSet", "analytics", "flink-taskmanager"),
-    Component("Deployment", "analytics", "mv-refresher"),
-    Component("Deployment", "analytics", "superset"),
-    Component("Deployment", "identity", "keycloak"),
-    Component("Deployment", "ecom", "ecom-api"),
-    Component("Deployment", "ecom", "ecom-worker"),
-    Component("Deployment", "inventory", "inventory-api"),
-    Component("Deployment", "inventory", "inventory-worker"),
-    Component("Deployment", "admin", "admin-api"),
-    Component("Deployment", "storefront", "storefront-web"),
-    Component(
-        "Deployment",
-        "gateway",
-        GATEWAY,
-        label=f"gateway.networking.k8s.io/gateway-name={GATEWAY.removesuffix('-istio')}",
-        keeper=("istio-system", "istiod"),
-    ),
-    Component("Deployment", "istio-system", "istiod", label="app=istiod"),
-    Component("Deployment", "kube-system", "coredns", label="k8s-app=kube-dns"),
+# How pods are found that have no label of the usual kind, and who would bring a Deployment back at once: istiod the gateway's.
+LABELS = {
+    GATEWAY: f"gateway.networking.k8s.io/gateway-name={GATEWAY.removesuffix('-istio')}",
+    "istiod": "app=istiod",
+    "coredns": "k8s-app=kube-dns",
+}
+KEEPERS = {GATEWAY: ("istio-system", "istiod")}
+# Every workload that verify expects.
+COMPONENTS = tuple(
+    Component(row["kind"], row["namespace"], row["name"], LABELS.get(row["name"], ""), KEEPERS.get(row["name"]))
+    for row in workload_table.expected(WORKLOADS)
 )
 
-# What no manifest of a role holds: istioctl, Istio's gateway controller and kubeadm make them.
-MADE_BY_OTHERS = {GATEWAY, "istiod", "coredns"}
 # Absences that are no workload; docs/reliability.md has a row for each of these, too.
 OTHERS = ("a worker node", "the nodes' registry")
 

@@ -22,7 +22,8 @@ import pytest
 
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
 
-from ..conftest import NETWORK, SHOP_ORIGIN
+from ..conftest import SHOP_ORIGIN
+from ..declared import NETWORK
 from ..goods import Goods
 from ..laws import Laws
 from ..people import People

@@ -15,6 +15,7 @@ Labels = dict[str, str]
 Pod = tuple[str, str]
 GATEWAY_LABEL = "gateway.networking.k8s.io/gateway-name"
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
+API_SERVER_PORT = 6443
 # What each pod may reach beside the matrix's edges; these pods are made by Kubernetes' and Istio's own manifests.
 PLATFORM = [
     ({NAMESPACE_LABEL: "kube-system"}, {"k8s-app": "kube-dns"}, [53, 53]),
@@ -113,6 +114,8 @@ def network_covers(manifests: list[Manifest], matrix: list[Row]) -> list[str]:
     }
     inward: set[tuple[Pod, int, Pod]] = set()
     outward: set[tuple[Pod, int, Pod]] = set()
+    from_nodes: set[tuple[str, str, int]] = set()
+    to_nodes: set[tuple[str, str, int]] = set()
     for policy in of_kind(manifests, "NetworkPolicy"):
         if policy["metadata"]["name"] == "platform":
             faults += _platform(policy)
@@ -126,10 +129,37 @@ def network_covers(manifests: list[Manifest], matrix: list[Row]) -> list[str]:
         for rule in policy["spec"].get("ingress") or []:
             for peer in _peers(policy, rule.get("from"), pods, faults):
                 inward |= {(pod, port, peer) for pod in own for port in _ports(rule)}
+            from_nodes |= {(*pod, port) for pod in own for port in _ports(rule) if _blocks(rule["from"])}
         for rule in policy["spec"].get("egress") or []:
             for peer in _peers(policy, rule.get("to"), pods, faults):
                 outward |= {(peer, port, pod) for pod in own for port in _ports(rule)}
-    return faults + _difference("NetworkPolicy ingress", inward, expected) + _difference("NetworkPolicy egress", outward, expected)
+            to_nodes |= {(*pod, port) for pod in own for port in _ports(rule) if _blocks(rule["to"])}
+    faults += _difference("NetworkPolicy ingress", inward, expected) + _difference("NetworkPolicy egress", outward, expected)
+    faults += _difference("NetworkPolicy ingress from nodes", from_nodes, _open_ports(matrix) | _gateway_ports(manifests))
+    return faults + _difference("NetworkPolicy egress to the API server", to_nodes, _api_clients(manifests, pods))
+
+
+def _blocks(peers: list[Manifest]) -> bool:
+    """Whether an address range is among the peers: that of the nodes, on which the API server listens, too."""
+    return any("ipBlock" in peer for peer in peers)
+
+
+def _gateway_ports(manifests: list[Manifest]) -> set[tuple[str, str, int]]:
+    """Return the ports of gateways that have a node port."""
+    overlays = of_kind(manifests, "ConfigMap")
+    return {
+        (gateway["metadata"]["namespace"], gateway["metadata"]["name"], port["port"])
+        for gateway in of_kind(manifests, "Gateway")
+        for service in gateway_services([gateway, *overlays])
+        for port in service["spec"]["ports"]
+        if "nodePort" in port
+    }
+
+
+def _api_clients(manifests: list[Manifest], pods: Pods) -> set[tuple[str, str, int]]:
+    """Return the pods whose account has rights at the API server, with its port."""
+    subjects = [(s["namespace"], s["name"]) for b in of_kind(manifests, "RoleBinding", "ClusterRoleBinding") for s in b["subjects"]]
+    return {(*pod, API_SERVER_PORT) for subject in subjects if subject[0] != "kube-system" for pod in pods.of_account(*subject)}
 
 
 def _platform(policy: Manifest) -> list[str]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from ansible_collections.bookstore.platform.plugins.plugin_utils import workload_table
+
 Data = dict[str, Any]
 
 # SPEC 2.
@@ -17,21 +19,31 @@ NAMESPACES = frozenset(
 VOLUMES = 13
 NODE_PORT_SERVICES = 8
 NODE_PORTS = range(30000, 32768)
-# Workloads whose NodePort Service has another name than they have (SPEC 2.1).
-SERVED_BY = {"bookstore-gateway-istio": "bookstore-gateway", "flink-jobmanager-ui": "flink-jobmanager", "keycloak-admin": "keycloak"}
-# Jobs and tools that are sources only: the matrix names no port of theirs (SPEC 4.3).
-SOURCES_ONLY = frozenset({"db-ops", "kafka-ops", "flink"})
 
 
 def load(folder: Path) -> Data:
-    """Read all files of a group_vars folder into one dictionary; ValueError when two files set one variable."""
+    """Read all files of a group_vars folder into one dictionary, with what follows from workloads and matrix.
+
+    ValueError when two files set one variable, or when the tables contradict themselves.
+    """
     merged: Data = {}
     for file in sorted(folder.glob("*.yml")):
         for key, value in (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).items():
             if key in merged:
                 raise ValueError(f"{file.name}: {key} is set by another file, too")
             merged[key] = value
-    return merged
+    return derive(merged)
+
+
+def derive(data: Data) -> Data:
+    """Return the inventory with the lists that filters make of its two tables."""
+    workloads = data["bookstore_workloads"]
+    return {
+        **data,
+        "bookstore_nodeports": workload_table.node_ports(workloads),
+        "bookstore_volumes": workload_table.volumes(workloads),
+        "bookstore_edges": workload_table.edges(data["bookstore_matrix"], workloads),
+    }
 
 
 def namespaces(data: Data) -> list[str]:
@@ -42,7 +54,7 @@ def namespaces(data: Data) -> list[str]:
 
 
 def node_ports(data: Data) -> list[str]:
-    """Eight services, N1 to N8, each port once, in the range of node ports, each targeting a workload that nodes may reach."""
+    """Eight services, N1 to N8, each port once and in the range of node ports."""
     rows = data["bookstore_nodeports"]
     faults = []
     services = {(row["namespace"], row["service"]) for row in rows}
@@ -50,71 +62,40 @@ def node_ports(data: Data) -> list[str]:
         faults.append(f"bookstore_nodeports: {len(services)} services, expected N1 to N{NODE_PORT_SERVICES}")
     ports = [row["node_port"] for row in rows] + [data["bookstore_api_server_port"], data["bookstore_registry_port"]]
     faults += [f"port {port} is used twice" for port in sorted({port for port in ports if ports.count(port) > 1})]
-    faults += [f"bookstore_nodeports: {row['node_port']} is no node port" for row in rows if row["node_port"] not in NODE_PORTS]
-    open_to_nodes = {(row["namespace"], row["workload"]) for row in data["bookstore_matrix"] if row.get("node_blocks")}
-    targets = {(namespace, SERVED_BY.get(service, service)) for namespace, service in services if service != "bookstore-gateway-istio"}
-    faults += [f"{entry} has a NodePort or node_blocks, but not both" for entry in sorted(targets ^ open_to_nodes)]
-    gateway = {row["node_port"] for row in rows if row["id"] == "N1"}
-    if gateway != {data["bookstore_gateway_https_port"], data["bookstore_gateway_http_port"]}:
-        faults.append("bookstore_gateway_https_port and _http_port differ from N1 of bookstore_nodeports")
-    return faults
+    return faults + [f"bookstore_nodeports: {row['node_port']} is no node port" for row in rows if row["node_port"] not in NODE_PORTS]
 
 
-def matrix(data: Data) -> list[str]:
-    """Rows name known namespaces and ports once; sources are workloads that exist, or named tools."""
-    faults = []
-    known = {row["name"] for row in data["bookstore_namespaces"]}
-    rows = data["bookstore_matrix"]
-    workloads = {(row["namespace"], row["workload"]) for row in rows} | {("gateway", "bookstore-gateway-istio")}
-    seen: set[tuple[str, str, int]] = set()
-    for row in rows:
-        target = f"{row['namespace']}/{row['workload']}"
-        unknown = set(row) - {"namespace", "workload", "ports", "sources", "node_blocks"}
-        faults += [f"bookstore_matrix: {target}: unknown key {key}" for key in sorted(unknown)]
-        if row["namespace"] not in known:
-            faults.append(f"bookstore_matrix: {target}: namespace is not in bookstore_namespaces")
-        for port in row["ports"]:
-            if (row["namespace"], row["workload"], port) in seen:
-                faults.append(f"bookstore_matrix: {target}:{port} has two rows; write one")
-            seen.add((row["namespace"], row["workload"], port))
-        for source in row["sources"]:
-            namespace, _, account = source.partition("/")
-            if (namespace, account) not in workloads and account not in SOURCES_ONLY:
-                faults.append(f"bookstore_matrix: {target}: source {source} is no workload of the matrix")
-            if source == target:
-                faults.append(f"bookstore_matrix: {target}: is its own source")
-    return faults
+def workloads(data: Data) -> list[str]:
+    """Workloads are in known namespaces, or in those of Kubernetes and Istio; none of them calls itself."""
+    known = {row["name"] for row in data["bookstore_namespaces"]} | {"kube-system", "istio-system"}
+    faults = [
+        f"bookstore_workloads: {name}: namespace {namespace} is not in bookstore_namespaces"
+        for name, row in data["bookstore_workloads"].items()
+        for namespace in row.get("namespaces", [row.get("namespace")])
+        if namespace not in known
+    ]
+    return faults + [
+        f"bookstore_matrix: {row['namespace']}/{row['workload']} is its own source"
+        for row in data["bookstore_edges"]
+        if f"{row['namespace']}/{row['workload']}" in row["sources"]
+    ]
 
 
 def volumes(data: Data) -> list[str]:
-    """Thirteen volumes, each claim once, in known namespaces; a backup for each database; no uid of root."""
+    """Thirteen volumes, each claim once; a backup for each database; no uid of root."""
     rows = data["bookstore_volumes"]
     faults = [] if len(rows) == VOLUMES else [f"bookstore_volumes: {len(rows)} volumes, SPEC 2.1 says {VOLUMES}"]
-    known = {row["name"] for row in data["bookstore_namespaces"]}
     claims = [(row["namespace"], row["claim"]) for row in rows]
     faults += [f"bookstore_volumes: claim {claim} is used twice" for claim in sorted({c for c in claims if claims.count(c) > 1})]
-    names = {row["name"]: row for row in rows}
     for row in rows:
-        if row["namespace"] not in known:
-            faults.append(f"bookstore_volumes: {row['name']}: namespace {row['namespace']} is not in bookstore_namespaces")
         if row["uid"] < 1000:
             faults.append(f"bookstore_volumes: {row['name']}: uid {row['uid']} is a system's")
         if not re.fullmatch(r"\d+[MG]i", row["size"]):
             faults.append(f"bookstore_volumes: {row['name']}: size {row['size']} is not <number>Mi or Gi")
-        if (
-            row["name"].endswith("-db")
-            and not row["name"].startswith("backup-")
-            and names.get(f"backup-{row['name']}", row)["uid"] != row["uid"]
-        ):
-            faults.append(f"bookstore_volumes: backup-{row['name']}: another uid than {row['name']}")
-    databases = {name for name in names if name.endswith("-db") and not name.startswith("backup-")}
-    backups = {name.removeprefix("backup-") for name in names if name.startswith("backup-")}
-    faults += [f"bookstore_volumes: {name} has no backup volume, or the reverse" for name in sorted(databases ^ backups)]
-    in_matrix = {(row["namespace"], row["workload"]) for row in data["bookstore_matrix"] if 5432 in row["ports"]}
-    faults += [
-        f"database {entry} is in bookstore_volumes or bookstore_matrix, but not in both"
-        for entry in sorted({(names[name]["namespace"], name) for name in databases} ^ in_matrix)
-    ]
+    for name, row in data["bookstore_workloads"].items():
+        speaks = {port["protocol"] for port in row.get("ports", {}).values()}
+        if ("postgres" in speaks) != ("backup" in row):
+            faults.append(f"bookstore_workloads: {name} is a database or has a backup volume, but not both")
     return faults
 
 
@@ -127,4 +108,4 @@ def networks(data: Data) -> list[str]:
     return [f"{names[a]} overlaps {names[b]}" for a in range(3) for b in range(a + 1, 3) if ranges[a].overlaps(ranges[b])]
 
 
-RULES = (namespaces, node_ports, matrix, volumes, networks)
+RULES = (namespaces, node_ports, workloads, volumes, networks)

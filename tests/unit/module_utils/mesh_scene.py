@@ -45,14 +45,13 @@ SERVICES = [
     service("ecom", "ecom-db-headless", {5432: 5432}, cluster_ip="None", **{NAME: "ecom-db"}),
     service("ecom", "ecom-db", {5432: 5432}, **{NAME: "ecom-db"}),
 ]
+GATEWAY = "gateway/bookstore-gateway-istio"
 MATRIX = [
+    {"namespace": "storefront", "workload": "storefront-web", "ports": [8080], "sources": [GATEWAY], "protocols": {"8080": "http"}},
+    {"namespace": "ecom", "workload": "ecom-api", "ports": [8000], "sources": [GATEWAY], "protocols": {"8000": "http"}},
+    {"namespace": "ecom", "workload": "ecom-api", "ports": [8001], "sources": ["admin/admin-api"], "protocols": {"8001": "http"}},
     {
-        "namespace": "storefront",
-        "workload": "storefront-web",
-        "ports": [8080],
-        "sources": ["gateway/bookstore-gateway-istio"],
+        "namespace": "ecom", "workload": "ecom-db", "ports": [5432], "sources": ["ecom/ecom-api", "ecom/ecom-worker"],
+        "protocols": {"5432": "postgres"},
     },
-    {"namespace": "ecom", "workload": "ecom-api", "ports": [8000], "sources": ["gateway/bookstore-gateway-istio"]},
-    {"namespace": "ecom", "workload": "ecom-api", "ports": [8001], "sources": ["admin/admin-api"]},
-    {"namespace": "ecom", "workload": "ecom-db", "ports": [5432], "sources": ["ecom/ecom-api", "ecom/ecom-worker"]},
-]
+]  # fmt: skip

@@ -12,8 +12,10 @@ import yaml
 
 from ansible_collections.bookstore.platform.plugins.module_utils.verification import account_checks
 from ansible_collections.bookstore.platform.plugins.module_utils.verification.model import FAILED, PASSED, Context, Web
+from ansible_collections.bookstore.platform.plugins.plugin_utils import workload_table
 
-ACCOUNTS = yaml.safe_load((Path(__file__).parents[3] / "inventory/local/group_vars/all/accounts.yml").read_text())["bookstore_accounts"]
+INVENTORY = Path(__file__).parents[3] / "inventory/local/group_vars/all"
+ACCOUNTS = workload_table.accounts(yaml.safe_load((INVENTORY / "workloads.yml").read_text())["bookstore_workloads"])
 FLINK = next(row for row in ACCOUNTS if row["account"] == "analytics/flink")
 NODE = next(row for row in ACCOUNTS if row["account"] == "kube-system/node-network")
 Objects = dict[str, list[dict[str, Any]]]

@@ -10,14 +10,15 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.bookstore.platform.plugins.module_utils import failures, matrix
+from ansible_collections.bookstore.platform.plugins.plugin_utils import workload_table
 
 
 def matrix_policies(
-    rows: list[dict[str, Any]], namespaces: list[dict[str, Any]], node_cidr: str, gateway_ports: list[int], mesh_mode: str
+    edges: list[dict[str, Any]], workloads: dict[str, dict[str, Any]], namespaces: list[dict[str, Any]], node_cidr: str, mesh_mode: str
 ) -> list[dict[str, Any]]:
-    """Return the AuthorizationPolicies, PeerAuthentications, Sidecars and NetworkPolicies of the matrix."""
+    """Return the AuthorizationPolicies, PeerAuthentications, Sidecars and NetworkPolicies of the matrix' edges."""
     try:
-        return matrix.policies(rows, namespaces, node_cidr, gateway_ports, mesh_mode)
+        return matrix.policies(edges, matrix.Facts(**workload_table.facts(workloads)), namespaces, node_cidr, mesh_mode)
     except (KeyError, ValueError) as error:
         raise AnsibleFilterError(failures.identified("BK-117", error)) from error
 

@@ -153,7 +153,7 @@ def disk_faults(paths: Iterable[str], minimum_gib: int) -> list[str]:
 def port_fault(port: int, owner: str) -> str:
     """Return the fault of a port that something else holds (BK-105)."""
     return (f"BK-105: port {port} on 127.0.0.1 is in use by {owner}; stop it, "
-            "or change the port in inventory/local/group_vars/all/network.yml")
+            "or change the port in workloads.yml or network.yml of inventory/local/group_vars/all")
 
 
 def port_owner(port: int) -> str | None:

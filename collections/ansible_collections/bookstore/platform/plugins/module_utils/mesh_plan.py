@@ -19,10 +19,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.bookstore.platform.plugins.module_utils.matrix import HBONE_PORT
+
 Object = dict[str, Any]
 
-PROTOCOLS = {5432: "postgres", 6379: "redis", 9092: "kafka"}
-HTTP_PORTS = frozenset({8000, 8001, 8002, 8080, 8081, 8088, 9000, 9090, 9249, 15020, 20001})
+# What a probe speaks; whether anything else was answered cannot be told from a proxy's own reply.
+PROTOCOLS = frozenset({"http", "postgres", "redis", "kafka"})
 # Labels that belong to a pod's owner or its sidecar, not to the workload.
 FOREIGN_LABELS = frozenset({
     "pod-template-hash", "controller-revision-hash", "statefulset.kubernetes.io/pod-name",
@@ -42,7 +44,6 @@ EXPECTED: dict[str, tuple[str, ...]] = {
 PROBE_LABEL = "platform.bookstore/probe"
 # Never true: keeps a probe with a workload's labels out of that workload's Services.
 NEVER_READY = "platform.bookstore/never-ready"
-HBONE_PORT = 15008
 CALL_TIMEOUT = 4.0
 ALLOWED_PATIENCE = 15.0
 # A node drops packets of a pod elsewhere until a kubelet reported its address: silence proves nothing about the peer then,
@@ -185,9 +186,10 @@ def workload_labels(pod: Object) -> dict[str, str]:
     return {k: v for k, v in (pod["metadata"].get("labels") or {}).items() if k not in FOREIGN_LABELS}
 
 
-def protocol_of(port: int) -> str | None:
-    """Return how a port is spoken to; None when a reply cannot be told from a proxy's."""
-    return PROTOCOLS.get(port) or ("http" if port in HTTP_PORTS else None)
+def protocol_of(row: Object, port: int) -> str | None:
+    """Return how a row's port is spoken to; None when a reply cannot be told from a proxy's."""
+    protocol = (row.get("protocols") or {}).get(str(port))
+    return protocol if protocol in PROTOCOLS else None
 
 
 class Planner:
@@ -218,7 +220,7 @@ class Planner:
         if not pods:
             self.plan.skipped.append(f"{target} is not deployed")
             return
-        address, protocol = self.scene.service_port(namespace, workload, port), protocol_of(port)
+        address, protocol = self.scene.service_port(namespace, workload, port), protocol_of(row, port)
         sources = []
         for text in row["sources"]:
             account = Account.parse(text)
@@ -261,10 +263,8 @@ class Planner:
             ]:
                 continue
             for port in other["ports"]:
-                address, protocol = (
-                    self.scene.service_port(row["namespace"], row["workload"], int(port)),
-                    protocol_of(int(port)),
-                )
+                address = self.scene.service_port(row["namespace"], row["workload"], int(port))
+                protocol = protocol_of(other, int(port))
                 if address is not None and protocol is not None:
                     target = f"{row['namespace']}/{row['workload']}:{port}"
                     self._add(self._insider(source), "port", str(source), target, address, protocol)

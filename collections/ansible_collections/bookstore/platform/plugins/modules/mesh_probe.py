@@ -21,7 +21,7 @@ description:
   - Leaves nothing behind and reports unchanged. In check mode nothing is probed.
 options:
   matrix:
-    description: Rows of the authorization matrix, as C(bookstore_matrix) in the inventory.
+    description: Rows of the authorization matrix, as C(bookstore_edges) in the inventory.
     type: list
     elements: dict
     required: true
@@ -44,6 +44,10 @@ options:
         type: list
         elements: str
         required: true
+      protocols:
+        description: Port number to what is spoken there; a port without http, postgres, redis or kafka is not tested.
+        type: dict
+        default: {}
       node_blocks:
         description: Whether nodes may call it in plaintext. Not tested here.
         type: bool
@@ -87,7 +91,7 @@ EXAMPLES = r"""
 - name: Prove the mesh
   bookstore.platform.mesh_probe:
     kubeconfig: "{{ bookstore_kubeconfig }}"
-    matrix: "{{ bookstore_matrix }}"
+    matrix: "{{ bookstore_edges }}"
     image: "{{ bookstore_images['ecom'] }}"
     exec_sources: [ecom/ecom-api]
 """
@@ -169,6 +173,7 @@ MATRIX_SPEC = {
     "ports": {"type": "list", "elements": "int", "required": True},
     "sources": {"type": "list", "elements": "str", "required": True},
     "node_blocks": {"type": "bool", "default": False},
+    "protocols": {"type": "dict", "default": {}},
 }
 
 

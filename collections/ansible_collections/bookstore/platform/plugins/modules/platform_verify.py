@@ -216,7 +216,7 @@ options:
         type: str
         required: true
   matrix:
-    description: Rows of the authorization matrix, as C(bookstore_matrix) in the inventory.
+    description: Rows of the authorization matrix, as C(bookstore_edges) in the inventory.
     type: list
     elements: dict
     default: []
