@@ -17,9 +17,9 @@ from sqlalchemy import Connection, Engine, MetaData, create_engine, exc, text
 from sqlalchemy.pool import NullPool
 
 from bookstore_common import logging
-from bookstore_common.db import ReadSession
-from bookstore_common.health import CheckFailedError
-from bookstore_common.settings import DatabaseSettings, SettingsError, load_settings
+from bookstore_common.db import Database, ReadSession
+from bookstore_common.health import Check, CheckFailedError
+from bookstore_common.settings import DatabaseSettings, SettingsError, load_settings, secrets_of
 
 # One number for all services: each has a database of its own, and advisory locks are per database.
 _LOCK_PAUSE_SECONDS = 0.2
@@ -49,6 +49,13 @@ class Roles:
     app: str
     ro: str
     cdc: str
+
+
+def folder_of(module: str) -> Path:
+    """The migrations of the package that holds the file ``module``: inside it if installed, else beside ``src``."""
+    package = Path(module).parent
+    installed = package / "migrations"
+    return installed if installed.is_dir() else package.parents[1] / "migrations"
 
 
 class Migrations:
@@ -81,6 +88,15 @@ class Migrations:
     def _run(self, connection: Connection, roles: Roles, action: Callable[[], None]) -> None:
         self._config.attributes.update(connection=connection, roles=roles)
         action()
+
+    def readiness_check(self, database: Database) -> Check:
+        """The check ``schema`` of a process that uses ``database``; see :meth:`check`."""
+
+        async def schema() -> None:
+            async with database.reading() as session:
+                await self.check(session)
+
+        return schema
 
     async def check(self, session: ReadSession) -> None:
         """Raise CheckFailedError while the schema is older than this code.
@@ -206,7 +222,8 @@ def main(
         sys.stderr.write(f"{error}\n")
         return 2
     logging.configure(settings.log_level, settings.log_format, f"{service}-migrate")
-    logging.hide_secret(settings.database_password.get_secret_value())
+    for secret in secrets_of(settings):
+        logging.hide_secret(secret)
     try:
         migrate(Migrations(folder), settings, options.action, options.revision)
     except MigrationError as error:
