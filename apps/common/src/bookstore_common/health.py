@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from starlette.middleware import Middleware
 
 from bookstore_common import problem
-from bookstore_common.jsonbody import JSONBytes, dumps
+from bookstore_common.jsonbody import PRIVATE, JSONBytes, dumps
 from bookstore_common.metrics import Metrics
 from bookstore_common.middleware import UnforeseenErrorMiddleware
 
@@ -84,7 +84,7 @@ class Readiness:
             _log.warning("not_ready", checks=checks) if failed else _log.info("ready")
         if failed:
             raise NotReadyError(f"Not usable: {', '.join(failed)}.", checks=checks)
-        return JSONBytes(dumps({"status": "ready", "checks": checks}), headers={"cache-control": "no-store"})
+        return JSONBytes(dumps({"status": "ready", "checks": checks}), headers=PRIVATE)
 
     def _refuse_if_draining(self) -> None:
         if self.draining:
@@ -128,6 +128,6 @@ def health_router(dependencies: Sequence[Depends] = ()) -> APIRouter:
 
     @router.get("/health", operation_id="getHealth", summary="Is the service there?", response_model=Health)
     async def get_health() -> Response:
-        return JSONBytes(b'{"status":"ok"}', headers={"cache-control": "no-store"})
+        return JSONBytes(b'{"status":"ok"}', headers=PRIVATE)
 
     return router

@@ -3,7 +3,7 @@
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from pydantic import Field
 from sqlalchemy import Connection, Engine, MetaData, create_engine, exc, text
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.pool import NullPool
 
 from bookstore_common import logging
@@ -49,6 +50,9 @@ class Roles:
     app: str
     ro: str
     cdc: str
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((self.app, self.ro, self.cdc))
 
 
 def folder_of(module: str) -> Path:
@@ -123,9 +127,10 @@ def run_env(metadata: MetaData) -> None:
 
 
 def granted_roles() -> Roles:
-    """The roles for a migration's grants."""
+    """The roles for a migration's grants, quoted for SQL."""
     roles: Roles = context.config.attributes["roles"]
-    return roles
+    quote = postgresql.dialect().identifier_preparer.quote_identifier  # type: ignore[no-untyped-call]
+    return Roles(quote(roles.app), quote(roles.ro), quote(roles.cdc))
 
 
 def _connect(engine: Engine, patience_seconds: float) -> Connection:

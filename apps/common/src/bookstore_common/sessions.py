@@ -84,8 +84,3 @@ async def revoke(redis: RedisClient, ended: LogoutToken, *, token_life_seconds: 
 def asking(principal: Principal) -> Call:
     """Whether the principal's token was ended: 1 or 0."""
     return _ASK.call(marks_of(principal), principal.issued_at)
-
-
-async def is_revoked(redis: RedisClient, principal: Principal) -> bool:
-    """Whether the principal's token was ended; raises RedisUnavailableError."""
-    return bool(await redis.run_one(asking(principal)))
