@@ -26,7 +26,7 @@ _TOKEN_LENGTH = 43  # base64url of 32 bytes, without padding
 _ISSUE = Script("""
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
--- First what needs memory: after another write it would not be refused.
+-- ZADD first: Redis may refuse it for lack of memory, but not once a script has written.
 redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -(ARGV[3] + 1))

@@ -60,7 +60,7 @@ def csrf_key(sid: str) -> str:
 
 def marks_of(principal: Principal) -> list[str]:
     """The keys of all marks that concern ``principal``: session, user, everybody."""
-    # Without a session there is no mark to find: a key that never exists stands for it.
+    # Without a session nothing can be marked as ended; the script still wants a key, so it gets one that never exists.
     return [revoked_key(principal.sid or ""), revoked_user_key(principal.sub), _EVERYBODY]
 
 

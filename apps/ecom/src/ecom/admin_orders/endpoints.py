@@ -53,4 +53,4 @@ async def get_order(orders: Reads, order_id: uuid.UUID) -> Response:
 )
 async def set_order_status(orders: Changes, order_id: uuid.UUID, wanted: NewStatus) -> Response:
     order = await orders.set_status(order_id, wanted.status)
-    return JSONBytes(dumps({"user_id": order.user_id, **order_body(order)}), headers=PRIVATE)
+    return JSONBytes(dumps(order_body(order, with_user=True)), headers=PRIVATE)

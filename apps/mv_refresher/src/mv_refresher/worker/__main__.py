@@ -5,8 +5,6 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-import structlog
-
 from bookstore_common.db import Database
 from bookstore_common.health import Readiness, create_management_app
 from bookstore_common.metrics import Metrics
@@ -19,8 +17,6 @@ from mv_refresher.quarantine.service import Quarantine
 from mv_refresher.refresh.service import Refresher
 from mv_refresher.settings import SERVICE, Settings
 from mv_refresher.summaries.service import SummaryAudit
-
-_log = structlog.get_logger(__name__)
 
 
 async def main(settings: Settings) -> None:
