@@ -20,10 +20,6 @@ async def test_values(redis_client: RedisClient, redis_server: RedisServer) -> N
     assert await redis_client.get("k") == "ä"
     with redis_server.connect() as redis:
         assert 55 < redis.ttl("k") <= 60
-    assert [await redis_client.increment("n") for _ in range(2)] == [1, 2]
-    await redis_client.delete("k", "n", "absent")
-    await redis_client.delete()
-    assert await redis_client.get("k") is None
 
 
 async def test_more_callers_than_connections(
@@ -31,8 +27,9 @@ async def test_more_callers_than_connections(
 ) -> None:
     monkeypatch.setenv("REDIS_POOL_SIZE", "2")
     small = RedisClient(load_settings(RedisSettings))
-    numbers = await asyncio.gather(*(small.increment("n") for _ in range(50)))
-    assert sorted(numbers) == list(range(1, 51))
+    await asyncio.gather(*(small.set(f"k{number}", "v", ttl_seconds=60) for number in range(50)))
+    with redis_server.connect() as redis:
+        assert len(redis.keys("k*")) == 50
     await small.close()
 
 

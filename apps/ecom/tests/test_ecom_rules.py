@@ -6,7 +6,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecom.cart.arithmetic import MAX_LINES, MAX_QUANTITY, add, merge
+from bookstore_common.inputs import MAX_QUANTITY
+from ecom.cart.arithmetic import MAX_LINES, add, merge
 from ecom.checkout.service import order_id_of
 from ecom.orders.transitions import Status, following
 

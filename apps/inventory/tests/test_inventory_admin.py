@@ -8,8 +8,8 @@ import pytest
 from inventory_testing import book, check_law, order
 from pydantic import TypeAdapter
 
+from bookstore_common.inputs import MAX_STOCK
 from bookstore_common.pagination import Page
-from inventory.stock.arithmetic import MAX_QUANTITY
 from inventory.stock.schemas import MAX_FILTER_IDS, AdminStock, Movement
 
 pytestmark = pytest.mark.anyio
@@ -261,7 +261,7 @@ async def test_never_below_what_is_reserved(
     for method, path, body in (
         ("PUT", book(29), {"quantity": 1, "low_stock_threshold": 1}),
         ("POST", f"{book(29)}/adjust", {"delta": -2, "reason": "lost"}),
-        ("POST", f"{book(29)}/adjust", {"delta": -MAX_QUANTITY, "reason": "lost"}),
+        ("POST", f"{book(29)}/adjust", {"delta": -MAX_STOCK, "reason": "lost"}),
     ):
         response = await internal.request(method, f"{PATH}/{path}", json=body, headers={**admin, "if-match": '"2"'})
         assert (response.status_code, response.json()["code"]) == (409, "below_reserved")
@@ -281,7 +281,7 @@ async def test_adjust(internal: httpx2.AsyncClient, admin: Headers, rows: Any) -
     reasons = rows.execute("SELECT reason FROM stock_movements WHERE reason <> 'seed' ORDER BY id").fetchall()
     assert reasons == [("delivery",), ("théft",)]
     too_many = await internal.post(
-        f"{PATH}/{book(1)}/adjust", json={"delta": MAX_QUANTITY, "reason": "typo"}, headers=admin
+        f"{PATH}/{book(1)}/adjust", json={"delta": MAX_STOCK, "reason": "typo"}, headers=admin
     )
     assert (too_many.status_code, too_many.json()["code"]) == (409, "above_maximum")
     missing = await internal.post(f"{PATH}/{NEW}/adjust", json={"delta": 1, "reason": "r"}, headers=admin)
@@ -311,7 +311,7 @@ GOOD: dict[str, dict[str, object]] = {"put": {"quantity": 1}, "post": {"delta": 
     ("method", "change", "field"),
     [
         ("put", {"quantity": -1}, "quantity"),
-        ("put", {"quantity": MAX_QUANTITY + 1}, "quantity"),
+        ("put", {"quantity": MAX_STOCK + 1}, "quantity"),
         ("put", {"quantity": 10**30}, "quantity"),
         ("put", {"quantity": "1"}, "quantity"),
         ("put", {"quantity": 1.0}, "quantity"),
@@ -321,7 +321,7 @@ GOOD: dict[str, dict[str, object]] = {"put": {"quantity": 1}, "post": {"delta": 
         ("put", {"low_stock_threshold": "5"}, "low_stock_threshold"),
         ("put", {"reserved": 0}, "reserved"),
         ("post", {"delta": 0}, "delta"),
-        ("post", {"delta": MAX_QUANTITY + 1}, "delta"),
+        ("post", {"delta": MAX_STOCK + 1}, "delta"),
         ("post", {"delta": -(10**30)}, "delta"),
         ("post", {"delta": 0.5}, "delta"),
         ("post", {"delta": None}, "delta"),

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
+from bookstore_common.inputs import MAX_STOCK
 from inventory.stock import arithmetic
-from inventory.stock.arithmetic import MAX_QUANTITY, Stock, StockError
+from inventory.stock.arithmetic import Stock, StockError
 
 COPIES = st.integers(1, 12)
 
@@ -48,19 +49,19 @@ def test_limits() -> None:
     with pytest.raises(arithmetic.BelowReservedError):
         arithmetic.set_quantity(Stock(10, 0), -1)
     with pytest.raises(arithmetic.AboveMaximumError):
-        arithmetic.set_quantity(Stock(10, 8), MAX_QUANTITY + 1)
+        arithmetic.set_quantity(Stock(10, 8), MAX_STOCK + 1)
     with pytest.raises(arithmetic.AboveMaximumError):
-        arithmetic.adjust(Stock(MAX_QUANTITY), 1)
+        arithmetic.adjust(Stock(MAX_STOCK), 1)
     with pytest.raises(StockError, match="must not be 0"):
         arithmetic.adjust(Stock(10, 8), 0)
     assert arithmetic.set_quantity(Stock(10, 8), 8) == Stock(8, 8)
-    assert arithmetic.set_quantity(Stock(0), MAX_QUANTITY) == Stock(MAX_QUANTITY)
+    assert arithmetic.set_quantity(Stock(0), MAX_STOCK) == Stock(MAX_STOCK)
 
 
 def test_returned_copies_may_exceed_the_maximum_and_be_removed_again() -> None:
-    over = arithmetic.restock(Stock(MAX_QUANTITY, 1), 9)
-    assert over == Stock(MAX_QUANTITY + 9, 1)
-    assert arithmetic.adjust(over, -2) == Stock(MAX_QUANTITY + 7, 1)
+    over = arithmetic.restock(Stock(MAX_STOCK, 1), 9)
+    assert over == Stock(MAX_STOCK + 9, 1)
+    assert arithmetic.adjust(over, -2) == Stock(MAX_STOCK + 7, 1)
     with pytest.raises(arithmetic.AboveMaximumError):
         arithmetic.adjust(over, 1)
 

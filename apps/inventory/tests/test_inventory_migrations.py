@@ -127,8 +127,10 @@ def may(server: Postgres, database: str, role: str) -> dict[str, set[str]]:
             str(table): {
                 privilege
                 for privilege in ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
-                if connection.execute(f"SELECT {_ASKS.get(privilege, 'has_table_privilege')}(%s, %s, %s)",
-                                      [role, table, privilege]).fetchone() == (True,)
+                if connection.execute(
+                    f"SELECT {_ASKS.get(privilege, 'has_table_privilege')}(%s, %s, %s)", [role, table, privilege]
+                ).fetchone()
+                == (True,)
             }
             for (table,) in tables
         }

@@ -10,7 +10,7 @@ from inventory_testing import book, check_law, commit, metric, order
 from pydantic import TypeAdapter
 
 from inventory.app import Service
-from inventory.reservations.schemas import Reservation, Shortage
+from inventory.reservations.schemas import Reservation
 
 pytestmark = pytest.mark.anyio
 PATH = "/internal/reservations"
@@ -103,7 +103,6 @@ async def test_all_or_nothing(internal: httpx2.AsyncClient, service: Service, ec
         {"book_id": book(30), "requested": 1, "available": 0},
         {"book_id": UNKNOWN, "requested": 9, "available": 0},
     ]
-    TypeAdapter(list[Shortage]).validate_python(response.json()["books"])
     assert trace(rows) == before
     assert (await internal.get(f"{PATH}/{order(2)}", headers=ecom)).status_code == 404
     assert metric(service, "insufficient_stock") == 1

@@ -110,7 +110,6 @@ def database(server: Postgres, role: str, name: str) -> Database:
 def variables(server: Postgres, role: str, name: str) -> dict[str, str]:
     return {
         **server.environment(role, name),
-        "CORS_ALLOWED_ORIGINS": "https://shop.bookstore.test:30000",
         "KAFKA_BOOTSTRAP_SERVERS": "nowhere:9092",
         "DATABASE_CONNECT_TIMEOUT_SECONDS": "30",
         "DATABASE_COMMAND_TIMEOUT_SECONDS": "60",

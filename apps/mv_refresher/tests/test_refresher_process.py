@@ -29,7 +29,6 @@ class Process:
             **os.environ,
             "PYTHONPATH": os.pathsep.join(sys.path),
             "LISTEN_HOST": "127.0.0.1",
-            "CORS_ALLOWED_ORIGINS": "https://shop.bookstore.test:30000",
             "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_port()}",
             "READINESS_TIMEOUT_SECONDS": "20",
             "DATABASE_CONNECT_TIMEOUT_SECONDS": "30",

@@ -53,7 +53,6 @@ class Watch:
 async def watch(roles: Postgres, fresh: str, rows: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Watch]:
     variables = {
         **roles.environment("analytics_app", fresh), "KAFKA_BOOTSTRAP_SERVERS": "nowhere:9092",
-        "CORS_ALLOWED_ORIGINS": "https://shop.test:1",
     }  # fmt: skip
     for name, value in variables.items():
         monkeypatch.setenv(name, value)

@@ -5,13 +5,13 @@ from typing import Any
 from fastapi import Response
 from pydantic import BaseModel
 
-from bookstore_common.jsonbody import JSONBytes
+from bookstore_common.jsonbody import PRIVATE, JSONBytes
 from bookstore_common.problem import document
 
 
 def answer(body: BaseModel, status: int = 200, *, etag: str | None = None, location: str | None = None) -> Response:
-    """``body`` as JSON; never stored, because answers to one administrator are nobody else's."""
-    headers = {"cache-control": "no-store"}
+    """``body`` as JSON; no cache stores it."""
+    headers = {**PRIVATE}
     if etag is not None:
         headers["etag"] = etag
     if location is not None:

@@ -44,7 +44,7 @@ SELECT (hashtextextended(key, 0) & {mask})::int AS bucket,
 FROM ({rows}) AS rows
 GROUP BY 1 ORDER BY 1
 """
-# What changed less than this before the digest may have been invisible to it: its transaction was still open.
+# A digest may not see a row that changed within this time before it: the transaction was still open.
 _OPEN = timedelta(seconds=60)
 _log = structlog.get_logger(__name__)
 
@@ -151,7 +151,7 @@ class SourceAudit:
                         _log.exception("audit_failed", table=audited.table)
             recent.append(work)
             pause = max(self._period, REST_PER_WORK * min(recent))
-            # Two sources that started together do not work together for ever.
+            # Spreads the audits of two sources that started at the same time.
             await asyncio.sleep(pause * random.uniform(0.95, 1.0))  # noqa: S311 # spreads load, guards nothing
 
     async def publish(self, audited: Audited) -> float:

@@ -31,7 +31,7 @@ from bookstore_common.heartbeats import Heartbeat, Heartbeats
 from bookstore_common.kafka import connect
 from bookstore_common.metrics import Metrics
 from bookstore_common.patience import SILENCE_SECONDS, Backlog, StoppedError, away_or_busy, undisturbed
-from bookstore_common.settings import DatabaseSettings, ServerSettings
+from bookstore_common.settings import DatabaseSettings, ProcessSettings
 
 ATTEMPTS = 5
 # A database that has too much to do gets more time than one that refuses: with the time of the attempts, most of a
@@ -51,8 +51,8 @@ _MARK = text(
 Effect = Callable[[Session, Mapping[str, Any]], Awaitable[None]]
 
 
-class WorkerSettings(ServerSettings, DatabaseSettings):
-    """Environment of every worker; of the listeners only the management one is opened."""
+class WorkerSettings(ProcessSettings, DatabaseSettings):
+    """Environment of every worker."""
 
     kafka_bootstrap_servers: str = Field(
         pattern=r"^[A-Za-z0-9.-]+:[0-9]+$", description="the broker, for example kafka.infra.svc.cluster.local:9092"

@@ -26,7 +26,7 @@ _TOKEN_LENGTH = 43  # base64url of 32 bytes, without padding
 _ISSUE = Script("""
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
--- First what needs memory: after another write it would not be refused.
+-- ZADD first: Redis may refuse it for lack of memory, but not once a script has written.
 redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -(ARGV[3] + 1))
@@ -97,7 +97,10 @@ def _digest(token: str) -> str:
 
 
 def examining(principal: Principal, token: str | None) -> Call:
-    """What :meth:`CsrfStore.examine` asks, to be asked along with something else; :func:`state_of` reads the result."""
+    """Ask whether the session was ended and which tokens it has, in one round trip and along with something else.
+
+    :func:`state_of` reads the result.
+    """
     keys = [*marks_of(principal), csrf_key(key_of(principal))]
     return _EXAMINE.call(keys, principal.issued_at, _offered(token), LIFETIME_SECONDS * 1000)
 
@@ -123,16 +126,3 @@ class CsrfStore:
         keys = [csrf_key(key_of(principal))]
         await self._redis.run_one(_ISSUE.call(keys, _digest(token), LIFETIME_SECONDS * 1000, MAX_LIVE))
         return CsrfToken(token)
-
-    async def examine(self, principal: Principal, token: str | None) -> SessionState:
-        """Whether the session was ended and whether ``token`` is one of its live tokens, in one round trip."""
-        return state_of(await self._redis.run_one(examining(principal, token)), token)
-
-    async def check(self, principal: Principal, token: str | None) -> None:
-        """Raise CsrfInvalidError unless ``token`` is live for this principal's session."""
-        if not (await self.examine(principal, token)).csrf_valid:
-            raise CsrfInvalidError
-
-    async def forget(self, key: str) -> None:
-        """Drop all tokens of a session (``sid``) or user (``sub``)."""
-        await self._redis.delete(csrf_key(key))

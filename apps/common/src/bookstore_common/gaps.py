@@ -20,7 +20,6 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 from prometheus_client import Counter, Gauge
 from sqlalchemy import BigInteger, DateTime, Index, Integer, String, Uuid, bindparam, func, text
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bookstore_common.db import Base, Database
@@ -303,15 +302,13 @@ def create_gap_tables() -> None:
         postgresql_where=sa.text("resolved_at IS NULL"),
     )  # fmt: skip
     op.create_index("processed_events_processed_at_idx", "processed_events", ["processed_at"])
-    roles = granted_roles()
-    quote = postgresql.dialect().identifier_preparer.quote_identifier  # type: ignore[no-untyped-call]
-    app = quote(roles.app)
+    app, ro, cdc = granted_roles()
     # Nothing of a gap changes but that it is repaired.
     op.execute(f"REVOKE UPDATE ON consumer_gaps, dead_letters FROM {app}")
     op.execute(f"GRANT SELECT, INSERT, DELETE ON consumer_gaps, dead_letters TO {app}")
     op.execute(f"GRANT UPDATE (repaired_at) ON consumer_gaps TO {app}")
-    op.execute(f"GRANT SELECT ON consumer_gaps, dead_letters TO {quote(roles.ro)}")
-    op.execute(f"REVOKE ALL ON consumer_gaps, dead_letters FROM {quote(roles.cdc)}")
+    op.execute(f"GRANT SELECT ON consumer_gaps, dead_letters TO {ro}")
+    op.execute(f"REVOKE ALL ON consumer_gaps, dead_letters FROM {cdc}")
 
 
 def drop_gap_tables() -> None:

@@ -1,17 +1,19 @@
-"""Management listener: liveness, readiness and metrics (SPEC 5.1)."""
+"""Management listener: liveness, readiness and metrics (SPEC 5.1); and the health endpoint of public listeners."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import structlog
-from fastapi import FastAPI, Response
+from fastapi import APIRouter, FastAPI, Response
+from fastapi.params import Depends
 from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel
 from starlette.middleware import Middleware
 
 from bookstore_common import problem
-from bookstore_common.jsonbody import JSONBytes, dumps
+from bookstore_common.jsonbody import PRIVATE, JSONBytes, dumps
 from bookstore_common.metrics import Metrics
 from bookstore_common.middleware import UnforeseenErrorMiddleware
 
@@ -82,7 +84,7 @@ class Readiness:
             _log.warning("not_ready", checks=checks) if failed else _log.info("ready")
         if failed:
             raise NotReadyError(f"Not usable: {', '.join(failed)}.", checks=checks)
-        return JSONBytes(dumps({"status": "ready", "checks": checks}), headers={"cache-control": "no-store"})
+        return JSONBytes(dumps({"status": "ready", "checks": checks}), headers=PRIVATE)
 
     def _refuse_if_draining(self) -> None:
         if self.draining:
@@ -112,3 +114,20 @@ def create_management_app(readiness: Readiness, metrics: Metrics) -> FastAPI:
         return Response(await metrics.expose(), media_type=CONTENT_TYPE_LATEST)
 
     return app
+
+
+class Health(BaseModel):
+    """The process answers; dependencies are the management port's business."""
+
+    status: Literal["ok"] = "ok"
+
+
+def health_router(dependencies: Sequence[Depends] = ()) -> APIRouter:
+    """E-01, I-01 and A-01."""
+    router = APIRouter(tags=["health"], dependencies=list(dependencies))
+
+    @router.get("/health", operation_id="getHealth", summary="Is the service there?", response_model=Health)
+    async def get_health() -> Response:
+        return JSONBytes(b'{"status":"ok"}', headers=PRIVATE)
+
+    return router

@@ -88,7 +88,7 @@ class Heartbeats:
             moment, self._seen = self._seen, None
             topics = await asyncio.to_thread(self._all_partitions, consumer)
             if topics is None or not topics <= mine:
-                # Whoever has the others may be behind.
+                # Another worker has the other partitions, and may not have consumed them as far.
                 _log.info("heartbeat_not_alone")
                 return
             ends = await asyncio.to_thread(offsets, consumer.end_offsets, sorted(topics))

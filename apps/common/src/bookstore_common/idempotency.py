@@ -152,15 +152,6 @@ class IdempotencyRepository:
         if result.scalar_one_or_none() is None:
             raise LookupError("no idempotency record; call begin() first")
 
-    async def prune(self) -> int:
-        """Delete records that no longer count; returns how many."""
-        result = await self._session.execute(
-            sa.delete(IdempotencyRecord)
-            .where(IdempotencyRecord.created_at < func.now() - LIFETIME)
-            .returning(IdempotencyRecord.key)
-        )
-        return len(result.all())
-
 
 def create_idempotency_table() -> None:
     """For a migration: the table as :class:`IdempotencyRecord` maps it, without grants."""

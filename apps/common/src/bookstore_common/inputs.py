@@ -12,6 +12,7 @@ from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -35,7 +36,10 @@ _ID = TypeAdapter(uuid.UUID)
 # Prices are numeric(10,2), totals numeric(12,2) (SPEC 5.3).
 MAX_PRICE = Decimal("99999999.99")
 MAX_TOTAL = Decimal("9999999999.99")
+# Of one book in a cart, an order, a reservation.
 MAX_QUANTITY = 99
+# Copies of one book that a shop can have: far inside PostgreSQL's integer, so that sums stay inside, too.
+MAX_STOCK = 1_000_000
 
 
 class _Multiline:
@@ -121,11 +125,23 @@ Price = Annotated[
     _amount_schema("12.90"),
 ]
 
+# Amounts in answers, which are written by PostgreSQL or from a Decimal with two decimals.
+AmountText = Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]{2}$")]
+Amount = Annotated[AmountText, Field(description="Amount with two decimals")]
+
 # Strict: true, "5" and 5.0 are not numbers of copies.
 Quantity = Annotated[int, Field(strict=True, ge=1, le=MAX_QUANTITY, examples=[1])]
-# How many copies a shop can have: far inside PostgreSQL's integer, so that sums stay inside, too.
-StockQuantity = Annotated[int, Field(strict=True, ge=0, le=1_000_000, examples=[50])]
+StockQuantity = Annotated[int, Field(strict=True, ge=0, le=MAX_STOCK, examples=[50])]
 WholeNumber = Annotated[int, Field(strict=True, ge=-(2**31), le=2**31 - 1)]
+
+
+def _not_zero(value: int) -> int:
+    if value == 0:
+        raise ValueError("must not be 0")
+    return value
+
+
+NotZero = AfterValidator(_not_zero)
 
 # One line of text; white space at both ends is cut before the length counts.
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]

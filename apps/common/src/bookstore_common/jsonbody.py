@@ -6,6 +6,8 @@ import orjson
 from fastapi import Response
 
 _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
+# Headers of an answer that belongs to one user, or that is true now only: no cache stores it.
+PRIVATE = {"cache-control": "no-store"}
 
 
 def dumps(content: Any) -> bytes:

@@ -3,7 +3,7 @@
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +14,13 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from pydantic import Field
 from sqlalchemy import Connection, Engine, MetaData, create_engine, exc, text
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.pool import NullPool
 
 from bookstore_common import logging
-from bookstore_common.db import ReadSession
-from bookstore_common.health import CheckFailedError
-from bookstore_common.settings import DatabaseSettings, SettingsError, load_settings
+from bookstore_common.db import Database, ReadSession
+from bookstore_common.health import Check, CheckFailedError
+from bookstore_common.settings import DatabaseSettings, SettingsError, load_settings, secrets_of
 
 # One number for all services: each has a database of its own, and advisory locks are per database.
 _LOCK_PAUSE_SECONDS = 0.2
@@ -49,6 +50,16 @@ class Roles:
     app: str
     ro: str
     cdc: str
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((self.app, self.ro, self.cdc))
+
+
+def folder_of(module: str) -> Path:
+    """The migrations of the package that holds the file ``module``: inside it if installed, else beside ``src``."""
+    package = Path(module).parent
+    installed = package / "migrations"
+    return installed if installed.is_dir() else package.parents[1] / "migrations"
 
 
 class Migrations:
@@ -82,6 +93,15 @@ class Migrations:
         self._config.attributes.update(connection=connection, roles=roles)
         action()
 
+    def readiness_check(self, database: Database) -> Check:
+        """The check ``schema`` of a process that uses ``database``; see :meth:`check`."""
+
+        async def schema() -> None:
+            async with database.reading() as session:
+                await self.check(session)
+
+        return schema
+
     async def check(self, session: ReadSession) -> None:
         """Raise CheckFailedError while the schema is older than this code.
 
@@ -107,9 +127,10 @@ def run_env(metadata: MetaData) -> None:
 
 
 def granted_roles() -> Roles:
-    """The roles for a migration's grants."""
+    """The roles for a migration's grants, quoted for SQL."""
     roles: Roles = context.config.attributes["roles"]
-    return roles
+    quote = postgresql.dialect().identifier_preparer.quote_identifier  # type: ignore[no-untyped-call]
+    return Roles(quote(roles.app), quote(roles.ro), quote(roles.cdc))
 
 
 def _connect(engine: Engine, patience_seconds: float) -> Connection:
@@ -206,7 +227,8 @@ def main(
         sys.stderr.write(f"{error}\n")
         return 2
     logging.configure(settings.log_level, settings.log_format, f"{service}-migrate")
-    logging.hide_secret(settings.database_password.get_secret_value())
+    for secret in secrets_of(settings):
+        logging.hide_secret(secret)
     try:
         migrate(Migrations(folder), settings, options.action, options.revision)
     except MigrationError as error:

@@ -18,7 +18,7 @@ from bookstore_common.jsonbody import dumps
 MEDIA_TYPE = "application/problem+json"
 # Characters of a client's own text in an error.
 _MAX_ECHO = 200
-# More help nobody who corrects a form, and a hostile body could have thousands.
+# Enough to correct a form; a hostile body could cause thousands of errors.
 MAX_ERRORS = 20
 _log = structlog.get_logger(__name__)
 

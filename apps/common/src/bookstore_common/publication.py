@@ -1,6 +1,6 @@
 """What Debezium captures of a service's database: helpers for migrations (SPEC 7)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 from alembic import op
@@ -51,8 +51,8 @@ def publish_truncate(name: str) -> None:
     op.execute(f"ALTER PUBLICATION {quote(name)} SET (publish = 'insert, update, delete, truncate')")
 
 
-def refuse_truncate(tables: Sequence[str], roles: Sequence[str]) -> None:
-    """Let nobody empty captured tables but row by row: the owner is told so, ``roles`` have no right to it."""
+def refuse_truncate(tables: Sequence[str], roles: Iterable[str]) -> None:
+    """Let nobody empty captured tables but row by row: the owner is told so, ``roles`` (quoted) have no right to it."""
     quote = op.get_bind().dialect.identifier_preparer.quote_identifier
     op.execute(_REFUSE_TRUNCATE)
     for table in tables:
@@ -61,7 +61,7 @@ def refuse_truncate(tables: Sequence[str], roles: Sequence[str]) -> None:
             " FOR EACH STATEMENT EXECUTE FUNCTION captured_no_truncate()"
         )
     listed = ", ".join(quote(table) for table in tables)
-    op.execute(f"REVOKE TRUNCATE ON {listed} FROM {', '.join(quote(role) for role in roles)}")
+    op.execute(f"REVOKE TRUNCATE ON {listed} FROM {', '.join(roles)}")
 
 
 def allow_truncate(tables: Sequence[str]) -> None:

@@ -190,17 +190,6 @@ class RedisClient:
         async with self.guarded() as connection:
             await connection.set(key, value, px=max(1, round(ttl_seconds * 1000)))
 
-    async def delete(self, *keys: str) -> None:
-        """Remove ``keys``; those that do not exist do not matter."""
-        if keys:
-            async with self.guarded() as connection:
-                await connection.delete(*keys)
-
-    async def increment(self, key: str) -> int:
-        """Add one to the number under ``key`` (0 if absent) and return it; for versions of cached lists."""
-        async with self.guarded() as connection:
-            return int(await connection.incr(key))
-
     async def check(self) -> None:
         """Readiness check; raises CheckFailedError. Asks in any case, so it also ends a pause."""
         try:

@@ -15,7 +15,7 @@ import uvloop
 from starlette.types import ASGIApp
 
 from bookstore_common.health import Readiness
-from bookstore_common.settings import ServerSettings
+from bookstore_common.settings import ProcessSettings
 
 _log = structlog.get_logger(__name__)
 _BACKLOG = 2048
@@ -61,7 +61,7 @@ async def _nothing() -> AsyncIterator[None]:
 
 
 async def serve(
-    settings: ServerSettings,
+    settings: ProcessSettings,
     readiness: Readiness,
     listeners: Sequence[Listener],
     management: Listener,
@@ -115,7 +115,7 @@ async def serve(
     _log.info("stopped")
 
 
-def _server(listener: Listener, settings: ServerSettings) -> _Server:
+def _server(listener: Listener, settings: ProcessSettings) -> _Server:
     return _Server(
         uvicorn.Config(
             listener.app,

@@ -60,7 +60,7 @@ def csrf_key(sid: str) -> str:
 
 def marks_of(principal: Principal) -> list[str]:
     """The keys of all marks that concern ``principal``: session, user, everybody."""
-    # Without a session there is no mark to find: a key that never exists stands for it.
+    # Without a session nothing can be marked as ended; the script still wants a key, so it gets one that never exists.
     return [revoked_key(principal.sid or ""), revoked_user_key(principal.sub), _EVERYBODY]
 
 
@@ -84,8 +84,3 @@ async def revoke(redis: RedisClient, ended: LogoutToken, *, token_life_seconds: 
 def asking(principal: Principal) -> Call:
     """Whether the principal's token was ended: 1 or 0."""
     return _ASK.call(marks_of(principal), principal.issued_at)
-
-
-async def is_revoked(redis: RedisClient, principal: Principal) -> bool:
-    """Whether the principal's token was ended; raises RedisUnavailableError."""
-    return bool(await redis.run_one(asking(principal)))

@@ -25,12 +25,10 @@ class BaseServiceSettings(BaseSettings):
     log_format: Literal["json", "console"] = Field(default="json", description="json (cluster) or console (desk)")
 
 
-class ServerSettings(BaseServiceSettings):
-    """Listeners, shutdown and CORS of one service process."""
+class ProcessSettings(BaseServiceSettings):
+    """The management listener and the end of a process; all that a worker listens on."""
 
     listen_host: str = Field(default="0.0.0.0", description="the address to listen on, for example 0.0.0.0")  # noqa: S104 # a pod is reached by its address; policies decide who may
-    public_port: Port = Field(default=8000, description="a free TCP port 1-65535, for example 8000")
-    internal_port: Port = Field(default=8001, description="a free TCP port 1-65535, for example 8001")
     management_port: Port = Field(default=8002, description="a free TCP port 1-65535, for example 8002")
     keep_alive_seconds: int = Field(
         default=3700,
@@ -46,6 +44,13 @@ class ServerSettings(BaseServiceSettings):
     readiness_timeout_seconds: float = Field(
         default=2, gt=0, le=30, description="seconds per readiness check, for example 2"
     )
+
+
+class ServerSettings(ProcessSettings):
+    """The listeners of a service, and who may call them from a browser."""
+
+    public_port: Port = Field(default=8000, description="a free TCP port 1-65535, for example 8000")
+    internal_port: Port = Field(default=8001, description="a free TCP port 1-65535, for example 8001")
     # NoDecode: a comma list, where pydantic-settings would expect JSON.
     cors_allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         description="the shop's origin, for example https://shop.bookstore.test:30000; several separated by commas"
@@ -111,6 +116,12 @@ class DatabaseSettings(BaseServiceSettings):
             port=self.database_port,
             database=self.database_name,
         )
+
+
+def secrets_of(settings: BaseServiceSettings) -> list[str]:
+    """The values of all secrets that are set."""
+    values = (getattr(settings, name) for name in type(settings).model_fields)
+    return [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
 
 
 SettingsT = TypeVar("SettingsT", bound=BaseServiceSettings)

@@ -6,7 +6,6 @@ Revises:
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import postgresql
 
 from bookstore_common.migrations import granted_roles
 
@@ -93,10 +92,9 @@ def upgrade() -> None:
 def _grant() -> None:
     """Explicit, so that it does not matter whether the roles' default privileges were set before or after."""
     roles = granted_roles()
-    quote = postgresql.dialect().identifier_preparer.quote_identifier  # type: ignore[no-untyped-call]
-    readers = ", ".join(quote(role) for role in (roles.app, roles.ro, roles.cdc))
+    readers = ", ".join(roles)
     op.execute(f"GRANT SELECT ON books, alembic_version TO {readers}")
-    op.execute(f"GRANT INSERT, UPDATE, DELETE ON books TO {quote(roles.app)}")
+    op.execute(f"GRANT INSERT, UPDATE, DELETE ON books TO {roles.app}")
     op.execute(
         f"GRANT EXECUTE ON FUNCTION books_search_fold(text), books_search_vector(text, text, text, text) TO {readers}"
     )

@@ -74,9 +74,7 @@ def upgrade() -> None:
 
 def _grant() -> None:
     """Explicit, as in 0001. Change capture has no business with carts."""
-    roles = granted_roles()
-    quote = postgresql.dialect().identifier_preparer.quote_identifier  # type: ignore[no-untyped-call]
-    app, ro, cdc = (quote(role) for role in (roles.app, roles.ro, roles.cdc))
+    app, ro, cdc = granted_roles()
     op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON cart_items, orders, order_items TO {app}")
     op.execute(f"GRANT SELECT ON cart_items, orders, order_items TO {ro}")
     op.execute(f"GRANT SELECT ON orders, order_items TO {cdc}")

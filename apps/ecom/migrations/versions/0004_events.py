@@ -6,8 +6,8 @@ Revises: 0003
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import postgresql
 
+from bookstore_common.event_tables import create_event_tables
 from bookstore_common.idempotency import create_idempotency_table
 from bookstore_common.migrations import granted_roles
 from bookstore_common.outbox import create_outbox_table
@@ -21,29 +21,13 @@ depends_on = None
 def upgrade() -> None:
     create_idempotency_table()
     create_outbox_table()
-    op.create_table(
-        "processed_events",
-        sa.Column("event_id", sa.Uuid(), nullable=False),
-        sa.Column("topic", sa.String(255), nullable=False),
-        sa.Column("processed_at", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False),
-        sa.PrimaryKeyConstraint("event_id", name="processed_events_pkey"),
-    )
-    op.create_table(
-        "cdc_heartbeat",
-        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("ts", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name="cdc_heartbeat_pkey"),
-    )
-    # SPEC 7: updates and deletes of captured tables carry the old row; outbox_events has it from its helper.
-    op.execute("ALTER TABLE cdc_heartbeat REPLICA IDENTITY FULL")
+    create_event_tables(sa.func.now())
     _grant()
 
 
 def _grant() -> None:
     """Explicit, as in 0001. Stored answers repeat addresses; nobody but the service has a use for them."""
-    roles = granted_roles()
-    quote = postgresql.dialect().identifier_preparer.quote_identifier  # type: ignore[no-untyped-call]
-    app, ro, cdc = (quote(role) for role in (roles.app, roles.ro, roles.cdc))
+    app, ro, cdc = granted_roles()
     tables = "idempotency_keys, outbox_events, processed_events, cdc_heartbeat"
     op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO {app}")
     op.execute(f"GRANT SELECT ON outbox_events, processed_events, cdc_heartbeat TO {ro}")

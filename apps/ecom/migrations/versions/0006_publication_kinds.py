@@ -18,8 +18,7 @@ TABLES = ("books", "orders", "order_items", "outbox_events", "cdc_heartbeat")
 
 def upgrade() -> None:
     leave_truncate_out(NAME)
-    roles = granted_roles()
-    refuse_truncate(TABLES, (roles.app, roles.ro, roles.cdc))
+    refuse_truncate(TABLES, granted_roles())
 
 
 def downgrade() -> None:

@@ -22,7 +22,6 @@ The functions and the index of 0001 stay until no release uses them.
 # ruff: noqa: S608 # the statements are our own words
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import postgresql
 
 from bookstore_common.migrations import granted_roles
 
@@ -317,9 +316,7 @@ def _fill() -> int:
 
 def _grant() -> None:
     """Explicit, as in 0001."""
-    roles = granted_roles()
-    quote = postgresql.dialect().identifier_preparer.quote_identifier  # type: ignore[no-untyped-call]
-    app, ro, cdc = (quote(role) for role in (roles.app, roles.ro, roles.cdc))
+    app, ro, cdc = granted_roles()
     op.execute(f"REVOKE ALL ON book_search FROM {app}, {ro}, {cdc}")
     op.execute(f"GRANT SELECT ON book_search TO {app}, {ro}")
     op.execute(f"GRANT EXECUTE ON FUNCTION {', '.join(_FUNCTIONS)} TO {app}, {ro}")

@@ -1,8 +1,6 @@
 """Wires the service together: one process, three applications (SPEC 5.1)."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from fastapi import FastAPI
@@ -16,54 +14,39 @@ from bookstore_common.metrics import Metrics
 from bookstore_common.migrations import Migrations
 from bookstore_common.outbound import OutboundClient
 from bookstore_common.outbox import OutboxAge
+from bookstore_common.process import ServiceBase, serve_applications
 from bookstore_common.redis import RedisClient
-from bookstore_common.server import Listener, serve
 from bookstore_common.service_token import ServiceToken
 from bookstore_common.tokens import TokenVerifier
 from ecom.books.cache import BookCache
 from ecom.checkout.service import CheckoutService
 from ecom.migrate import migrations_folder
+from ecom.openapi import document
 from ecom.reservations.clients import Reservations
 from ecom.routes import internal_router, public_router
 from ecom.settings import SERVICE, SLOT, Settings
 
 
-@dataclass(frozen=True)
-class Service:
+@dataclass(frozen=True, kw_only=True)
+class Service(ServiceBase):
     """The applications and what they share."""
 
-    public: FastAPI
     internal: FastAPI
-    management: FastAPI
-    readiness: Readiness
-    metrics: Metrics
     database: Database
     verifier: TokenVerifier
     redis: RedisClient
-    inventory: OutboundClient
-    token: ServiceToken
-
-    async def close(self) -> None:
-        """Close all connections."""
-        async with AsyncExitStack() as stack:
-            for resource in (self.database, self.redis, self.verifier, self.token, self.inventory):
-                stack.push_async_callback(resource.close)
 
 
 def create_service(settings: Settings) -> Service:
     """Build everything without connecting to anything; raises MigrationError if the migrations are missing."""
     database = Database(settings, SERVICE)
     metrics = Metrics()
-    migrations = Migrations(migrations_folder())
+    schema = Migrations(migrations_folder()).readiness_check(database)
     redis = RedisClient(settings)
     verifier = TokenVerifier(settings, metrics, redis=redis)
     inventory = OutboundClient("inventory", settings.inventory_url, metrics)
     token = ServiceToken(settings, metrics, store=verifier.store, outage_seconds=settings.oidc_outage_seconds)
     OutboxAge(metrics, database, SLOT)
-
-    async def schema() -> None:
-        async with database.reading() as session:
-            await migrations.check(session)
 
     # Redis is no reason to take the pod away: the catalogue works without it, and the rest answers as SPEC 5.1 says.
     readiness = Readiness(
@@ -80,10 +63,10 @@ def create_service(settings: Settings) -> Service:
         settings.checkout_slot_timeout_seconds,
     )
     public = create_app(
-        "E-Commerce API", listener="public", metrics=metrics, cors_origins=settings.cors_allowed_origins
+        document.title_of("public"), listener="public", metrics=metrics, cors_origins=settings.cors_allowed_origins
     )
     public.include_router(public_router())
-    internal = create_app("E-Commerce API, internal", listener="internal", metrics=metrics)
+    internal = create_app(document.title_of("internal"), listener="internal", metrics=metrics)
     internal.include_router(internal_router())
     for app in (public, internal):
         app.state.access = AccessControl(
@@ -101,37 +84,18 @@ def create_service(settings: Settings) -> Service:
         app.state.reservations = reservations
         app.state.verifier = verifier
     return Service(
-        public,
-        internal,
-        create_management_app(readiness, metrics),
-        readiness,
-        metrics,
-        database,
-        verifier,
-        redis,
-        inventory,
-        token,
+        public=public,
+        internal=internal,
+        management=create_management_app(readiness, metrics),
+        readiness=readiness,
+        metrics=metrics,
+        database=database,
+        verifier=verifier,
+        redis=redis,
+        resources=(database, redis, verifier, token, inventory),
     )
 
 
 async def main(settings: Settings) -> None:
     """Serve until told to stop."""
-    service = create_service(settings)
-
-    @asynccontextmanager
-    async def resources() -> AsyncIterator[None]:
-        try:
-            yield
-        finally:
-            await service.close()
-
-    await serve(
-        settings,
-        service.readiness,
-        [
-            Listener("public", service.public, settings.public_port, "PUBLIC_PORT"),
-            Listener("internal", service.internal, settings.internal_port, "INTERNAL_PORT"),
-        ],
-        Listener("management", service.management, settings.management_port, "MANAGEMENT_PORT"),
-        resources=resources(),
-    )
+    await serve_applications(settings, create_service(settings))

@@ -1,10 +1,10 @@
 """All mapped tables of this database; importing this module registers them."""
 
+from bookstore_common.event_tables import CdcHeartbeat, ProcessedEvent
 from bookstore_common.idempotency import IdempotencyRecord
 from bookstore_common.outbox import OutboxEvent
 from ecom.books.models import Book
 from ecom.cart.models import CartItem
-from ecom.events.models import CdcHeartbeat, ProcessedEvent
 from ecom.orders.models import Order, OrderItem
 
 __all__ = [

@@ -6,7 +6,6 @@ Revises:
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import postgresql
 
 from bookstore_common.migrations import granted_roles
 
@@ -87,11 +86,10 @@ def upgrade() -> None:
 def _grant() -> None:
     """Explicit, so that it does not matter whether the roles' default privileges were set before or after."""
     roles = granted_roles()
-    quote = postgresql.dialect().identifier_preparer.quote_identifier  # type: ignore[no-untyped-call]
-    readers = ", ".join(quote(role) for role in (roles.app, roles.ro, roles.cdc))
+    app, _ro, _cdc = roles
+    readers = ", ".join(roles)
     op.execute(f"GRANT SELECT ON inventory, reservations, stock_movements, alembic_version TO {readers}")
     # Nothing is ever deleted, and the audit is not even changed; default privileges would allow both.
-    app = quote(roles.app)
     op.execute(f"REVOKE DELETE ON inventory, reservations FROM {app}")
     op.execute(f"REVOKE UPDATE, DELETE ON stock_movements FROM {app}")
     op.execute(f"GRANT INSERT, UPDATE ON inventory, reservations TO {app}")

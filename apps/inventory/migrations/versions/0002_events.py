@@ -6,8 +6,8 @@ Revises: 0001
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import postgresql
 
+from bookstore_common.event_tables import create_event_tables
 from bookstore_common.migrations import granted_roles
 from bookstore_common.outbox import create_outbox_table
 
@@ -19,30 +19,15 @@ depends_on = None
 
 def upgrade() -> None:
     create_outbox_table()
-    op.create_table(
-        "processed_events",
-        sa.Column("event_id", sa.Uuid(), nullable=False),
-        sa.Column("topic", sa.String(255), nullable=False),
-        sa.Column("processed_at", sa.DateTime(timezone=True), server_default=sa.func.clock_timestamp(), nullable=False),
-        sa.PrimaryKeyConstraint("event_id", name="processed_events_pkey"),
-    )
-    op.create_table(
-        "cdc_heartbeat",
-        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("ts", sa.DateTime(timezone=True), server_default=sa.func.clock_timestamp(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name="cdc_heartbeat_pkey"),
-    )
-    # SPEC 7: captured tables.
-    op.execute("ALTER TABLE cdc_heartbeat REPLICA IDENTITY FULL")
+    create_event_tables(sa.func.clock_timestamp())
     _grant()
 
 
 def _grant() -> None:
     """Explicit, so that it does not matter whether the roles' default privileges were set before or after."""
     roles = granted_roles()
-    quote = postgresql.dialect().identifier_preparer.quote_identifier  # type: ignore[no-untyped-call]
-    app, cdc = quote(roles.app), quote(roles.cdc)
-    readers = ", ".join((app, quote(roles.ro), cdc))
+    app, _ro, cdc = roles
+    readers = ", ".join(roles)
     op.execute(f"GRANT SELECT ON outbox_events, processed_events, cdc_heartbeat TO {readers}")
     # Written once, deleted when old.
     op.execute(f"REVOKE UPDATE ON outbox_events, processed_events FROM {app}")

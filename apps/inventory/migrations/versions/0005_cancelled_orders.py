@@ -6,7 +6,6 @@ Revises: 0004
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import postgresql
 
 from bookstore_common.migrations import granted_roles
 
@@ -23,12 +22,11 @@ def upgrade() -> None:
         sa.Column("cancelled_at", sa.DateTime(timezone=True), server_default=sa.func.clock_timestamp(), nullable=False),
         sa.PrimaryKeyConstraint("order_id", name="cancelled_orders_pkey"),
     )
-    roles = granted_roles()
-    quote = postgresql.dialect().identifier_preparer.quote_identifier  # type: ignore[no-untyped-call]
-    op.execute(f"REVOKE UPDATE ON cancelled_orders FROM {quote(roles.app)}")
-    op.execute(f"GRANT SELECT, INSERT, DELETE ON cancelled_orders TO {quote(roles.app)}")
-    op.execute(f"GRANT SELECT ON cancelled_orders TO {quote(roles.ro)}")
-    op.execute(f"REVOKE ALL ON cancelled_orders FROM {quote(roles.cdc)}")
+    app, ro, cdc = granted_roles()
+    op.execute(f"REVOKE UPDATE ON cancelled_orders FROM {app}")
+    op.execute(f"GRANT SELECT, INSERT, DELETE ON cancelled_orders TO {app}")
+    op.execute(f"GRANT SELECT ON cancelled_orders TO {ro}")
+    op.execute(f"REVOKE ALL ON cancelled_orders FROM {cdc}")
 
 
 def downgrade() -> None:

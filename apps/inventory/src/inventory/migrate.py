@@ -9,9 +9,7 @@ from inventory.settings import InventoryMigrationSettings
 
 def migrations_folder() -> Path:
     """Inside the installed package, or beside ``src`` in a checkout."""
-    package = Path(__file__).parent
-    installed = package / "migrations"
-    return installed if installed.is_dir() else package.parents[1] / "migrations"
+    return migrations.folder_of(__file__)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from inventory.health.endpoints import router as health_router
+from bookstore_common.health import health_router
 from inventory.reservations.endpoints import router as reservations_router
 from inventory.stock.endpoints import admin_router as admin_stock_router
 from inventory.stock.endpoints import public_router as stock_router
@@ -11,7 +11,7 @@ from inventory.stock.endpoints import public_router as stock_router
 def public_router() -> APIRouter:
     """I-01 to I-03, for the gateway."""
     router = APIRouter(prefix="/inven")
-    for part in (health_router, stock_router):
+    for part in (health_router(), stock_router):
         router.include_router(part)
     return router
 

@@ -6,7 +6,6 @@ Revises:
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import postgresql
 
 from bookstore_common.migrations import granted_roles
 
@@ -140,9 +139,7 @@ def upgrade() -> None:
 
 def _grant() -> None:
     """Explicit, so that it does not matter whether the roles' default privileges were set before or after."""
-    roles = granted_roles()
-    quote = postgresql.dialect().identifier_preparer.quote_identifier  # type: ignore[no-untyped-call]
-    app, ro, cdc = (quote(role) for role in (roles.app, roles.ro, roles.cdc))
+    app, ro, cdc = granted_roles()
     tables = ", ".join(CDC_TABLES)
     op.execute(f"GRANT SELECT ON {tables}, dim_date, alembic_version TO {app}, {ro}")
     op.execute(f"GRANT INSERT, UPDATE, DELETE ON {tables} TO {app}")

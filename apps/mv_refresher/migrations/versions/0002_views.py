@@ -8,7 +8,6 @@ Revises: 0001
 """
 
 from alembic import op
-from sqlalchemy.dialects import postgresql
 
 from bookstore_common.migrations import granted_roles
 
@@ -155,13 +154,12 @@ VIEWS = (
 
 
 def upgrade() -> None:
-    roles = granted_roles()
-    quote = postgresql.dialect().identifier_preparer.quote_identifier  # type: ignore[no-untyped-call]
+    app, ro, cdc = granted_roles()
     for name, key, definition in VIEWS:
         op.execute(f"CREATE MATERIALIZED VIEW {name} AS {definition}")
         op.execute(f"CREATE UNIQUE INDEX {name}_{key}_idx ON {name} ({key})")
-        op.execute(f"GRANT SELECT ON {name} TO {quote(roles.app)}, {quote(roles.ro)}")
-        op.execute(f"REVOKE ALL ON {name} FROM {quote(roles.cdc)}")
+        op.execute(f"GRANT SELECT ON {name} TO {app}, {ro}")
+        op.execute(f"REVOKE ALL ON {name} FROM {cdc}")
 
 
 def downgrade() -> None:

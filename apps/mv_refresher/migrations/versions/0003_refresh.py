@@ -22,7 +22,6 @@ Revises: 0002
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import postgresql
 
 from bookstore_common.migrations import granted_roles
 
@@ -154,9 +153,7 @@ def upgrade() -> None:
 
 def _grant() -> None:
     """Who writes facts can neither set nor clear a flag but by writing."""
-    roles = granted_roles()
-    quote = postgresql.dialect().identifier_preparer.quote_identifier  # type: ignore[no-untyped-call]
-    app, ro, cdc = (quote(role) for role in (roles.app, roles.ro, roles.cdc))
+    app, ro, cdc = granted_roles()
     op.execute(f"REVOKE ALL ON mv_changes, mv_refresh_state, mv_dependencies FROM {app}, {cdc}")
     op.execute(f"GRANT SELECT ON mv_changes, mv_refresh_state, mv_dependencies TO {app}, {ro}")
     op.execute(f"REVOKE ALL ON FUNCTION {', '.join(FUNCTIONS)} FROM PUBLIC")

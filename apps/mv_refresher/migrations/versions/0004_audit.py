@@ -30,9 +30,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("table_name", name="cdc_audit_pkey"),
         sa.CheckConstraint("result IN ('equal', 'divergent')", name=op.f("cdc_audit_result_check")),
     )
-    roles = granted_roles()
-    quote = postgresql.dialect().identifier_preparer.quote_identifier  # type: ignore[no-untyped-call]
-    app, ro, cdc = (quote(role) for role in (roles.app, roles.ro, roles.cdc))
+    app, ro, cdc = granted_roles()
     op.execute(f"REVOKE ALL ON cdc_audit FROM {app}, {cdc}")
     op.execute(f"GRANT SELECT, INSERT, UPDATE ON cdc_audit TO {app}")
     op.execute(f"GRANT SELECT ON cdc_audit TO {ro}")

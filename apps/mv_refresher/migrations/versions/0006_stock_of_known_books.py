@@ -7,7 +7,6 @@ Revises: 0005
 """
 
 from alembic import op
-from sqlalchemy.dialects import postgresql
 
 from bookstore_common.migrations import granted_roles
 
@@ -35,13 +34,12 @@ WHERE n.book_id NOT LIKE 'ffffffff%'"""
 
 
 def _replace(definition: str) -> None:
-    roles = granted_roles()
-    quote = postgresql.dialect().identifier_preparer.quote_identifier  # type: ignore[no-untyped-call]
+    app, ro, cdc = granted_roles()
     op.execute(f"DROP MATERIALIZED VIEW {_NAME}")
     op.execute(f"CREATE MATERIALIZED VIEW {_NAME} AS {definition}")
     op.execute(f"CREATE UNIQUE INDEX {_NAME}_book_id_idx ON {_NAME} (book_id)")
-    op.execute(f"GRANT SELECT ON {_NAME} TO {quote(roles.app)}, {quote(roles.ro)}")
-    op.execute(f"REVOKE ALL ON {_NAME} FROM {quote(roles.cdc)}")
+    op.execute(f"GRANT SELECT ON {_NAME} TO {app}, {ro}")
+    op.execute(f"REVOKE ALL ON {_NAME} FROM {cdc}")
     # What was refreshed was the other one.
     op.execute(f"UPDATE mv_refresh_state SET dirty = true WHERE mv_name = '{_NAME}'")
 

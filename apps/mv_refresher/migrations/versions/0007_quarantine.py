@@ -10,7 +10,6 @@ Revises: 0006
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import postgresql
 
 from bookstore_common.migrations import granted_roles
 
@@ -75,9 +74,7 @@ def upgrade() -> None:
         "CREATE TRIGGER quarantined_records_seen BEFORE INSERT OR UPDATE OF reason ON quarantined_records"
         " FOR EACH ROW EXECUTE FUNCTION quarantine_seen()"
     )
-    roles = granted_roles()
-    quote = postgresql.dialect().identifier_preparer.quote_identifier  # type: ignore[no-untyped-call]
-    app, ro, cdc = (quote(role) for role in (roles.app, roles.ro, roles.cdc))
+    app, ro, cdc = granted_roles()
     op.execute(f"REVOKE ALL ON quarantined_records FROM {app}, {cdc}")
     op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON quarantined_records TO {app}")
     op.execute(f"GRANT SELECT ON quarantined_records TO {ro}")

@@ -13,7 +13,6 @@ Revises: 0007
 """
 
 from alembic import op
-from sqlalchemy.dialects import postgresql
 
 from bookstore_common.migrations import granted_roles
 
@@ -193,14 +192,13 @@ VIEWS_BEFORE = (
 
 def _replace(views: tuple[tuple[str, str, str], ...]) -> None:
     """The tables that each view reads stay the same, so do ``mv_dependencies`` and the triggers."""
-    roles = granted_roles()
-    quote = postgresql.dialect().identifier_preparer.quote_identifier  # type: ignore[no-untyped-call]
+    app, ro, cdc = granted_roles()
     for name, key, definition in views:
         op.execute(f"DROP MATERIALIZED VIEW {name}")
         op.execute(f"CREATE MATERIALIZED VIEW {name} AS {definition}")
         op.execute(f"CREATE UNIQUE INDEX {name}_{key}_idx ON {name} ({key})")
-        op.execute(f"GRANT SELECT ON {name} TO {quote(roles.app)}, {quote(roles.ro)}")
-        op.execute(f"REVOKE ALL ON {name} FROM {quote(roles.cdc)}")
+        op.execute(f"GRANT SELECT ON {name} TO {app}, {ro}")
+        op.execute(f"REVOKE ALL ON {name} FROM {cdc}")
         # What was refreshed was the other one.
         op.execute(f"UPDATE mv_refresh_state SET dirty = true WHERE mv_name = '{name}'")
 

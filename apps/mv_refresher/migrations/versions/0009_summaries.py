@@ -376,9 +376,7 @@ def upgrade() -> None:
 
 def _grant() -> None:
     """Who writes facts changes what is counted by writing them, and in no other way."""
-    roles = granted_roles()
-    quote = postgresql.dialect().identifier_preparer.quote_identifier  # type: ignore[no-untyped-call]
-    app, ro, cdc = (quote(role) for role in (roles.app, roles.ro, roles.cdc))
+    app, ro, cdc = granted_roles()
     tables = ", ".join(TABLES)
     op.execute(f"REVOKE ALL ON {tables} FROM {app}, {cdc}")
     op.execute(f"GRANT SELECT ON {tables} TO {app}, {ro}")

@@ -20,7 +20,6 @@ Revises: 0009
 from typing import Any
 
 from alembic import op
-from sqlalchemy.dialects import postgresql
 
 from bookstore_common.migrations import granted_roles
 
@@ -238,14 +237,13 @@ $$
 
 
 def _replace(views: tuple[tuple[str, str, str], ...]) -> None:
-    roles = granted_roles()
-    quote = postgresql.dialect().identifier_preparer.quote_identifier  # type: ignore[no-untyped-call]
+    app, ro, cdc = granted_roles()
     for name, key, definition in views:
         op.execute(f"DROP MATERIALIZED VIEW {name}")
         op.execute(f"CREATE MATERIALIZED VIEW {name} AS {definition}")
         op.execute(f"CREATE UNIQUE INDEX {name}_{key}_idx ON {name} ({key})")
-        op.execute(f"GRANT SELECT ON {name} TO {quote(roles.app)}, {quote(roles.ro)}")
-        op.execute(f"REVOKE ALL ON {name} FROM {quote(roles.cdc)}")
+        op.execute(f"GRANT SELECT ON {name} TO {app}, {ro}")
+        op.execute(f"REVOKE ALL ON {name} FROM {cdc}")
         # What was refreshed was the other one.
         op.execute(f"UPDATE mv_refresh_state SET dirty = true WHERE mv_name = '{name}'")
 
@@ -266,10 +264,9 @@ def upgrade() -> None:
     op.execute(_DEPENDENCIES)
     for function in (_COLLECT, _REFRESH, _WAITING):
         op.execute(function)
-    roles = granted_roles()
-    quote = postgresql.dialect().identifier_preparer.quote_identifier  # type: ignore[no-untyped-call]
+    app, ro, _cdc = granted_roles()
     op.execute("REVOKE ALL ON FUNCTION mv_waiting() FROM PUBLIC")
-    op.execute(f"GRANT EXECUTE ON FUNCTION mv_waiting() TO {quote(roles.app)}, {quote(roles.ro)}")
+    op.execute(f"GRANT EXECUTE ON FUNCTION mv_waiting() TO {app}, {ro}")
 
 
 def _revision(number: str) -> Any:

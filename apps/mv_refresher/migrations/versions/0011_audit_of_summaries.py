@@ -147,9 +147,7 @@ def upgrade() -> None:
     op.execute("INSERT INTO mv_summary_audit DEFAULT VALUES")
     op.execute(_AUDIT_ORDERS)
     op.execute(_AUDIT_SUMS)
-    roles = granted_roles()
-    quote = postgresql.dialect().identifier_preparer.quote_identifier  # type: ignore[no-untyped-call]
-    app, ro, cdc = (quote(role) for role in (roles.app, roles.ro, roles.cdc))
+    app, ro, cdc = granted_roles()
     op.execute(f"REVOKE ALL ON mv_summary_audit FROM {app}, {cdc}")
     op.execute(f"GRANT SELECT ON mv_summary_audit TO {app}, {ro}")
     op.execute(f"REVOKE ALL ON FUNCTION {', '.join(_FUNCTIONS)} FROM PUBLIC")

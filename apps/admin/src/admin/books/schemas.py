@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from admin.notes import WarningNote
 from admin.stock.schemas import StockFields
-from bookstore_common.inputs import Paragraphs, Price, QueryText, ShortText, StockQuantity, StrictModel, Text
+from bookstore_common.inputs import Amount, Paragraphs, Price, QueryText, ShortText, StockQuantity, StrictModel, Text
 from bookstore_common.pagination import Page
 
 _FIELDS: dict[str, Any] = {
@@ -89,7 +89,7 @@ class Book(BaseModel):
     genre: str | None
     description: str | None
     cover_url: str | None
-    price: str = Field(description="Amount with two decimals", pattern=r"^[0-9]+\.[0-9]{2}$")
+    price: Amount
     currency: Literal["USD"]
     published_year: int | None
     active: bool = Field(description="Whether shoppers see it")

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from bookstore_common.inputs import Moment, QueryText, StrictModel
+from bookstore_common.inputs import Amount, Moment, QueryText, StrictModel
 
 _ORDER = {
     "id": "0c7e5a53-6d0b-5f0e-9a3e-0f2e1f1b7a10",
@@ -22,7 +22,6 @@ _ORDER = {
     "updated_at": "2026-01-06T09:00:00.120000Z",
 }
 _BEFORE = "Created before this moment, which is excluded: for a whole day, the beginning of the next one"
-Amount = Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]{2}$", description="Amount with two decimals")]
 
 
 class Status(StrEnum):

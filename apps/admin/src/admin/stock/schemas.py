@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import Query
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from bookstore_common.inputs import QueryText, StockQuantity, StrictModel, Text, WholeNumber
+from bookstore_common.inputs import NotZero, QueryText, StockQuantity, StrictModel, Text, WholeNumber
 
 # pending: Inventory keeps no stock of the book yet; unknown: Inventory did not say.
 StockStatus = Literal["in_stock", "low_stock", "out_of_stock", "pending", "unknown"]
@@ -102,12 +102,6 @@ class Movement(BaseModel):
     created_at: datetime
 
 
-def _not_zero(value: int) -> int:
-    if value == 0:
-        raise ValueError("must not be 0")
-    return value
-
-
 class StockSetting(StrictModel):
     """I-08: how many copies there are; a book without stock gets some."""
 
@@ -122,7 +116,7 @@ class StockAdjustment(StrictModel):
 
     model_config = ConfigDict(json_schema_extra={"example": {"delta": -2, "reason": "damaged in transport"}})
 
-    delta: Annotated[WholeNumber, AfterValidator(_not_zero)]
+    delta: Annotated[WholeNumber, NotZero]
     reason: Text
 
 

@@ -239,7 +239,6 @@ def worker_settings(environment: Mapping[str, str], **changes: str) -> WorkerSet
     variables = {
         **environment,
         "KAFKA_BOOTSTRAP_SERVERS": "nowhere:9092",
-        "CORS_ALLOWED_ORIGINS": "https://shop.test:1",
         **changes,
     }
     with pytest.MonkeyPatch.context() as patch:

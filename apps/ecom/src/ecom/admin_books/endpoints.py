@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from bookstore_common.access import signed_in
 from bookstore_common.db import Database, Reading
 from bookstore_common.inputs import id_list
-from bookstore_common.jsonbody import JSONBytes, dumps
+from bookstore_common.jsonbody import PRIVATE, JSONBytes, dumps
 from bookstore_common.outbox import OutboxRepository
 from bookstore_common.pagination import MAX_SIZE, Page, PageRequest, page_request
 from bookstore_common.preconditions import PreconditionRequiredError, StaleVersionError, etag_of
@@ -20,7 +20,6 @@ from ecom.admin_books.repository import AdminBookReadRepository, AdminBookReposi
 from ecom.admin_books.schemas import AdminBook, BookEdit, BookFields, WantedActive, WantedIds, WantedText
 from ecom.admin_books.service import AdminBookReads, AdminBooks, IsbnExistsError
 from ecom.books.cache import BookCache
-from ecom.responses import PRIVATE
 
 router = APIRouter(prefix="/admin/books", tags=["admin"], dependencies=[Depends(signed_in("admin"))])
 

@@ -8,7 +8,7 @@ from fastapi import Query
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
-from bookstore_common.inputs import Paragraphs, Price, QueryText, ShortText, StrictModel, Text
+from bookstore_common.inputs import AmountText, Paragraphs, Price, QueryText, ShortText, StrictModel, Text
 from bookstore_common.pagination import MAX_SIZE
 
 _FIELDS: JsonDict = {
@@ -98,7 +98,7 @@ class AdminBook(BaseModel):
     genre: str | None
     description: str | None
     cover_url: str | None
-    price: str = Field(pattern=r"^[0-9]+\.[0-9]{2}$")
+    price: AmountText
     currency: Literal["USD"]
     published_year: int | None
     created_at: datetime

@@ -6,14 +6,13 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 
 from bookstore_common.access import signed_in
-from bookstore_common.jsonbody import JSONBytes, dumps
+from bookstore_common.jsonbody import PRIVATE, JSONBytes, dumps
 from bookstore_common.pagination import Page, PageRequest, page_request
 from bookstore_common.problem import DependencyUnavailableError, InvalidInputError, NotFoundError, responses
 from ecom.admin_orders.schemas import AdminOrderDetail, AdminOrderSummary, NewStatus, order_filter
 from ecom.orders.endpoints import Changes, Reads
 from ecom.orders.repository import OrderFilter
 from ecom.orders.service import InvalidTransitionError, order_body
-from ecom.responses import PRIVATE
 
 router = APIRouter(prefix="/admin/orders", tags=["admin"], dependencies=[Depends(signed_in("admin"))])
 
@@ -54,4 +53,4 @@ async def get_order(orders: Reads, order_id: uuid.UUID) -> Response:
 )
 async def set_order_status(orders: Changes, order_id: uuid.UUID, wanted: NewStatus) -> Response:
     order = await orders.set_status(order_id, wanted.status)
-    return JSONBytes(dumps({"user_id": order.user_id, **order_body(order)}), headers=PRIVATE)
+    return JSONBytes(dumps(order_body(order, with_user=True)), headers=PRIVATE)

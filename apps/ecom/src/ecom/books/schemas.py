@@ -10,6 +10,7 @@ from fastapi import Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from bookstore_common.characters import refuse_control_characters
+from bookstore_common.inputs import Amount
 from bookstore_common.problem import FieldError, InvalidInputError
 
 CURRENCY = "USD"
@@ -17,7 +18,7 @@ SortKey = Literal[
     "title", "-title", "price", "-price", "published_year", "-published_year", "created_at", "-created_at"
 ]
 Genre = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(refuse_control_characters)]
-Money = Annotated[Decimal, Field(ge=0, max_digits=10, decimal_places=2)]
+PriceBound = Annotated[Decimal, Field(ge=0, max_digits=10, decimal_places=2)]
 
 
 class Book(BaseModel):
@@ -50,7 +51,7 @@ class Book(BaseModel):
     genre: str | None
     description: str | None
     cover_url: str | None
-    price: str = Field(description="Amount with two decimals", pattern=r"^[0-9]+\.[0-9]{2}$")
+    price: Amount
     currency: Literal["USD"]
     published_year: int | None
     created_at: datetime
@@ -79,8 +80,8 @@ class BookFilter:
 async def book_filter(
     sort: Annotated[SortKey, Query(description="Order; `-` means descending")] = "title",
     genre: Annotated[Genre | None, Query(description="Exactly this genre", examples=["Fantasy"])] = None,
-    min_price: Annotated[Money | None, Query(description="Lowest price", examples=["5.00"])] = None,
-    max_price: Annotated[Money | None, Query(description="Highest price", examples=["20.00"])] = None,
+    min_price: Annotated[PriceBound | None, Query(description="Lowest price", examples=["5.00"])] = None,
+    max_price: Annotated[PriceBound | None, Query(description="Highest price", examples=["20.00"])] = None,
 ) -> BookFilter:
     """FastAPI dependency; raises a 422 problem if the price range is upside down."""
     if min_price is not None and max_price is not None and min_price > max_price:

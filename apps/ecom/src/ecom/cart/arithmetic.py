@@ -4,7 +4,8 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-MAX_QUANTITY = 99
+from bookstore_common.inputs import MAX_QUANTITY
+
 MAX_LINES = 50
 
 

@@ -15,13 +15,12 @@ from bookstore_common.idempotency import (
     idempotency_key,
     request_hash,
 )
-from bookstore_common.jsonbody import JSONBytes, dumps
+from bookstore_common.jsonbody import PRIVATE, JSONBytes, dumps
 from bookstore_common.problem import DependencyUnavailableError, InvalidInputError, NotFoundError, responses
 from bookstore_common.tokens import Principal
 from ecom.cart.repository import CartRepository, read_lines
 from ecom.cart.schemas import Cart, GuestCart, MergedCart, NewLine, NewQuantity
 from ecom.cart.service import CartFullError, CartService, cart_body
-from ecom.responses import PRIVATE
 
 router = APIRouter(prefix="/cart", tags=["cart"])
 

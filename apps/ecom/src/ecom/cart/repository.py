@@ -2,7 +2,8 @@
 
 import uuid
 from collections.abc import Collection
-from typing import Any
+from decimal import Decimal
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, delete, select, text
 
@@ -22,14 +23,29 @@ _COLUMNS: tuple[ColumnElement[Any], ...] = (
 )
 
 
+class CartLine(NamedTuple):
+    """A line with the book's price of today; as :data:`_COLUMNS`."""
+
+    id: uuid.UUID
+    book_id: uuid.UUID
+    title: str
+    price: Decimal
+    quantity: int
+    available_for_sale: bool
+
+    @property
+    def total(self) -> Decimal:
+        return self.price * self.quantity
+
+
 def _lines(user_id: str) -> Select[Any]:
     return select(*_COLUMNS).join(Book, Book.id == CartItem.book_id).where(CartItem.user_id == user_id)
 
 
-async def read_lines(session: ReadSession | Session, user_id: str) -> list[dict[str, Any]]:
-    """A user's lines, oldest first: id, book_id, title, price (Decimal), quantity, available_for_sale."""
+async def read_lines(session: ReadSession | Session, user_id: str) -> list[CartLine]:
+    """A user's lines, oldest first."""
     result = await session.execute(_lines(user_id).order_by(CartItem.created_at, CartItem.id))
-    return [row._asdict() for row in result]
+    return [CartLine._make(row) for row in result]
 
 
 class CartRepository:
@@ -39,7 +55,7 @@ class CartRepository:
         self._session = session
         self._user_id = user_id
 
-    async def lines(self) -> list[dict[str, Any]]:
+    async def lines(self) -> list[CartLine]:
         """As :func:`read_lines`, with what this transaction changed."""
         await self._session.flush()
         return await read_lines(self._session, self._user_id)
@@ -48,12 +64,12 @@ class CartRepository:
         """Until the transaction ends nobody else adds lines to this cart: rows that are not there yet have no lock."""
         await self._session.execute(_LOCK, {"user_id": self._user_id})
 
-    async def lock_lines(self) -> list[dict[str, Any]]:
+    async def lock_lines(self) -> list[CartLine]:
         """The lines as :func:`read_lines` gives them, by book_id, each locked against changes until the end."""
         result = await self._session.execute(
             _lines(self._user_id).order_by(CartItem.book_id).with_for_update(of=CartItem)
         )
-        return [row._asdict() for row in result]
+        return [CartLine._make(row) for row in result]
 
     async def items(self) -> dict[uuid.UUID, CartItem]:
         """The lines as objects by book_id, locked."""

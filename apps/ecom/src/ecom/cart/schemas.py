@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from bookstore_common.inputs import Quantity, StrictModel
-from ecom.cart.arithmetic import MAX_LINES, MAX_QUANTITY
+from bookstore_common.inputs import MAX_QUANTITY, AmountText, Quantity, StrictModel
+from ecom.cart.arithmetic import MAX_LINES
 
 BookId = Annotated[uuid.UUID, Field(examples=["00000000-0000-0000-0000-000000000011"])]
 _CART: JsonDict = {
@@ -71,9 +71,9 @@ class CartLine(BaseModel):
     id: uuid.UUID = Field(description="Of the line, for changing or removing it")
     book_id: uuid.UUID
     title: str
-    price: str = Field(pattern=r"^[0-9]+\.[0-9]{2}$")
+    price: AmountText
     quantity: int = Field(ge=1, le=MAX_QUANTITY)
-    line_total: str = Field(pattern=r"^[0-9]+\.[0-9]{2}$")
+    line_total: AmountText
     available_for_sale: bool = Field(description="False if the book was withdrawn; checkout refuses such a line")
 
 
@@ -84,7 +84,7 @@ class Cart(BaseModel):
 
     items: list[CartLine]
     count: int = Field(ge=0, description="Copies in all lines together")
-    total: str = Field(pattern=r"^[0-9]+\.[0-9]{2}$", description="All lines together; what checkout expects")
+    total: AmountText = Field(description="All lines together; what checkout expects")
 
 
 class Skipped(BaseModel):

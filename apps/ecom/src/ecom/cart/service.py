@@ -7,7 +7,7 @@ from typing import Any
 
 from bookstore_common.problem import NotFoundError, ProblemError
 from ecom.cart import arithmetic
-from ecom.cart.repository import CartRepository
+from ecom.cart.repository import CartLine, CartRepository
 from ecom.cart.schemas import GuestItem
 
 
@@ -16,26 +16,26 @@ class CartFullError(ProblemError):
     code = "cart_full"
 
 
-def cart_body(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The cart as it is sent; ``lines`` as :func:`ecom.cart.repository.read_lines` gives them."""
+def cart_body(lines: Sequence[CartLine]) -> dict[str, Any]:
+    """The cart as it is sent."""
     items = [
         {
-            "id": line["id"],
-            "book_id": line["book_id"],
-            "title": line["title"],
-            "price": str(line["price"]),
-            "quantity": line["quantity"],
-            "line_total": str(line["price"] * line["quantity"]),
-            "available_for_sale": line["available_for_sale"],
+            "id": line.id,
+            "book_id": line.book_id,
+            "title": line.title,
+            "price": str(line.price),
+            "quantity": line.quantity,
+            "line_total": str(line.total),
+            "available_for_sale": line.available_for_sale,
         }
         for line in lines
     ]
-    return {"items": items, "count": sum(line["quantity"] for line in lines), "total": str(total_of(lines))}
+    return {"items": items, "count": sum(line.quantity for line in lines), "total": str(total_of(lines))}
 
 
-def total_of(lines: Sequence[dict[str, Any]]) -> Decimal:
+def total_of(lines: Sequence[CartLine]) -> Decimal:
     """What the copies in ``lines`` cost, in US dollars with two decimals."""
-    return sum((line["price"] * line["quantity"] for line in lines), Decimal("0.00"))
+    return sum((line.total for line in lines), Decimal("0.00"))
 
 
 class CartService:

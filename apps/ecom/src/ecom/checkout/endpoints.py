@@ -7,14 +7,13 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from bookstore_common.access import Limit, signed_in
 from bookstore_common.idempotency import IdempotencyKeyReusedError, idempotency_key
-from bookstore_common.jsonbody import JSONBytes, dumps
+from bookstore_common.jsonbody import PRIVATE, JSONBytes, dumps
 from bookstore_common.problem import InvalidInputError, responses
 from bookstore_common.tokens import Principal
 from ecom.checkout.schemas import CheckoutRequest
 from ecom.checkout.service import CartEmptyError, CheckoutService, PriceChangedError
 from ecom.orders.schemas import OrderDetail
 from ecom.reservations.clients import InventoryUnavailableError, OutOfStockError
-from ecom.responses import PRIVATE
 
 router = APIRouter(prefix="/checkout", tags=["checkout"])
 

@@ -22,7 +22,7 @@ from bookstore_common.idempotency import IdempotencyKeyReusedError, IdempotencyR
 from bookstore_common.jsonbody import dumps
 from bookstore_common.outbox import OutboxRepository
 from bookstore_common.problem import DependencyUnavailableError, ProblemError
-from ecom.cart.repository import CartRepository
+from ecom.cart.repository import CartLine, CartRepository
 from ecom.cart.service import total_of
 from ecom.checkout.schemas import CheckoutRequest
 from ecom.orders.models import Order, OrderItem
@@ -123,7 +123,7 @@ class CheckoutService:
                     # Its record is older than 24 h, so nobody can tell whether this is the same request.
                     raise IdempotencyKeyReusedError(f"This key made the order {order_id} before; use a new key.")
                 lines = await _lines(session, user_id, request.expected_total)
-                await self._reservations.hold(order_id, {line["book_id"]: line["quantity"] for line in lines})
+                await self._reservations.hold(order_id, {line.book_id: line.quantity for line in lines})
                 holding = True
                 order = await _write(session, order_id, user_id, lines, request)
                 body: dict[str, Any] = orjson.loads(dumps(order_body(order)))
@@ -156,12 +156,12 @@ class CheckoutService:
             _log.warning("reservation_left_to_expire", order_id=str(order_id), reason=type(error).__name__)
 
 
-async def _lines(session: Session, user_id: str, expected_total: Decimal) -> list[dict[str, Any]]:
+async def _lines(session: Session, user_id: str, expected_total: Decimal) -> list[CartLine]:
     """The cart's lines, locked, if they may be ordered at ``expected_total``."""
     lines = await CartRepository(session, user_id).lock_lines()
     if not lines:
         raise CartEmptyError("The cart is empty.")
-    withdrawn = [line["book_id"] for line in lines if not line["available_for_sale"]]
+    withdrawn = [line.book_id for line in lines if not line.available_for_sale]
     if withdrawn:
         raise OutOfStockError(withdrawn)
     total = total_of(lines)
@@ -171,7 +171,7 @@ async def _lines(session: Session, user_id: str, expected_total: Decimal) -> lis
 
 
 async def _write(
-    session: Session, order_id: uuid.UUID, user_id: str, lines: list[dict[str, Any]], request: CheckoutRequest
+    session: Session, order_id: uuid.UUID, user_id: str, lines: list[CartLine], request: CheckoutRequest
 ) -> Order:
     """Order, items, emptied cart and event; not yet committed."""
     order = Order(
@@ -183,10 +183,10 @@ async def _write(
         shipping=request.shipping.model_dump(),
         items=[
             OrderItem(
-                book_id=line["book_id"],
-                title_at_purchase=line["title"],
-                quantity=line["quantity"],
-                price_at_purchase=line["price"],
+                book_id=line.book_id,
+                title_at_purchase=line.title,
+                quantity=line.quantity,
+                price_at_purchase=line.price,
             )
             for line in lines
         ],
@@ -195,8 +195,8 @@ async def _write(
     orders.add(order)
     await orders.flush()
     # These lines and no others: what was added to the cart meanwhile stays in it.
-    await CartRepository(session, user_id).remove([line["id"] for line in lines])
-    items = [EventLine(line["book_id"], line["quantity"], line["price"]) for line in lines]
+    await CartRepository(session, user_id).remove([line.id for line in lines])
+    items = [EventLine(line.book_id, line.quantity, line.price) for line in lines]
     await OutboxRepository(session).add(
         order_created(order_id=order_id, user_id=user_id, items=items, total=order.total, currency=order.currency)
     )

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Body, Depends, Request, Response
 
 from bookstore_common.access import signed_in
 from bookstore_common.db import Database, Reading
-from bookstore_common.jsonbody import JSONBytes, dumps
+from bookstore_common.jsonbody import PRIVATE, JSONBytes, dumps
 from bookstore_common.outbox import OutboxRepository
 from bookstore_common.pagination import Page, PageRequest, page_request
 from bookstore_common.problem import DependencyUnavailableError, InvalidInputError, NotFoundError, responses
@@ -17,7 +17,6 @@ from ecom.orders.repository import OrderFilter, OrderReadRepository, OrderReposi
 from ecom.orders.schemas import Cancellation, OrderDetail, OrderSummary, WantedStatus
 from ecom.orders.service import InvalidTransitionError, OrderChanges, OrderReads, order_body
 from ecom.reservations.clients import Reservations
-from ecom.responses import PRIVATE
 
 router = APIRouter(prefix="/orders", tags=["orders"])
 

@@ -30,7 +30,7 @@ class Order(Base):
         Index("orders_status_idx", "status", text("created_at DESC"), "id"),
     )
 
-    # After a change, too: an asyncio session cannot fetch them later.
+    # Fetches what the database filled in with each INSERT and UPDATE: an asyncio session cannot do it at first use.
     __mapper_args__ = {"eager_defaults": True}  # noqa: RUF012 # not ours to annotate
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)

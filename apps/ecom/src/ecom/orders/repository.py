@@ -1,9 +1,11 @@
 """All SQL of the orders, for their owners and for administrators."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from decimal import Decimal
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Text, cast, exists, func, select, text
 from sqlalchemy.orm import selectinload
@@ -29,6 +31,50 @@ _ITEM_COUNT = (
     select(func.sum(OrderItem.quantity)).where(OrderItem.order_id == Order.id).scalar_subquery().label("item_count")
 )
 _NEWEST_FIRST = (Order.created_at.desc(), Order.__table__.c.id)
+
+
+_ORDERS, _ITEMS = Order.__table__.c, OrderItem.__table__.c
+_ORDER: tuple[ColumnElement[Any], ...] = (
+    _ORDERS.id,
+    _ORDERS.user_id,
+    _ORDERS.status,
+    _ORDERS.total,
+    _ORDERS.currency,
+    _ORDERS.cancel_reason,
+    _ORDERS.created_at,
+    _ORDERS.updated_at,
+    _ORDERS.shipping,
+)
+_ITEM: tuple[ColumnElement[Any], ...] = (
+    _ITEMS.book_id,
+    _ITEMS.title_at_purchase,
+    _ITEMS.quantity,
+    _ITEMS.price_at_purchase,
+)
+
+
+class OrderItemRow(NamedTuple):
+    """As :data:`_ITEM`; named as the columns of :class:`OrderItem`."""
+
+    book_id: uuid.UUID
+    title_at_purchase: str
+    quantity: int
+    price_at_purchase: Decimal
+
+
+class OrderRow(NamedTuple):
+    """As :data:`_ORDER`, and the items; named as the columns of :class:`Order`."""
+
+    id: uuid.UUID
+    user_id: str
+    status: str
+    total: Decimal
+    currency: str
+    cancel_reason: str | None
+    created_at: datetime
+    updated_at: datetime
+    shipping: dict[str, Any]
+    items: Sequence[OrderItemRow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,25 +110,16 @@ class OrderReadRepository:
         statement = select(*_SUMMARY, _ITEM_COUNT).where(*wanted.conditions())
         return await read_page(self._session, statement, _NEWEST_FIRST, page, key=Order.__table__.c.id)
 
-    async def get(self, order_id: uuid.UUID, user_id: str | None = None) -> dict[str, Any] | None:
+    async def get(self, order_id: uuid.UUID, user_id: str | None = None) -> OrderRow | None:
         """One order with ``shipping`` and ``items``."""
         conditions = [Order.id == order_id, *OrderFilter(user_id=user_id).conditions()]
-        result = await self._session.execute(select(*_SUMMARY, Order.shipping).where(*conditions))
-        row = result.one_or_none()
+        row = (await self._session.execute(select(*_ORDER).where(*conditions))).one_or_none()
         if row is None:
             return None
         items = await self._session.execute(
-            select(
-                OrderItem.book_id,
-                OrderItem.title_at_purchase.label("title"),
-                OrderItem.quantity,
-                cast(OrderItem.price_at_purchase, Text).label("price"),
-                cast(OrderItem.price_at_purchase * OrderItem.quantity, Text).label("line_total"),
-            )
-            .where(OrderItem.order_id == order_id)
-            .order_by(OrderItem.book_id)
+            select(*_ITEM).where(OrderItem.order_id == order_id).order_by(OrderItem.book_id)
         )
-        return {**row._asdict(), "items": [item._asdict() for item in items]}
+        return OrderRow._make([*row, [OrderItemRow._make(item) for item in items]])
 
 
 class OrderRepository:

@@ -8,10 +8,9 @@ from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from bookstore_common.inputs import StrictModel, Text
+from bookstore_common.inputs import Amount, StrictModel, Text
 from ecom.orders.transitions import Status
 
-Amount = Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]{2}$", description="Amount with two decimals")]
 WantedStatus = Annotated[Status | None, Query(description="Only orders in this status")]
 ORDER_EXAMPLE: JsonDict = {
     "id": "0c7e5a53-6d0b-5f0e-9a3e-0f2e1f1b7a10",

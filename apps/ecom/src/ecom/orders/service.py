@@ -11,7 +11,7 @@ from bookstore_common.outbox import OutboxRepository
 from bookstore_common.pagination import PageRequest
 from bookstore_common.problem import NotFoundError, ProblemError
 from ecom.orders.models import Order
-from ecom.orders.repository import OrderFilter, OrderReadRepository, OrderRepository
+from ecom.orders.repository import OrderFilter, OrderReadRepository, OrderRepository, OrderRow
 from ecom.orders.transitions import Status, following
 from ecom.reservations.clients import InventoryUnavailableError, Reservations
 
@@ -30,10 +30,11 @@ class InvalidTransitionError(ProblemError):
         super().__init__(f"An order that is {present} cannot become {wanted}; possible next statuses: {allowed}.")
 
 
-def order_body(order: Order) -> dict[str, Any]:
-    """The order as its owner sees it; the same members in the same order as :meth:`OrderReads.get` gives."""
+def order_body(order: Order | OrderRow, *, with_user: bool = False) -> dict[str, Any]:
+    """The order as its owner sees it; ``with_user`` as administrators do."""
     return {
         "id": order.id,
+        **({"user_id": order.user_id} if with_user else {}),
         "status": order.status,
         "total": str(order.total),
         "currency": order.currency,
@@ -62,14 +63,17 @@ class OrderReads:
 
     async def find(self, wanted: OrderFilter, page: PageRequest, *, owner: bool) -> dict[str, Any]:
         rows, total = await self._orders.find(wanted, page)
-        return page.body([_without_user(row) for row in rows] if owner else rows, total)
+        if owner:
+            for row in rows:
+                del row["user_id"]
+        return page.body(rows, total)
 
     async def get(self, order_id: uuid.UUID, user_id: str | None = None) -> dict[str, Any]:
         """Raises NotFoundError, also for an order of somebody else than ``user_id``."""
         row = await self._orders.get(order_id, user_id)
         if row is None:
             raise NotFoundError(f"No order has the id {order_id}.")
-        return row if user_id is None else _without_user(row)
+        return order_body(row, with_user=user_id is None)
 
 
 class OrderChanges:
@@ -116,7 +120,3 @@ class OrderChanges:
             self._cancelled.append(order.id)
         await self._orders.flush()
         return order
-
-
-def _without_user(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name != "user_id"}

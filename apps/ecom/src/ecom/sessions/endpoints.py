@@ -8,11 +8,10 @@ from fastapi import APIRouter, Depends, Form, Request, Response
 from bookstore_common import sessions
 from bookstore_common.access import Limit, signed_in
 from bookstore_common.csrf import CsrfStore
-from bookstore_common.jsonbody import JSONBytes, dumps
+from bookstore_common.jsonbody import PRIVATE, JSONBytes, dumps
 from bookstore_common.problem import DependencyUnavailableError, InvalidInputError, responses
 from bookstore_common.redis import RedisClient
 from bookstore_common.tokens import InvalidLogoutTokenError, Principal, TokenVerifier
-from ecom.responses import PRIVATE
 from ecom.sessions.schemas import CsrfTokenBody
 
 csrf_router = APIRouter(prefix="/csrf-token", tags=["sessions"])
@@ -42,7 +41,7 @@ async def token_keys(request: Request) -> Response:
     No route of the gateway leads here. The keys are public all the same.
     """
     verifier: TokenVerifier = request.app.state.verifier
-    return JSONBytes(dumps({"keys": await verifier.published_keys()}), headers={"Cache-Control": "no-store"})
+    return JSONBytes(dumps({"keys": await verifier.published_keys()}), headers=PRIVATE)
 
 
 @logout_router.post(

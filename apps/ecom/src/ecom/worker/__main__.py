@@ -5,7 +5,6 @@ from datetime import datetime
 
 import structlog
 
-from bookstore_common import logging
 from bookstore_common.audit import SourceAudit
 from bookstore_common.chores import Chore
 from bookstore_common.consumer import Worker, WorkerSettings
@@ -14,8 +13,7 @@ from bookstore_common.gaps import OUTBOX_DAYS
 from bookstore_common.metrics import Metrics
 from bookstore_common.migrations import Migrations
 from bookstore_common.outbox import outbox_chore
-from bookstore_common.server import ListenError, run
-from bookstore_common.settings import SettingsError, load_settings
+from bookstore_common.process import run_process
 from bookstore_common.worker import run_worker
 from ecom.audit.service import TABLES
 from ecom.events.service import EFFECTS
@@ -42,11 +40,7 @@ _log = structlog.get_logger(__name__)
 
 def make_worker(settings: WorkerSettings, database: Database, metrics: Metrics) -> Worker:
     """Put the worker together."""
-    migrations = Migrations(migrations_folder())
-
-    async def schema() -> None:
-        async with database.reading() as session:
-            await migrations.check(session)
+    schema = Migrations(migrations_folder()).readiness_check(database)
 
     async def told(moment: datetime) -> None:
         _log.debug("heartbeat", moment=moment.isoformat())
@@ -62,25 +56,5 @@ async def main(settings: WorkerSettings) -> None:
     await run_worker(settings, worker, database, metrics, CHORES, audit.run)
 
 
-def start() -> int:
-    """Run the process; returns the exit code."""
-    try:
-        settings = load_settings(WorkerSettings)
-    except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    logging.configure(settings.log_level, settings.log_format, SERVICE)
-    logging.hide_secret(settings.database_password.get_secret_value())
-    try:
-        run(main(settings))
-    except ListenError as error:
-        _log.error("cannot_listen", reason=str(error))
-        return 2
-    except Exception:
-        _log.exception("failed")
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(start())
+    sys.exit(run_process(SERVICE, WorkerSettings, main))

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from bookstore_common.access import signed_in
 from bookstore_common.db import Reading, Writing
-from bookstore_common.jsonbody import JSONBytes, dumps
+from bookstore_common.jsonbody import PRIVATE, JSONBytes, dumps
 from bookstore_common.problem import DependencyUnavailableError, InvalidInputError, NotFoundError, responses
 from bookstore_common.tokens import Principal
 from inventory.reservations import service
@@ -24,7 +24,6 @@ from inventory.reservations.service import (
 )
 
 CALLER = "ecom-service"
-PRIVATE = {"cache-control": "no-store"}
 
 router = APIRouter(prefix="/reservations", tags=["reservations"])
 

@@ -27,7 +27,7 @@ _NEW = (
     .table_valued("book_id", "quantity")
     .render_derived(name="wanted")
 )
-_INSERT = postgresql.insert(Reservation.__table__).from_select(  # type: ignore[arg-type] # a Table it is
+_INSERT = postgresql.insert(Reservation.__table__).from_select(  # type: ignore[arg-type] # typed as FromClause, but is a Table
     ["order_id", "book_id", "quantity", "status", "expires_at"],
     select(
         bindparam("order_id", type_=Uuid),

@@ -73,13 +73,3 @@ class Reservation(BaseModel):
     status: Status
     expires_at: datetime = Field(description="When a hold ends that no order has claimed")
     items: list[ReservedItem] = Field(description="By book_id")
-
-
-class Shortage(BaseModel):
-    """A book of which fewer copies are available than wanted; a member of the problem's ``books``."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    book_id: uuid.UUID
-    requested: int = Field(ge=1)
-    available: int = Field(ge=0, description="0 also for a book that Inventory does not know")

@@ -13,9 +13,9 @@ committed (they leave the shelf), ``deduct`` moves available ones there, ``resto
 from dataclasses import dataclass
 from typing import Literal
 
+from bookstore_common.inputs import MAX_STOCK
+
 StockStatus = Literal["in_stock", "low_stock", "out_of_stock"]
-# Far above any shelf, far below PostgreSQL's integer, so that sums never overflow.
-MAX_QUANTITY = 1_000_000
 DEFAULT_LOW_STOCK_THRESHOLD = 5
 
 
@@ -32,7 +32,7 @@ class BelowReservedError(StockError):
 
 
 class AboveMaximumError(StockError):
-    """More than MAX_QUANTITY copies."""
+    """More than MAX_STOCK copies."""
 
 
 class NotReservedError(StockError):
@@ -111,8 +111,8 @@ def set_quantity(stock: Stock, quantity: int) -> Stock:
     if quantity < stock.reserved:
         raise BelowReservedError(f"{quantity} is below the {stock.reserved} reserved")
     # Lowering is always allowed: restock may have gone beyond.
-    if quantity > max(MAX_QUANTITY, stock.quantity):
-        raise AboveMaximumError(f"{quantity} is above {MAX_QUANTITY}")
+    if quantity > max(MAX_STOCK, stock.quantity):
+        raise AboveMaximumError(f"{quantity} is above {MAX_STOCK}")
     return Stock(quantity, stock.reserved)
 
 

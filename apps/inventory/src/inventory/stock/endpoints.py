@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from bookstore_common.access import Limit, public, signed_in
 from bookstore_common.conditional import NOT_MODIFIED, respond
 from bookstore_common.db import Reading, Writing
-from bookstore_common.jsonbody import JSONBytes, dumps
+from bookstore_common.jsonbody import PRIVATE, JSONBytes, dumps
 from bookstore_common.pagination import Page, PageRequest, page_request
 from bookstore_common.preconditions import PreconditionRequiredError, StaleVersionError, etag_of
 from bookstore_common.problem import DependencyUnavailableError, InvalidInputError, NotFoundError, responses
@@ -33,7 +33,6 @@ from inventory.stock.service import AboveMaximumError, BelowReservedError, Stock
 
 # It changes with every order: ask each time, and be told 304.
 STOCK_CACHE = "public, no-cache"
-PRIVATE = {"cache-control": "no-store"}
 
 public_router = APIRouter(prefix="/stock", tags=["stock"], dependencies=[Depends(public(Limit.ANONYMOUS))])
 admin_router = APIRouter(prefix="/admin/stock", tags=["admin"])

@@ -157,7 +157,7 @@ class StockRepository:
             },
         )
         await self._session.execute(
-            insert(StockMovement.__table__),  # type: ignore[arg-type] # a Table it is
+            insert(StockMovement.__table__),  # type: ignore[arg-type] # typed as FromClause, but is a Table
             [
                 {
                     "book_id": change.book_id,

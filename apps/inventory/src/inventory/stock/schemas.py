@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import Header, Query
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from bookstore_common.inputs import StockQuantity, StrictModel, Text, id_list
+from bookstore_common.inputs import MAX_STOCK, NotZero, StockQuantity, StrictModel, Text, id_list
 from bookstore_common.preconditions import version_in
-from inventory.stock.arithmetic import MAX_QUANTITY, StockStatus
+from inventory.stock.arithmetic import StockStatus
 
 # SPEC 5.4, I-03.
 MAX_BULK_IDS = 100
@@ -20,14 +20,8 @@ MAX_FILTER_IDS = 500
 _BOOK = "00000000-0000-0000-0000-000000000029"
 
 
-def _not_zero(value: int) -> int:
-    if value == 0:
-        raise ValueError("must not be 0")
-    return value
-
-
 # Strict: "5", 5.0 and true are not numbers of copies.
-Delta = Annotated[int, Field(strict=True, ge=-MAX_QUANTITY, le=MAX_QUANTITY), AfterValidator(_not_zero)]
+Delta = Annotated[int, Field(strict=True, ge=-MAX_STOCK, le=MAX_STOCK), NotZero]
 
 
 class Stock(BaseModel):

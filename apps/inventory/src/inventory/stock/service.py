@@ -6,6 +6,7 @@ from typing import Any
 
 from bookstore_common.db import Session
 from bookstore_common.events import inventory_updated
+from bookstore_common.inputs import MAX_STOCK
 from bookstore_common.outbox import OutboxRepository
 from bookstore_common.pagination import PageRequest
 from bookstore_common.preconditions import StaleVersionError
@@ -156,7 +157,7 @@ def _allowed(change: Callable[[], Stock], before: Stock) -> Stock:
         ) from None
     except arithmetic.AboveMaximumError:
         raise AboveMaximumError(
-            f"There are {before.quantity} copies; there cannot be more than {arithmetic.MAX_QUANTITY}.", **counts
+            f"There are {before.quantity} copies; there cannot be more than {MAX_STOCK}.", **counts
         ) from None
 
 

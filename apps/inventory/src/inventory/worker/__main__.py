@@ -7,7 +7,6 @@ from datetime import datetime
 import structlog
 from prometheus_client import Counter
 
-from bookstore_common import logging
 from bookstore_common.audit import SourceAudit
 from bookstore_common.chores import Chore
 from bookstore_common.consumer import Worker, WorkerSettings
@@ -16,8 +15,7 @@ from bookstore_common.gaps import OUTBOX_DAYS, TOPIC_DAYS
 from bookstore_common.metrics import Metrics
 from bookstore_common.migrations import Migrations
 from bookstore_common.outbox import outbox_chore
-from bookstore_common.server import ListenError, run
-from bookstore_common.settings import SettingsError, load_settings
+from bookstore_common.process import run_process
 from bookstore_common.worker import run_worker
 from inventory.audit.service import TABLES
 from inventory.events.service import EFFECTS, sweep
@@ -71,12 +69,7 @@ class Sweeper:
 
 def make_worker(settings: WorkerSettings, database: Database, metrics: Metrics) -> Worker:
     """Put the worker together."""
-    migrations = Migrations(migrations_folder())
-
-    async def schema() -> None:
-        async with database.reading() as session:
-            await migrations.check(session)
-
+    schema = Migrations(migrations_folder()).readiness_check(database)
     sweeper = Sweeper(database, metrics)
     return Worker(settings, GROUP, EFFECTS, database, metrics, schema, heartbeat=(HEARTBEATS, sweeper))
 
@@ -89,25 +82,5 @@ async def main(settings: WorkerSettings) -> None:
     await run_worker(settings, worker, database, metrics, CHORES, audit.run)
 
 
-def start() -> int:
-    """Run the process; returns the exit code."""
-    try:
-        settings = load_settings(WorkerSettings)
-    except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    logging.configure(settings.log_level, settings.log_format, SERVICE)
-    logging.hide_secret(settings.database_password.get_secret_value())
-    try:
-        run(main(settings))
-    except ListenError as error:
-        _log.error("cannot_listen", reason=str(error))
-        return 2
-    except Exception:
-        _log.exception("failed")
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(start())
+    sys.exit(run_process(SERVICE, WorkerSettings, main))

@@ -5,15 +5,12 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-import structlog
-
-from bookstore_common import logging
 from bookstore_common.db import Database
 from bookstore_common.health import Readiness, create_management_app
 from bookstore_common.metrics import Metrics
 from bookstore_common.migrations import Migrations
-from bookstore_common.server import Listener, ListenError, run, serve
-from bookstore_common.settings import SettingsError, load_settings
+from bookstore_common.process import run_process
+from bookstore_common.server import Listener, serve
 from mv_refresher.audit.service import Auditor
 from mv_refresher.migrate import migrations_folder
 from mv_refresher.quarantine.service import Quarantine
@@ -21,20 +18,15 @@ from mv_refresher.refresh.service import Refresher
 from mv_refresher.settings import SERVICE, Settings
 from mv_refresher.summaries.service import SummaryAudit
 
-_log = structlog.get_logger(__name__)
-
 
 async def main(settings: Settings) -> None:
     """Serve the management listener and refresh until told to stop; raises what ended a task by itself."""
-    database, metrics, migrations = Database(settings, SERVICE), Metrics(), Migrations(migrations_folder())
+    database, metrics = Database(settings, SERVICE), Metrics()
+    schema = Migrations(migrations_folder()).readiness_check(database)
     refresher, auditor = Refresher(settings, metrics), Auditor(settings, database, metrics)
     quarantine = Quarantine(settings, database, metrics)
     summaries = SummaryAudit(settings, database, metrics, lambda: refresher.leads)
     stop = asyncio.Event()
-
-    async def schema() -> None:
-        async with database.reading() as session:
-            await migrations.check(session)
 
     @asynccontextmanager
     async def resources() -> AsyncIterator[None]:
@@ -63,25 +55,5 @@ async def main(settings: Settings) -> None:
     await serve(settings, readiness, [], listener, resources=resources(), stop=stop)
 
 
-def start() -> int:
-    """Run the process; returns the exit code."""
-    try:
-        settings = load_settings(Settings)
-    except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    logging.configure(settings.log_level, settings.log_format, SERVICE)
-    logging.hide_secret(settings.database_password.get_secret_value())
-    try:
-        run(main(settings))
-    except ListenError as error:
-        _log.error("cannot_listen", reason=str(error))
-        return 2
-    except Exception:
-        _log.exception("failed")
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(start())
+    sys.exit(run_process(SERVICE, Settings, main))

@@ -1,1 +1,0 @@
-"""The public health route: A-01."""

@@ -1,1 +1,0 @@
-"""The public health route: E-01."""
