@@ -84,3 +84,17 @@ def test_a_false_ledger_is_found(checkout: Path, old: str, new: str, fault: str)
 )
 def test_a_false_specification_is_found(old: str, new: str, fault: str) -> None:
     assert fault in ledger.specification_faults(SPECIFICATION.replace(old, new))
+
+
+def test_what_files_cite_is_in_the_specification(committed: dict[str, str], no_faults: list[str]) -> None:
+    specification = committed[ledger.SPECIFICATION]
+    for path, text in committed.items():
+        if path != "tests/static/test_ledger.py":
+            no_faults += ledger.citation_faults(path, text, specification)
+
+
+def test_a_citation_of_nothing_is_found() -> None:
+    assert ledger.citation_faults("a.py", "# SPEC 4.2, SPEC 4 and R-001.", SPECIFICATION) == []
+    assert ledger.citation_faults("a.py", "# SPEC 4.3, 4; R-003", SPECIFICATION) == [
+        "a.py: R-003 is not in docs/specification.md", "a.py: SPEC 4.3 is not in docs/specification.md",
+    ]  # fmt: skip

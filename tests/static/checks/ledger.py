@@ -20,6 +20,7 @@ LEDGER = "tests/requirements.yml"
 STATES = ("done", "partial", "open")
 KEYS = {"state", "proof", "note"}
 ROW = re.compile(r"^\| (R-\d{3}) \| .* \| ([^|]*) \|$", re.MULTILINE)
+CITED = re.compile(r"\bSPEC ([0-9]+(?:\.[0-9]+)?)|\b(R-\d{3})\b")
 SECTION = re.compile(r"^#{2,3} ([0-9]+(?:\.[0-9]+)?) ", re.MULTILINE)
 
 
@@ -51,6 +52,14 @@ def faults(specification: str, ledger: str, root: Path) -> list[str]:
     for name, entry in entries.items():
         found += [f"{name}: {fault}" for fault in _entry_faults(entry, root)]
     return found
+
+
+def citation_faults(path: str, text: str, specification: str) -> list[str]:
+    """Return sections ("SPEC 4.3") and requirements ("R-064") that a file cites and the specification does not have."""
+    sections, names = set(SECTION.findall(specification)), {name for name, _ in ROW.findall(specification)}
+    cited = {(section, name) for section, name in CITED.findall(text)}
+    found = [f"{path}: SPEC {section} is not in {SPECIFICATION}" for section, _ in cited if section and section not in sections]
+    return sorted(found + [f"{path}: {name} is not in {SPECIFICATION}" for _, name in cited if name and name not in names])
 
 
 def _entry_faults(entry: Any, root: Path) -> Iterator[str]:
