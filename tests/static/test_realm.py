@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 IMAGE = "roles/keycloak/images/keycloak"
+LISTENER = "components/keycloak-session-endings/src"
 REALMS = ["__keycloak_realm_settings", "__keycloak_admin_settings"]
 
 
@@ -57,8 +58,8 @@ def test_administrators_passwords_have_a_policy(declared: dict[str, Any]) -> Non
 def test_the_realms_listener_is_the_images(declared: dict[str, Any], committed: dict[str, str]) -> None:
     """A listener that the realm names and the server lacks is left out in silence."""
     (name,) = set(declared["__keycloak_realm_settings"]["eventsListeners"]) - {"jboss-logging"}
-    service = committed[f"{IMAGE}/listener/META-INF/services/org.keycloak.events.EventListenerProviderFactory"].strip()
-    source = committed[f"{IMAGE}/listener/{service.rpartition('.')[2]}.java"]
+    service = committed[f"{LISTENER}/META-INF/services/org.keycloak.events.EventListenerProviderFactory"].strip()
+    source = committed[f"{LISTENER}/{service.rpartition('.')[2]}.java"]
     assert f'return "{name}";' in source
     assert f"package {service.rpartition('.')[0]};" in source
     assert "COPY listener " in committed[f"{IMAGE}/Containerfile"]
@@ -67,5 +68,5 @@ def test_the_realms_listener_is_the_images(declared: dict[str, Any], committed: 
 
 def test_services_and_listener_mean_the_same_by_everybody(committed: dict[str, str]) -> None:
     event = "urn:bookstore:event:every-session-ended"
-    for path in (f"{IMAGE}/listener/Deliveries.java", "apps/common/src/bookstore_common/tokens.py"):
+    for path in (f"{LISTENER}/Deliveries.java", "apps/common/src/bookstore_common/tokens.py"):
         assert f'EVERYBODY{"_EVENT" if path.endswith("py") else ""} = "{event}"' in committed[path], path

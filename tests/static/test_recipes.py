@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -49,3 +52,34 @@ def test_every_recipe_is_listed_and_every_listed_one_exists(root: Path, no_fault
         named = {image["context"] for image in content.get("images") or [] if image.get("context")}
         found = {file.parent.name for file in listing.parent.glob("*/Containerfile")}
         no_faults += [f"{listing.relative_to(root)}: {name}: recipe and folder do not match" for name in sorted(named ^ found)]
+
+
+def _named_folders(listing: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """Return the files and folders of the checkout that the artifacts of a recipe file are made of."""
+    named: list[str] = []
+    for artifact in listing.get("artifacts") or []:
+        named += [str(artifact[key]) for key in ("pages", "requirements") if key in artifact]
+        named += list(artifact.get("sources") or {})
+        named += [artifact["module"]] if "/" in artifact.get("module", "") else []
+    return named
+
+
+def test_every_folder_that_a_recipe_names_exists(root: Path, no_faults: list[str]) -> None:
+    named = set()
+    for listing in sorted(root.glob("roles/*/images/recipes.yml")):
+        folders = _named_folders(yaml.safe_load(listing.read_text(encoding="utf-8")))
+        named |= {folder for folder in folders if folder.startswith("components/")}
+        no_faults += [f"{listing.relative_to(root)}: {folder} does not exist" for folder in folders if not (root / folder).exists()]
+    assert {"components/node-network", "components/debezium-guard/src"} <= named
+
+
+def _programs(paths: Iterable[str]) -> list[str]:
+    """Return sources of programs among the files of roles. A module that only pins another one's program has no folder below it."""
+    return [path for path in paths if re.match(r"roles/.*\.java$|roles/[^/]+/images/[^/]+/.*/[^/]*\.go$", path)]
+
+
+def test_programs_are_in_components(committed: dict[str, str]) -> None:
+    assert _programs(committed) == []
+    assert _programs(["roles/a/images/a/A.java", "roles/a/images/a/b/main.go", "roles/a/images/a/tools.go"]) == [
+        "roles/a/images/a/A.java", "roles/a/images/a/b/main.go",
+    ]  # fmt: skip

@@ -13,7 +13,8 @@ import yaml
 from checks import theme
 
 RECIPES = "roles/keycloak/images"
-LOGIN = f"{RECIPES}/keycloak/themes/bookstore/login"
+HOME = "components/keycloak-theme"
+LOGIN = f"{HOME}/themes/bookstore/login"
 SHEET = f"{LOGIN}/resources/css/bookstore.css"
 SHOP = "apps/storefront"
 FONTS = "@fontsource-variable/"
@@ -24,7 +25,7 @@ def brought(root: Path) -> dict[str, str]:
     """Folders of the theme that artifacts fill when the image is built."""
     listing = yaml.safe_load((root / RECIPES / "recipes.yml").read_text(encoding="utf-8"))
     (image,) = [image for image in listing["images"] if image["name"] == "keycloak"]
-    return {str(root / RECIPES / "keycloak" / place): source for source, place in image["uses"].items() if place.startswith("themes/")}
+    return {str(root / HOME / place): source for source, place in image["uses"].items() if place.startswith("themes/")}
 
 
 def test_the_palette_is_the_storefronts(committed: dict[str, str], no_faults: list[str]) -> None:
@@ -69,7 +70,7 @@ def test_the_fonts_are_the_storefronts(committed: dict[str, str]) -> None:
     def faces(css: str) -> list[str]:
         return [re.sub(r'url\("[^"]*/', 'url("', face) for face in re.findall(r"@font-face \{.*?\}", css, re.DOTALL)]
 
-    assert pinned(f"{RECIPES}/fonts") == pinned(SHOP)
+    assert pinned(f"{HOME}/fonts") == pinned(SHOP)
     shop = faces(committed[f"{SHOP}/src/styles/base.css"])
     assert shop
     assert faces(committed[SHEET]) == shop
@@ -90,7 +91,7 @@ def test_icon_and_words_are_the_storefronts(committed: dict[str, str]) -> None:
 
 def test_the_realm_has_the_theme_and_the_shops_name(committed: dict[str, str]) -> None:
     settings = yaml.safe_load(committed["roles/keycloak/vars/main/realm.yml"])["__keycloak_realm_settings"]
-    assert f"{RECIPES}/keycloak/themes/{settings['loginTheme']}/login/theme.properties" in committed
+    assert f"{HOME}/themes/{settings['loginTheme']}/login/theme.properties" in committed
     assert f"{settings['displayName']} \u00b7" in committed[f"{SHOP}/src/app/layout.tsx"]
 
 

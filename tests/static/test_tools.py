@@ -28,7 +28,7 @@ printf '%s\\t%s\\t%s\\t%s\\n' "${0##*/}" "$PWD" "$MYPYPATH" "$*" >>"$RECORD"
 [[ "$FAILING" != "${0##*/}" ]]
 """
 PROGRAMS = ("ansible-lint", "ansible-playbook", "mypy", "pytest", "python", "ruff", "shellcheck", "yamllint")
-CHECKS = ("ansible-lint", "ansible-playbook", "mypy", "nodenet", "pytest", "ruff", "shellcheck", "storefront", "yamllint")
+CHECKS = ("ansible-lint", "ansible-playbook", "mypy", "nodenet", "pytest", "python", "ruff", "shellcheck", "storefront", "yamllint")
 TESTS = ("check", "component-tests", "nodenet", "pytest", "e2e")
 TYPED = (
     "collections/ansible_collections/bookstore/platform/plugins/", "tools/", "apps/", "tests/live/", "tests/e2e/", "tests/perf/",
@@ -144,7 +144,6 @@ def test_what_is_not_run_is_told(committed: dict[str, str], no_faults: list[str]
             if re.search(r"\bexit 0\b", line) and "not run" not in line + before:
                 no_faults.append(f"{path}: {line.strip()}: say what is not run, and why")
             before = line
-    assert "requirements: not run" in committed["tools/check"]
 
 
 def test_whatever_changes_the_platform_holds_the_lock(committed: dict[str, str]) -> None:

@@ -45,8 +45,9 @@ def classes(images: dict[str, str], compiler: Path, tmp_path_factory: pytest.Tem
     """Classes of our own, from the checkout's sources."""
     folder = tmp_path_factory.mktemp("classes")
     jars = {"kafka": "/opt/kafka/libs/*.jar", "debezium": "/opt/debezium/*.jar /opt/debezium/lib/*.jar"}
+    homes = {"kafka": "kafka-ops", "debezium": "debezium-guard"}
     return {
-        name: compiled(images[name], compiler, ROOT / f"roles/{name}/images/{name}", jars[name], folder / name) for name in jars
+        name: compiled(images[name], compiler, ROOT / f"components/{homes[name]}/src", jars[name], folder / name) for name in jars
     }  # fmt: skip
 
 

@@ -38,7 +38,7 @@ def in_flink(image: str, folder: Path, request: dict[str, Any], heap_mib: int = 
     (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
     command = [
         "docker", "run", "--rm", "--network=host", "--read-only", "--tmpfs=/tmp", f"--user={os.getuid()}:{os.getgid()}",
-        f"--volume={folder}:/data:ro", f"--volume={ROOT}/flink/tools:/opt/tools:ro",
+        f"--volume={folder}:/data:ro", f"--volume={ROOT}/components/flink-tools/src:/opt/tools:ro",
         f"--volume={Path(__file__).with_name('run_jobs.py')}:/run_jobs.py:ro", "--env=PGPASSFILE=/data/pgpass",
         "--env=FLINK_CONF_DIR=/data", "--env=_python_worker_execution_mode=process",
         f"--env=FLINK_ENV_JAVA_OPTS={opened} -Duser.timezone=UTC",

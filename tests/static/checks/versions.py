@@ -10,12 +10,12 @@ from collections.abc import Mapping
 
 # Component to the module whose version in a go.mod is the component's.
 MODULES = {
-    "kubernetes": ("roles/kind/images/kubernetes/go.mod", "k8s.io/kubernetes"),
+    "kubernetes": ("components/node-network/go.mod", "k8s.io/kubernetes"),
     "kind": ("roles/kind/images/kind/go.mod", "sigs.k8s.io/kind"),
     "etcd": ("roles/kind/images/etcd/go.mod", "go.etcd.io/etcd/server/v3"),
     "coredns": ("roles/kind/images/coredns/go.mod", "github.com/coredns/coredns"),
-    "istio": ("roles/istio/images/istio/go.mod", "istio.io/istio"),
-    "gateway_api": ("roles/istio/images/istio/go.mod", "sigs.k8s.io/gateway-api"),
+    "istio": ("components/node-proxy/go.mod", "istio.io/istio"),
+    "gateway_api": ("components/node-proxy/go.mod", "sigs.k8s.io/gateway-api"),
 }
 # Component to a file and the pattern whose every match must be the version.
 TEXTS = {

@@ -314,3 +314,42 @@ def test_go_builds_programs_of_tests_too(make: Make, monkeypatch: pytest.MonkeyP
     builders.build_go(artifact, project / "out", make(FakeEngine()).context)
     tests = [call for call in calls if call[:3] == ["go", "test", "-c"]]
     assert [call[-2:] for call in tests] == [[str(project / "out/e2e.test"), "example.org/e2e"]]
+
+
+@pytest.mark.parametrize("module", ["module", "components/tool"])
+def test_a_module_is_beside_its_recipe_or_in_the_checkout(
+    make: Make, monkeypatch: pytest.MonkeyPatch, project: Path, module: str
+) -> None:
+    folders: list[Path] = []
+    monkeypatch.setattr(commands, "run", lambda name, call, log, cwd, **_: folders.append(cwd))
+    monkeypatch.setattr(builders, "go_env", lambda context: {})
+    home = project / ("images/module" if module == "module" else module)
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "main.go").write_text("package main\n")
+    artifact = recipes.Artifact("tool", "go", project / "images", {"module": module, "packages": {"tool": "."}})
+    context = make(FakeEngine()).context
+    builders.build_go(artifact, project / "out", context)
+    assert folders == [home]
+    before = builders.inputs(artifact, context)
+    (home / "main.go").write_text("package main // changed\n")
+    assert builders.inputs(artifact, context) != before
+
+
+def test_only_the_named_files_of_a_module_decide(make: Make, project: Path) -> None:
+    home = project / "components/proxy"
+    (home / "proxy").mkdir(parents=True)
+    for name in ("go.mod", "go.sum", "tools.go", "proxy/main.go"):
+        (home / name).write_text(f"{name}\n")
+    spec = {"module": "components/proxy", "packages": {"istioctl": "istio.io/istioctl"}}
+    whole = recipes.Artifact("proxy", "go", project / "images", spec)
+    few = recipes.Artifact("istio", "go", project / "images", {**spec, "files": ["go.mod", "go.sum", "tools.go"]})
+    context = make(FakeEngine()).context
+    before = {artifact.name: builders.inputs(artifact, context) for artifact in (whole, few)}
+    (home / "proxy/main.go").write_text("changed\n")
+    assert builders.inputs(few, context) == before["istio"]
+    assert builders.inputs(whole, context) != before["proxy"]
+    (home / "go.sum").write_text("changed\n")
+    assert builders.inputs(few, context) != before["istio"]
+    few.spec["files"].append("go.work")
+    with pytest.raises(FactoryError, match=r"holds no file go\.work"):
+        builders.inputs(few, context)

@@ -139,7 +139,7 @@ def writable(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("ansible.cfg", "verify.yml", "playbooks", "roles", "inventory", "collections", "tools"):
         source = ROOT / name
         if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "nodenet", "*.sum"))
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.sum"))
         else:
             shutil.copy(source, folder / name)
     (folder / ".venv").symlink_to(ROOT / ".venv")

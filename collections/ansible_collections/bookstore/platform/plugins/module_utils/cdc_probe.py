@@ -1,6 +1,6 @@
 # Copyright: the Bookstore Platform authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rows of our own in the captured tables, whose way into analytics is followed (SPEC 7.3, 11)."""
+"""Writes probe rows into the captured tables and follows them into analytics (SPEC 7.3, 11)."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """State of a Debezium Server from its pod, its stored offset and its slot; and the restart that makes its guard repair it.
 
-The guard in the server's image decides and repairs at each start (roles/debezium/images/debezium/Verdict.java); what is
+The guard in the server's image decides and repairs at each start (components/debezium-guard/src/Verdict.java); what is
 here finds out whether there is something to repair. Positions are log sequence numbers as plain numbers.
 """
 

@@ -118,9 +118,10 @@ def go_env(context: Context) -> dict[str, str]:
 def build_go(artifact: Artifact, target: Path, context: Context) -> None:
     """Build ``packages`` ({binary: package}) of the Go module in folder ``module``; ``ldflags`` optional.
 
-    ``tests`` ({binary: package}) are made of the tests of packages.
+    ``tests`` ({binary: package}) are made of the tests of packages. ``files`` names the only files of the module that the packages
+    need, when the module holds other programs, too: an edit of those builds nothing anew.
     """
-    module = artifact.folder / artifact.spec["module"]
+    module = artifact.module(context.project)
     env = go_env(context)
     ldflags = " ".join(["-s -w", *[f"-X {flag}" for flag in artifact.spec.get("ldflags", [])]])
     packages: dict[str, str] = artifact.spec["packages"]
@@ -138,7 +139,7 @@ def build_go(artifact: Artifact, target: Path, context: Context) -> None:
 
 def build_go_module_files(artifact: Artifact, target: Path, context: Context) -> None:
     """Copy ``paths`` out of the Go module ``source`` that the module in folder ``module`` requires."""
-    module = artifact.folder / artifact.spec["module"]
+    module = artifact.module(context.project)
     env = go_env(context)
     source = artifact.spec["source"]
     commands.run(artifact.name, ["go", "mod", "download", source], context.log(artifact.name), cwd=module, env=env)
@@ -361,9 +362,12 @@ def inputs(artifact: Artifact, context: Context) -> dict[str, Any]:
     found: dict[str, Any] = {"builder": artifact.builder, "spec": artifact.spec}
     if "module" in artifact.spec:
         found["go"] = context.versions["go"]
-        module = artifact.folder / artifact.spec["module"]
-        locks = {name: cache.files_digest(module / name) for name in ("go.mod", "go.sum")}
-        found["module"] = cache.files_digest(module) if artifact.builder == "go" else locks
+        module = artifact.module(context.project)
+        files = artifact.spec.get("files") if artifact.builder == "go" else ["go.mod", "go.sum"]
+        for name in files if artifact.builder == "go" and files else ():
+            if not (module / name).is_file():
+                raise FactoryError(f"{artifact.name}: files: {module} holds no file {name}; write one of its files, or remove it")
+        found["module"] = cache.files_digest(module) if files is None else {name: cache.files_digest(module / name) for name in files}
     for name in ("lock", "keep"):
         if artifact.builder == "maven" and name in artifact.spec:
             found[f"{name} file"] = cache.files_digest(artifact.folder / artifact.spec[name])

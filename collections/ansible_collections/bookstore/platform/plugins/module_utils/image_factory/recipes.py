@@ -4,6 +4,7 @@ Shape of a recipes.yml::
 
     artifacts:
       - {name: etcd, builder: go, module: etcd, packages: {etcd: .}}
+      - {name: kubernetes, builder: go, module: components/node-network, packages: {kubernetes: .}}
     images:
       - {name: pilot, context: pilot, base: base, uses: {istio/pilot-discovery: pilot-discovery}}
 """
@@ -30,6 +31,11 @@ class Artifact:
     builder: str
     folder: Path
     spec: dict[str, Any]
+
+    def module(self, project: Path) -> Path:
+        """Return the folder of the Go module: ``module`` is a folder beside the recipe, or with a slash one of the checkout."""
+        module = str(self.spec["module"])
+        return (project if "/" in module else self.folder) / module
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ def _add(result: Known, artifact: Artifact, project: Path) -> None:
         lock = f"{spec['pages']}/package-lock.json"
         result.packages += npm.locked(_text(project / lock), lock)
     elif artifact.builder == "go_module_files":
-        result.packages.append(_go_source(artifact))
+        result.packages.append(_go_source(artifact, project))
     elif artifact.builder == "maven":
         result.packages += [_distribution(entry, artifact.name) for entry in spec.get("files", []) if entry.get("unpack")]
 
@@ -90,9 +90,9 @@ def _distribution(entry: dict[str, str], name: str) -> Package:
                    places=frozenset({f"recipe {name}"}))
 
 
-def _go_source(artifact: Artifact) -> Package:
+def _go_source(artifact: Artifact, project: Path) -> Package:
     """Return the Go module of which files were copied, in the version that go.mod requires."""
-    module, source = artifact.folder / artifact.spec["module"] / "go.mod", artifact.spec["source"]
+    module, source = artifact.module(project) / "go.mod", artifact.spec["source"]
     match = re.search(rf"^\s*(?:require\s+)?{re.escape(source)}\s+(v\S+)", _text(module), re.MULTILINE)
     if match is None:
         raise FactoryError(f"BK-410: {module} requires no {source}, of which recipe {artifact.name} copies files; add it")

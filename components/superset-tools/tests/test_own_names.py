@@ -11,7 +11,7 @@ import pytest
 
 from ansible_collections.bookstore.platform.plugins.module_utils import doors
 
-FILE = Path(__file__).parents[3] / "roles/superset/files/own_names.py"
+FILE = Path(__file__).parents[1] / "src/own_names.py"
 Ask = Callable[[str | None], tuple[str, dict[str, str], bytes]]
 
 

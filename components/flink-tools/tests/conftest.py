@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.bookstore.platform.plugins.module_utils import doors
 
-TOOLS = Path(__file__).parents[3] / "flink/tools"
+TOOLS = Path(__file__).parents[1] / "src"
 
 
 class Rest:

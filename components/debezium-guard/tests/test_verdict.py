@@ -1,4 +1,4 @@
-"""What the guard decides: at the start from offset, slot and log, later from what Kafka still has (roles/debezium/images/debezium)."""
+"""What the guard decides: at the start from offset, slot and log, later from what Kafka still has (components/debezium-guard)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-SOURCES = Path(__file__).parents[3] / "roles/debezium/images/debezium"
+SOURCES = Path(__file__).parents[1] / "src"
 # Offset, whether it names the end of a transaction, whether in a snapshot, confirmed, lost, end of the log.
 CASES = {
     "500 true false 500 false 900": "RESUME false",

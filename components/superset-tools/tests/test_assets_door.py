@@ -16,7 +16,7 @@ from typing import ClassVar
 
 import pytest
 
-SOURCE = Path(__file__).parents[3] / "roles/superset/files/assets_door.py"
+SOURCE = Path(__file__).parents[1] / "src/assets_door.py"
 
 
 class Superset(BaseHTTPRequestHandler):
@@ -77,7 +77,7 @@ def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType
     monkeypatch.setenv("SUPERSET_RUN_DIR", str(tmp_path))
     monkeypatch.setenv("SUPERSET_PORT", str(server.server_port))
     monkeypatch.setattr(Superset, "uploads", [])
-    # Not imported: that would leave a compiled copy in the folder of the role.
+    # Not imported: that would leave a compiled copy among the sources.
     module = ModuleType("assets_door")
     exec(compile(SOURCE.read_text(encoding="utf-8"), str(SOURCE), "exec"), module.__dict__)
     yield module
