@@ -128,7 +128,7 @@ def test_other_servers_are_refused(tmp_path: Path) -> None:
     ("cluster", "user", "fault"),
     [
         ({}, {}, "the cluster k has no server"),
-        ({"server": "https://a", "insecure-skip-tls-verify": True}, {}, "insecure-skip-tls-verify is not supported"),
+        ({"server": "https://a", "proxy-url": "http://b"}, {}, "proxy-url is not supported"),
         ({"server": "https://a"}, {"exec": {"command": "x"}}, "exec is not supported"),
         ({"server": "https://a", "certificate-authority-data": "%"}, {}, "certificate-authority-data: "),
         ({"server": "https://a", "certificate-authority": "none.pem"}, {}, "certificate-authority-data: .*none.pem"),
