@@ -165,7 +165,8 @@ def test_every_module_is_run_so() -> None:
     runtime = yaml.safe_load((COLLECTION / "meta/runtime.yml").read_text(encoding="utf-8"))
     routed = runtime["plugin_routing"]["modules"]
     assert sorted(routed) == sorted(path.stem for path in (COLLECTION / "plugins/modules").glob("*.py"))
-    assert {entry["action_plugin"] for entry in routed.values()} == {"bookstore.platform.in_process"}
+    own = {"manifests": "bookstore.platform.manifests"}  # renders first, then does the same
+    assert all(entry["action_plugin"] == own.get(name, "bookstore.platform.in_process") for name, entry in routed.items())
 
 
 def test_exit_codes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
