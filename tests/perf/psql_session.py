@@ -22,7 +22,7 @@ class Session:
     def __init__(self, cluster: Cluster, place: str, timeout: float = 30) -> None:
         kubernetes: Any = import_module("kubernetes")
         namespace, instance, database = PLACES[place]
-        core = kubernetes.client.CoreV1Api(kubernetes.client.ApiClient(cluster._client.configuration))
+        core = kubernetes.client.CoreV1Api(kubernetes.config.new_client_from_config(cluster.kubeconfig))
         command = ["psql", "--host=/run/postgresql", "--username=postgres", f"--dbname={database}", "--no-psqlrc", "-tAq", "--no-readline"]
         self._place, self._timeout = place, timeout
         self._stream = kubernetes.stream.stream(

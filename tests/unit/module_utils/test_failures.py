@@ -10,10 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.errors import AnsibleFilterError
 
-from ansible_collections.bookstore.platform.plugins.filter.services import secret_fingerprints
-from ansible_collections.bookstore.platform.plugins.module_utils import docker, failures
+from ansible_collections.bookstore.platform.plugins.module_utils import docker, failures, services
 from ansible_collections.bookstore.platform.plugins.module_utils.image_factory import commands, errors, recipes
 
 ROOT = Path(__file__).parents[3]
@@ -30,11 +28,11 @@ def test_a_message_has_one_id() -> None:
     assert failures.without_id(errors.FactoryError("no wheel")) == "no wheel"
 
 
-def test_the_filters_keep_an_id_that_an_error_has() -> None:
+def test_fingerprints_keep_the_id_that_an_error_has() -> None:
     service = {"name": "shop-api", "namespace": "shop", "secrets": {"X": {"name": "gone", "key": "y"}}}
-    with pytest.raises(AnsibleFilterError, match="Secret shop/gone") as caught:
-        secret_fingerprints([service], {}, [])
-    assert re.findall(r"BK-\d{3}", str(caught.value)) == ["BK-134"]
+    with pytest.raises(ValueError, match="Secret shop/gone") as caught:
+        services.fingerprints([service], {}, [])
+    assert re.findall(r"BK-\d{3}", failures.identified("BK-117", caught.value)) == ["BK-134"]
 
 
 # What a module tells that other tests have seen to begin with an id: computed texts, by the expression that makes them.

@@ -39,6 +39,12 @@ def test_the_fingerprint_follows_the_values_that_the_service_uses() -> None:
     assert len({of(found()), of(found(redis="x")), of(found(app="x"))}) == 3
 
 
+def test_each_secret_is_read_once() -> None:
+    worker = {"name": "shop-worker", "namespace": "shop", "worker": True, "database": {"name": "shop-db"}}
+    names = ["client", "redis-auth", "shop-db-app", "shop-db-owner"]
+    assert services.used_secrets([SERVICE, worker], COMMON) == [("shop", name) for name in names]
+
+
 def test_it_does_not_show_a_value() -> None:
     fingerprint = of(found(redis="correct-horse"))
     assert len(fingerprint) == 16

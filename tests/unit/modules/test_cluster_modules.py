@@ -82,7 +82,7 @@ def test_kinds_are_documented() -> None:
 def test_action_group_names_the_modules_with_a_connection() -> None:
     group = yaml.safe_load((COLLECTION / "meta/runtime.yml").read_text(encoding="utf-8"))["action_groups"]["cluster"]
     with_connection = [
-        file.stem for file in (COLLECTION / "plugins/modules").glob("*.py") if "bookstore.platform.connection" in file.read_text("utf-8")
+        file.stem for file in (COLLECTION / "plugins/modules").glob("*.py") if "**CONNECTION_SPEC" in file.read_text("utf-8")
     ]
     assert sorted(group) == sorted(with_connection)
 

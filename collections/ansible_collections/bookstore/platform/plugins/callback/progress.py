@@ -45,7 +45,7 @@ from ansible import constants
 from ansible.plugins.callback import CallbackBase
 from ansible.utils.color import colorize, hostcolor
 
-from ansible_collections.bookstore.platform.plugins.plugin_utils import progress
+from ansible_collections.bookstore.platform.plugins.plugin_utils import forked_module, progress
 
 NOISE_SECONDS = 1.0
 Method = TypeVar("Method", bound=Callable[..., None])
@@ -96,6 +96,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
     def v2_playbook_on_start(self, playbook: Any) -> None:
         self._playbook = Path(playbook._file_name).stem
         self._started = time.time()
+        # Here, because nothing is forked yet: workers find imported what modules need.
+        forked_module.preload()
         self._thread = threading.Thread(target=self._beat, name="progress-heartbeat", daemon=True)
         self._thread.start()
 

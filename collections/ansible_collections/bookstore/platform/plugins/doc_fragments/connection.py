@@ -22,5 +22,5 @@ options:
     type: float
     default: 10.0
 requirements:
-  - kubernetes >= 37 (Python client)
+  - urllib3, PyYAML and websocket-client (the Python client kubernetes brings all three)
 """

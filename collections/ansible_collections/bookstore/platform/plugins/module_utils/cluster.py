@@ -5,12 +5,19 @@
 from __future__ import annotations
 
 import json
+import time
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from . import kubeconfig as kubeconfigs
+
 Object = dict[str, Any]
+
+# The channels of an exec session, and the version of their protocol.
+EXEC_PROTOCOL = "v4.channel.k8s.io"
+STDOUT, STDERR, STATUS = 1, 2, 3
 
 CONNECTION_SPEC: dict[str, dict[str, Any]] = {
     "kubeconfig": {"type": "path", "required": True},
@@ -85,21 +92,18 @@ class Cluster:
     """A connection. Methods raise ClusterError; a missing object is None, never an error."""
 
     def __init__(self, kubeconfig: str, context: str | None = None, request_timeout: float = 10.0) -> None:
-        # Imported here, so that the pure parts of the collection do not need the client; it carries no types.
-        kubernetes: Any = import_module("kubernetes")
+        # Imported here, so that the pure parts of the collection do not need it.
+        import urllib3
 
         if not Path(kubeconfig).is_file():
             raise ClusterError(f"BK-201: kubeconfig={kubeconfig} does not exist; `make up` writes it")
-        configuration = kubernetes.client.Configuration()
         try:
-            kubernetes.config.load_kube_config(kubeconfig, context=context, client_configuration=configuration)
-        except kubernetes.config.ConfigException as error:
-            raise ClusterError(
-                f"BK-201: kubeconfig={kubeconfig} cannot be used: {error}; `make up` writes it anew"
-            ) from error
-        # A waiter polls; the client's own retries would only hide how long an outage lasts.
-        configuration.retries = False
-        self._client = kubernetes.client.ApiClient(configuration)
+            self._connection = kubeconfigs.load(kubeconfig, context)
+        except kubeconfigs.KubeconfigError as error:
+            raise ClusterError(f"BK-201: kubeconfig={kubeconfig} cannot be used: {error}; `make up` writes it anew") from error
+        self.kubeconfig, self.context = kubeconfig, context
+        # A waiter polls; the library's own retries would only hide how long an outage lasts.
+        self._pool = urllib3.PoolManager(maxsize=10, retries=False, ssl_context=self._connection.tls)
         self._timeout = request_timeout
 
     @classmethod
@@ -108,18 +112,16 @@ class Cluster:
         return cls(params["kubeconfig"], params.get("context"), params.get("request_timeout") or 10.0)
 
     def raw(
-        self, path: str, method: str = "GET", body: Object | None = None, query: dict[str, str] | None = None
-    ) -> str:
+        self, path: str, method: str = "GET", body: Object | None = None, query: dict[str, str] | None = None,
+        content_type: str = "application/json",
+    ) -> str:  # fmt: skip
         """Return the text of an answer."""
         import urllib3
 
-        url = f"{self._client.configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
-        headers = {"Accept": "application/json, */*", "Content-Type": "application/json"}
-        auth = self._client.configuration.auth_settings().get("BearerToken")
-        if auth:
-            headers["Authorization"] = auth["value"]
+        url = f"{self._connection.server}{path}" + (f"?{urlencode(query)}" if query else "")
+        headers = {"Accept": "application/json, */*", "Content-Type": content_type, **self._authorization()}
         try:
-            answer = self._client.rest_client.pool_manager.request(
+            answer = self._pool.request(
                 method,
                 url,
                 body=None if body is None else json.dumps(body),
@@ -128,15 +130,16 @@ class Cluster:
                 retries=False,
             )
         except urllib3.exceptions.HTTPError as error:
-            raise ClusterError(
-                f"BK-202: the API server {self._client.configuration.host} does not answer: {error}"
-            ) from error
+            raise ClusterError(f"BK-202: the API server {self._connection.server} does not answer: {error}") from error
         text: str = answer.data.decode("utf-8", "replace")
         if answer.status >= 400:
             raise ClusterError(
                 f"BK-203: {method} {path} was refused with {answer.status}: {_message(text)}", answer.status
             )
         return text
+
+    def _authorization(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._connection.token}"} if self._connection.token else {}
 
     def get(self, kind: str, namespace: str | None, name: str) -> Object | None:
         """Return one object, or None when it (or its kind) does not exist."""
@@ -195,38 +198,30 @@ class Cluster:
 
     def execute(self, namespace: str, pod: str, container: str, command: list[str], timeout: float) -> str:
         """Run a command in a container and return its standard output; ClusterError when it fails or takes too long."""
-        kubernetes: Any = import_module("kubernetes")
-        stream, error_channel = kubernetes.stream.stream, import_module("kubernetes.stream.ws_client").ERROR_CHANNEL
+        websocket: Any = import_module("websocket")  # carries no types
 
-        core = kubernetes.client.CoreV1Api(kubernetes.client.ApiClient(self._client.configuration))
+        words = [("command", word) for word in command]
+        query = urlencode([*words, ("container", container), ("stdin", "false"), ("stdout", "true"), ("stderr", "true"), ("tty", "false")])
+        address = "ws" + self._connection.server.removeprefix("http") + f"{path_of('Pod', namespace, pod)}/exec?{query}"
+        deadline = time.monotonic() + timeout
         try:
-            session = stream(
-                core.connect_get_namespaced_pod_exec,
-                pod,
-                namespace,
-                container=container,
-                command=command,
-                stdin=False,
-                stdout=True,
-                stderr=True,
-                tty=False,
-                _preload_content=False,
-                _request_timeout=timeout,
-            )
+            session = websocket.create_connection(
+                address, timeout=timeout, subprotocols=[EXEC_PROTOCOL], sslopt={"context": self._connection.tls},
+                header=self._authorization(), http_no_proxy=["*"], redirect_limit=0, skip_utf8_validation=True,
+            )  # fmt: skip
             try:
-                session.run_forever(timeout=timeout)
-                out: str = session.read_stdout(timeout=1) if session.peek_stdout() else ""
-                err: str = session.read_stderr(timeout=1) if session.peek_stderr() else ""
-                if session.is_open():
-                    raise ClusterError(f"BK-204: the command in {namespace}/{pod} took longer than {timeout:.0f} s")
-                status = session.read_channel(error_channel)
+                channels = _received(session, deadline)
             finally:
-                session.close()
-        except kubernetes.client.ApiException as error:
-            raise ClusterError(
-                f"BK-204: no command can be run in {namespace}/{pod}: {error.reason}", error.status or 0
-            ) from error
-        fault = exec_fault(status)
+                session.shutdown()
+        except websocket.WebSocketTimeoutException as error:
+            raise ClusterError(f"BK-204: the command in {namespace}/{pod} took longer than {timeout:.0f} s") from error
+        except websocket.WebSocketBadStatusException as error:
+            reason = _message((error.resp_body or b"").decode("utf-8", "replace")) or str(error)
+            raise ClusterError(f"BK-204: no command can be run in {namespace}/{pod}: {reason}", error.status_code) from error
+        except (websocket.WebSocketException, OSError) as error:
+            raise ClusterError(f"BK-204: no command can be run in {namespace}/{pod}: {error}") from error
+        out, err = (channels.get(channel, b"").decode("utf-8", "replace") for channel in (STDOUT, STDERR))
+        fault = exec_fault(channels.get(STATUS, b"").decode("utf-8", "replace"))
         if fault:
             raise ClusterError(f"BK-204: the command in {namespace}/{pod}: {fault}: {(err or out).strip()[-400:]}")
         return out
@@ -235,6 +230,26 @@ class Cluster:
         """Return the kubelet's statistics of a node (its /stats/summary)."""
         summary: Object = json.loads(self.raw(f"/api/v1/nodes/{quote(node)}/proxy/stats/summary"))
         return summary
+
+
+def _received(session: Any, deadline: float) -> dict[int, bytes]:
+    """Return what a command wrote into each channel until the server closed the connection."""
+    websocket: Any = import_module("websocket")
+    channels: dict[int, bytearray] = {}
+    while True:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise websocket.WebSocketTimeoutException
+        session.settimeout(left)
+        try:
+            code, data = session.recv_data()
+        except websocket.WebSocketConnectionClosedException:
+            break
+        if code == websocket.ABNF.OPCODE_CLOSE:
+            break
+        if data:
+            channels.setdefault(data[0], bytearray()).extend(data[1:])
+    return {channel: bytes(content) for channel, content in channels.items()}
 
 
 def look(cluster: Cluster, namespace: str, pod: str, container: str, command: list[str], timeout: float) -> str:

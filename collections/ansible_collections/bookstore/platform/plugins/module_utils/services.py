@@ -27,6 +27,11 @@ def used_keys(service: Object, common: Object) -> dict[str, set[str]]:
     return used
 
 
+def used_secrets(services: list[Object], common: Object) -> list[tuple[str, str]]:
+    """Return namespace and name of all Secrets that services use, each once."""
+    return sorted({(service["namespace"], name) for service in services for name in used_keys(service, common)})
+
+
 def fingerprints(services: list[Object], common: Object, found: list[Object]) -> dict[str, str]:
     """Return service name to a hash (16 hexadecimal digits) of the values that it takes from Secrets.
 

@@ -1,0 +1,191 @@
+# Copyright: the Bookstore Platform authors
+# SPDX-License-Identifier: Apache-2.0
+"""Applies rendered manifests: each object by server-side apply, on one connection, with a truthful account of what changed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from . import failures
+from .cluster import Cluster, ClusterError
+
+Object = dict[str, Any]
+
+APPLY = "application/apply-patch+yaml"  # JSON is YAML
+# What controllers and the server write is no change of ours.
+WRITTEN_BY_OTHERS = ("managedFields", "resourceVersion", "generation")
+
+
+class ManifestError(ValueError):
+    """A manifest cannot be used, or the server refused it; the message names the object."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """``file``: what it was rendered into, for messages."""
+
+    file: str
+    body: Object
+
+    @property
+    def namespace(self) -> str:
+        """The namespace that the manifest names; empty without one."""
+        return str(self.body["metadata"].get("namespace") or "")
+
+    @property
+    def name(self) -> str:
+        """The object's name."""
+        return str(self.body["metadata"]["name"])
+
+    def __str__(self) -> str:
+        return f"{self.body['kind']} {self.namespace + '/' if self.namespace else ''}{self.name}"
+
+
+@dataclass
+class Change:
+    """``before`` is None for an object that did not exist, ``after`` for one that check mode cannot make."""
+
+    manifest: Manifest
+    before: Object | None
+    after: Object | None = field(default=None)
+
+
+def parse(file: str, text: str) -> list[Manifest]:
+    """Return the manifests of a file; empty documents are left out. ManifestError names the document that is none."""
+    import yaml
+
+    try:
+        documents = list(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    except yaml.YAMLError as error:
+        raise ManifestError(f"BK-430: {file} is no YAML: {error}") from error
+    return [_checked(file, number, document) for number, document in enumerate(documents, 1) if document is not None]
+
+
+def _checked(file: str, number: int, document: Any) -> Manifest:
+    metadata = document.get("metadata") if isinstance(document, dict) else None
+    if not isinstance(metadata, dict) or not all([document.get("apiVersion"), document.get("kind"), metadata.get("name")]):
+        raise ManifestError(f"BK-430: document {number} of {file} needs apiVersion, kind and metadata.name")
+    return Manifest(file, document)
+
+
+class Kinds:
+    """What the server calls the kinds, asked for once for each group."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._known: dict[str, dict[str, tuple[str, bool]]] = {}
+
+    def path(self, manifest: Manifest) -> str | None:
+        """Return the path of an object, or None when its kind is not installed. ManifestError when it needs a namespace."""
+        version, kind = manifest.body["apiVersion"], manifest.body["kind"]
+        if kind not in self._known.get(version, {}):
+            # Also when the group is known: a definition may just have been applied.
+            self._known[version] = self._ask(version)
+        if kind not in self._known[version]:
+            return None
+        plural, namespaced = self._known[version][kind]
+        if namespaced and not manifest.namespace:
+            raise ManifestError(f"BK-430: {manifest} of {manifest.file} needs metadata.namespace")
+        return "/".join([_group(version), *(["namespaces", quote(manifest.namespace)] if namespaced else []), plural, quote(manifest.name)])
+
+    def _ask(self, version: str) -> dict[str, tuple[str, bool]]:
+        try:
+            found = json.loads(self._cluster.raw(_group(version)))
+        except ClusterError as error:
+            if error.status == 404:
+                return {}
+            raise
+        return {entry["kind"]: (entry["name"], entry["namespaced"]) for entry in found["resources"] if "/" not in entry["name"]}
+
+
+def _group(version: str) -> str:
+    return f"/apis/{version}" if "/" in version else f"/api/{version}"
+
+
+def apply(cluster: Cluster, manifests: list[Manifest], manager: str, check: bool) -> Iterator[Change]:
+    """Apply all in their order, and yield those that changed (in check mode: would). ManifestError at the first that is refused."""
+    kinds = Kinds(cluster)
+    for manifest in manifests:
+        try:
+            change = _apply(cluster, kinds, manifest, manager, check)
+        except ClusterError as error:
+            if not error.status:
+                raise  # no answer at all is not about this object
+            raise ManifestError(f"BK-431: {manifest} of {manifest.file}: {failures.without_id(error)}") from error
+        if change is not None:
+            yield change
+
+
+def _apply(cluster: Cluster, kinds: Kinds, manifest: Manifest, manager: str, check: bool) -> Change | None:
+    path = kinds.path(manifest)
+    if path is None:
+        if check:
+            return Change(manifest, None)
+        raise ManifestError(
+            f"BK-432: {manifest} of {manifest.file}: the cluster has no kind {manifest.body['kind']} of {manifest.body['apiVersion']}; "
+            "the role istio installs those of the Gateway API and of the mesh"
+        )
+    before = _get(cluster, path)
+    query = {"fieldManager": manager, "force": "true", **({"dryRun": "All"} if check else {})}
+    try:
+        after = json.loads(cluster.raw(path, "PATCH", manifest.body, query, APPLY))
+    except ClusterError as error:
+        # The namespace is one that this run would make.
+        if check and before is None and error.status == 404:
+            return Change(manifest, None)
+        raise
+    if before is not None and declared(before) == declared(after):
+        return None
+    return Change(manifest, before, after)
+
+
+def _get(cluster: Cluster, path: str) -> Object | None:
+    try:
+        found: Object = json.loads(cluster.raw(path))
+    except ClusterError as error:
+        if error.status == 404:
+            return None
+        raise
+    return found
+
+
+def declared(body: Object) -> Object:
+    """Return an object without what the server and controllers write."""
+    metadata = {key: value for key, value in body["metadata"].items() if key not in WRITTEN_BY_OTHERS}
+    return {**{key: value for key, value in body.items() if key != "status"}, "metadata": metadata}
+
+
+def difference(changes: list[Change]) -> dict[str, str]:
+    """Return before and after as texts, for --diff. Of Secrets, only names."""
+
+    def text(manifest: Manifest, body: Object | None) -> str:
+        if body is None:
+            return ""
+        shown = {"kind": body["kind"], "metadata": {"name": manifest.name}} if body["kind"] == "Secret" else declared(body)
+        return f"# {manifest}\n{json.dumps(shown, indent=1, sort_keys=True)}\n"
+
+    return {
+        "before": "".join(text(change.manifest, change.before) for change in changes),
+        "after": "".join(text(change.manifest, change.after) for change in changes),
+    }
+
+
+def write(folder: str, documents: dict[str, str], check: bool) -> list[str]:
+    """Write rendered texts into files, as they are, and return the names of those that were not so before."""
+    changed = []
+    for name, text in documents.items():
+        path = Path(folder) / name
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            changed.append(name)
+            if not check:
+                temporary = path.with_name(f".{name}.{os.getpid()}")
+                temporary.write_text(text, encoding="utf-8")
+                temporary.chmod(0o644)
+                os.replace(temporary, path)
+    return changed

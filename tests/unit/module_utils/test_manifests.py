@@ -1,0 +1,153 @@
+"""Manifests against an API server over HTTP: what counts as a change, what check mode asks for, and which object an error names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from api_server import ApiServer, serving
+
+from ansible_collections.bookstore.platform.plugins.module_utils import manifests
+from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, ClusterError
+from ansible_collections.bookstore.platform.plugins.module_utils.manifests import ManifestError
+
+NAMESPACE = "{apiVersion: v1, kind: Namespace, metadata: {name: shop}}"
+TEXT = f"""
+---
+{NAMESPACE}
+---
+# empty
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: settings, namespace: shop}}
+data: {{colour: red}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: web, namespace: shop}}
+spec: {{replicas: 2}}
+"""
+DEPLOYMENT = "/apis/apps/v1/namespaces/shop/deployments/web"
+SETTINGS = "/api/v1/namespaces/shop/configmaps/settings"
+ALL = ["Namespace shop", "ConfigMap shop/settings", "Deployment shop/web"]
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[tuple[ApiServer, Cluster]]:
+    with serving(tmp_path) as (server, kubeconfig):
+        yield server, Cluster(kubeconfig)
+
+
+def applied(cluster: Cluster, text: str = TEXT, check: bool = False) -> list[str]:
+    return [str(change.manifest) for change in manifests.apply(cluster, manifests.parse("shop.yml", text), "tests", check)]
+
+
+def test_what_is_applied_again_is_no_change(api: tuple[ApiServer, Cluster]) -> None:
+    server, cluster = api
+    assert applied(cluster) == ALL
+    assert applied(cluster) == []
+    # What controllers write meanwhile.
+    found = server.objects[DEPLOYMENT]
+    found["status"] = {"readyReplicas": 2}
+    found["metadata"].update(resourceVersion="900", managedFields=[{"manager": "kubelet"}])
+    assert applied(cluster) == []
+    server.objects[DEPLOYMENT]["spec"]["replicas"] = 1
+    assert applied(cluster) == ["Deployment shop/web"]
+    assert server.objects[DEPLOYMENT]["spec"]["replicas"] == 2
+
+
+def test_requests(api: tuple[ApiServer, Cluster]) -> None:
+    server, cluster = api
+    applied(cluster)
+    patches = [(path, query) for method, path, query in server.calls if method == "PATCH"]
+    assert [path for path, _ in patches] == ["/api/v1/namespaces/shop", SETTINGS, DEPLOYMENT]
+    assert all(query == {"fieldManager": "tests", "force": "true"} for _, query in patches)
+    # A group is asked for its kinds once, and all on one connection.
+    assert [path for method, path, _ in server.calls if path in server.kinds] == ["/api/v1", "/apis/apps/v1"]
+    assert server.connections == 1
+
+
+def test_check_mode_changes_nothing(api: tuple[ApiServer, Cluster]) -> None:
+    server, cluster = api
+    assert applied(cluster, check=True) == ALL
+    assert server.objects == {}
+    applied(cluster)
+    before = dict(server.objects)
+    assert applied(cluster, check=True) == []
+    assert applied(cluster, TEXT.replace("red", "blue"), check=True) == ["ConfigMap shop/settings"]
+    assert server.objects == before
+
+
+def test_a_kind_that_is_not_installed(api: tuple[ApiServer, Cluster]) -> None:
+    server, cluster = api
+    text = "{apiVersion: x.io/v1, kind: Thing, metadata: {name: one, namespace: shop}}"
+    assert applied(cluster, text, check=True) == ["Thing shop/one"]
+    with pytest.raises(ManifestError, match=r"BK-432: Thing shop/one of shop.yml: the cluster has no kind Thing of x.io/v1"):
+        applied(cluster, text)
+    # One that an earlier object of the same call brought is found: the group is asked again.
+    kinds = manifests.Kinds(cluster)
+    (thing,) = manifests.parse("shop.yml", text)
+    assert kinds.path(thing) is None
+    server.kinds["/apis/x.io/v1"] = [("Thing", "things", True)]
+    assert kinds.path(thing) == "/apis/x.io/v1/namespaces/shop/things/one"
+
+
+def test_a_refused_object_is_named_and_what_was_done_before_is_told(api: tuple[ApiServer, Cluster]) -> None:
+    server, cluster = api
+    server.refused[SETTINGS] = (422, "colour is not allowed")
+    changes = manifests.apply(cluster, manifests.parse("shop.yml", TEXT), "tests", False)
+    assert str(next(changes).manifest) == "Namespace shop"
+    with pytest.raises(ManifestError, match=r"^BK-431: ConfigMap shop/settings of shop.yml: PATCH .* with 422: colour is not allowed$"):
+        next(changes)
+    assert DEPLOYMENT not in server.objects
+
+
+def test_a_missing_namespace_is_an_error_outside_of_check_mode(api: tuple[ApiServer, Cluster]) -> None:
+    with pytest.raises(ManifestError, match='BK-431: ConfigMap shop/settings .*namespaces "shop" not found'):
+        applied(api[1], TEXT.replace(NAMESPACE, ""))
+
+
+def test_no_answer(tmp_path: Path) -> None:
+    with serving(tmp_path) as (_, kubeconfig):
+        cluster = Cluster(kubeconfig, request_timeout=1)
+    with pytest.raises(ClusterError, match="BK-202"):
+        applied(cluster)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("a: [", "shop.yml is no YAML"),
+        ("- a", "document 1 of shop.yml needs apiVersion, kind and metadata.name"),
+        (f"{NAMESPACE}\n---\n{{kind: ConfigMap, metadata: {{name: a}}}}", "document 2 of shop.yml needs apiVersion"),
+        ("{apiVersion: v1, kind: ConfigMap, metadata: {}}", "document 1 of shop.yml needs"),
+        ("{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}", "ConfigMap a of shop.yml needs metadata.namespace"),
+    ],
+)
+def test_manifests_that_cannot_be_used(api: tuple[ApiServer, Cluster], text: str, fault: str) -> None:
+    with pytest.raises(ManifestError, match=f"BK-430: {fault}"):
+        applied(api[1], text)
+
+
+def test_differences_show_no_secret(api: tuple[ApiServer, Cluster]) -> None:
+    cluster = api[1]
+    applied(cluster)
+    secret = "{apiVersion: v1, kind: Secret, metadata: {name: s, namespace: shop}, data: {p: c3dvcmRmaXNo}}"
+    text = f"{TEXT.replace('red', 'blue')}---\n{secret}\n"
+    shown = manifests.difference(list(manifests.apply(cluster, manifests.parse("shop.yml", text), "tests", True)))
+    assert '"colour": "red"' in shown["before"]
+    assert '"colour": "blue"' in shown["after"]
+    assert "# Secret shop/s" in shown["after"]
+    assert "c3dvcmRmaXNo" not in shown["after"]
+
+
+def test_files_are_written_when_they_differ(tmp_path: Path) -> None:
+    texts = {"a.yml": "a: ü\n", "b.yml": ""}
+    assert manifests.write(str(tmp_path), texts, check=True) == ["a.yml", "b.yml"]
+    assert list(tmp_path.iterdir()) == []
+    assert manifests.write(str(tmp_path), texts, check=False) == ["a.yml", "b.yml"]
+    assert (tmp_path / "a.yml").read_text(encoding="utf-8") == "a: ü\n"
+    assert manifests.write(str(tmp_path), {**texts, "b.yml": "b: 1\n"}, check=False) == ["b.yml"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.yml", "b.yml"]
