@@ -79,7 +79,8 @@ def test_addresses_are_written_once(data: inventory.Data, committed: dict[str, s
     users = {
         path
         for path, text in committed.items()
-        if path.startswith(("components/", "roles/", "flink/", "superset/", "playbooks/", "inventory/")) and not path.endswith(".md") and "/tests/" not in path
+        if path.startswith(("components/", "roles/", "flink/", "superset/", "playbooks/", "inventory/"))
+        and not path.endswith(".md") and "/tests/" not in path
         and any(host in text for host in hosts)
     }  # fmt: skip
     assert users == {"superset/databases/bookstore_analytics.yaml"}
