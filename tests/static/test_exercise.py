@@ -16,6 +16,7 @@ from checks import manifests as policies
 
 EXERCISE = Path(__file__).parent / "exercise"
 FILES = sorted(str(path.relative_to(EXERCISE / "files")) for path in (EXERCISE / "files").rglob("*") if path.is_file())
+COPIED = ("components/", "inventory/", "playbooks/", "roles/", "collections/", "flink/", "superset/", "docs/")
 EDITS: list[dict[str, str]] = yaml.safe_load((EXERCISE / "edits.yml").read_text(encoding="utf-8"))
 MOST_FILES, MOST_EDITED = 12, 5
 CORRECT = "correct tests/static/exercise/edits.yml"
@@ -37,7 +38,7 @@ def checkout(committed: dict[str, str], root: Path, tmp_path_factory: pytest.Tem
     """A copy of the repository to which the example was added."""
     folder = tmp_path_factory.mktemp("exercise") / "bookstore"
     for name in committed:
-        if name.startswith(("inventory/", "playbooks/", "roles/", "collections/", "flink/", "superset/", "docs/")) or "/" not in name:
+        if name.startswith(COPIED) or "/" not in name:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes((root / name).read_bytes())
     for name in FILES:
