@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -32,15 +33,13 @@ type Server struct {
 	pb.UnimplementedIstioCertificateServiceServer
 
 	CA *CA
-	// Answer, if set, answers requests for certificates instead of the CA.
-	Answer func(ctx context.Context, identity string, public any) ([]string, error)
-	// TTL is the lifetime of the certificates, Backdate how long before now it begins.
-	TTL, Backdate time.Duration
 
 	t      testing.TB
 	config istiod.Config
 
 	mutex    sync.Mutex
+	answer   func(ctx context.Context, identity string, public any) ([]string, error)
+	lifetime time.Duration
 	grpc     *grpc.Server
 	token    string
 	held     map[string]map[string]*discovery.Resource
@@ -63,7 +62,7 @@ func Start(t testing.TB) *Server {
 	t.Helper()
 	directory := t.TempDir()
 	s := &Server{
-		CA: NewCA(t, "root"), t: t, TTL: time.Hour, token: "token-1", held: map[string]map[string]*discovery.Resource{}, streams: map[*stream]bool{},
+		CA: NewCA(t, "root"), t: t, lifetime: time.Hour, token: "token-1", held: map[string]map[string]*discovery.Resource{}, streams: map[*stream]bool{},
 		signed: map[string]int{},
 		config: istiod.Config{
 			TokenFile: filepath.Join(directory, "token"), RootFile: filepath.Join(directory, "root.pem"), ClusterID: "Kubernetes", Address: "127.0.0.1:0",
@@ -122,7 +121,7 @@ func (s *Server) Up() {
 	s.grpc = server
 	s.mutex.Unlock()
 	go func() {
-		if err := server.Serve(listener); err != nil {
+		if err := server.Serve(listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			s.Fault("serving ended: %v", err)
 		}
 	}()
@@ -328,14 +327,14 @@ func (s *Server) CreateCertificate(ctx context.Context, request *pb.IstioCertifi
 	s.mutex.Lock()
 	s.signed[identity]++
 	s.order = append(s.order, identity)
-	answer, ttl, backdate := s.Answer, s.TTL, s.Backdate
+	answer, lifetime := s.answer, s.lifetime
 	s.mutex.Unlock()
 	if answer != nil {
 		chain, err := answer(ctx, identity, csr.PublicKey)
 		return &pb.IstioCertificateResponse{CertChain: chain}, err
 	}
 	now := time.Now()
-	leaf := s.CA.Sign(s.t, Leaf(s.t, now.Add(-backdate), now.Add(ttl), identity), csr.PublicKey)
+	leaf := s.CA.Sign(s.t, Leaf(s.t, now, now.Add(lifetime), identity), csr.PublicKey)
 	return &pb.IstioCertificateResponse{CertChain: []string{PEM(leaf), PEM(s.CA.Certificate)}}, nil
 }
 
@@ -343,7 +342,14 @@ func (s *Server) CreateCertificate(ctx context.Context, request *pb.IstioCertifi
 func (s *Server) SetAnswer(answer func(ctx context.Context, identity string, public any) ([]string, error)) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	s.Answer = answer
+	s.answer = answer
+}
+
+// SetLifetime changes how long certificates are valid.
+func (s *Server) SetLifetime(lifetime time.Duration) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.lifetime = lifetime
 }
 
 // Eventually waits until the condition holds, for 10 seconds at most.
