@@ -31,12 +31,12 @@ type block struct {
 	service *Service
 }
 
-// build makes a snapshot of what is held; the caller holds the lock.
-func (s *Store) build() *snapshot {
+// build makes a snapshot of the held workloads and services and of these policies; the caller holds the lock.
+func (s *Store) build(policies *policy.Set) *snapshot {
 	out := &snapshot{
 		config: s.config, ready: s.haveAddresses && s.havePolicies, entries: s.entries,
 		byAddress: map[netip.Addr]*Workload{}, byVIP: map[netip.Addr][]*Service{}, endpoints: map[string][]*Workload{},
-		byHost: map[string][]*Service{}, podByHost: map[string][]*Workload{}, policies: policy.NewSet(s.policies, s.config.RootNamespace),
+		byHost: map[string][]*Service{}, podByHost: map[string][]*Workload{}, policies: policies,
 	}
 	names := make([]string, 0, len(s.entries))
 	for name := range s.entries {

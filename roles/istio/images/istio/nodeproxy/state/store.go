@@ -48,7 +48,7 @@ func New(config Config) *Store {
 		config.ClusterDomain = "cluster.local"
 	}
 	s := &Store{config: config, entries: map[string]*entry{}, policies: map[string]*policy.Policy{}, changed: make(chan struct{})}
-	s.current.Store(s.build())
+	s.current.Store(s.build(policy.NewSet(nil, config.RootNamespace)))
 	return s
 }
 
@@ -77,7 +77,7 @@ func (s *Store) ApplyAddresses(whole bool, removed []string, added []Resource) m
 	}
 	s.entries, s.haveAddresses = next, true
 	s.rejectedAddresses += uint64(len(rejected))
-	s.publish()
+	s.publish(s.build(s.current.Load().policies))
 	return rejected
 }
 
@@ -111,13 +111,15 @@ func (s *Store) ApplyPolicies(whole bool, removed []string, added []Resource) ma
 	}
 	s.policies, s.havePolicies = next, true
 	s.rejectedRule += uint64(len(rejected))
-	s.publish()
+	after := *s.current.Load() // the indexes of workloads and services stay as they are
+	after.ready, after.policies = s.haveAddresses && s.havePolicies, policy.NewSet(next, s.config.RootNamespace)
+	s.publish(&after)
 	return rejected
 }
 
 // publish swaps the snapshot in and tells those who wait; the caller holds the lock.
-func (s *Store) publish() {
-	s.current.Store(s.build())
+func (s *Store) publish(after *snapshot) {
+	s.current.Store(after)
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
