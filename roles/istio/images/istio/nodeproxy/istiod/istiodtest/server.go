@@ -34,8 +34,9 @@ type Server struct {
 
 	CA *CA
 
-	t      testing.TB
-	config istiod.Config
+	t       testing.TB
+	config  istiod.Config
+	service discovery.AggregatedDiscoveryServiceServer
 
 	mutex    sync.Mutex
 	answer   func(ctx context.Context, identity string, public any) ([]string, error)
@@ -60,13 +61,22 @@ type stream struct {
 // Start starts an istiod that ends with the test.
 func Start(t testing.TB) *Server {
 	t.Helper()
+	return StartFor(t, nil)
+}
+
+// StartFor starts an istiod whose discovery is the given service; nil is the one of this package.
+func StartFor(t testing.TB, service discovery.AggregatedDiscoveryServiceServer) *Server {
+	t.Helper()
 	directory := t.TempDir()
 	s := &Server{
-		CA: NewCA(t, "root"), t: t, lifetime: time.Hour, token: "token-1", held: map[string]map[string]*discovery.Resource{}, streams: map[*stream]bool{},
+		service: service, CA: NewCA(t, "root"), t: t, lifetime: time.Hour, token: "token-1", held: map[string]map[string]*discovery.Resource{}, streams: map[*stream]bool{},
 		signed: map[string]int{},
 		config: istiod.Config{
 			TokenFile: filepath.Join(directory, "token"), RootFile: filepath.Join(directory, "root.pem"), ClusterID: "Kubernetes", Address: "127.0.0.1:0",
 		},
+	}
+	if s.service == nil {
+		s.service = s
 	}
 	s.WriteRoots(s.CA)
 	s.SetToken("token-1", true)
@@ -115,7 +125,7 @@ func (s *Server) Up() {
 	server := grpc.NewServer(grpc.Creds(credentials.NewTLS(&tls.Config{
 		MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{{Certificate: [][]byte{leaf.Raw}, PrivateKey: key}},
 	})))
-	discovery.RegisterAggregatedDiscoveryServiceServer(server, s)
+	discovery.RegisterAggregatedDiscoveryServiceServer(server, s.service)
 	pb.RegisterIstioCertificateServiceServer(server, s)
 	s.mutex.Lock()
 	s.grpc = server
