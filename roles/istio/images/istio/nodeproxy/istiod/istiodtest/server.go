@@ -37,6 +37,7 @@ type Server struct {
 	t       testing.TB
 	config  istiod.Config
 	service discovery.AggregatedDiscoveryServiceServer
+	signer  pb.IstioCertificateServiceServer
 
 	mutex    sync.Mutex
 	answer   func(ctx context.Context, identity string, public any) ([]string, error)
@@ -61,15 +62,15 @@ type stream struct {
 // Start starts an istiod that ends with the test.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	return StartFor(t, nil)
+	return StartFor(t, nil, nil)
 }
 
-// StartFor starts an istiod whose discovery is the given service; nil is the one of this package.
-func StartFor(t testing.TB, service discovery.AggregatedDiscoveryServiceServer) *Server {
+// StartFor starts an istiod whose services are the given ones; nil is the one of this package.
+func StartFor(t testing.TB, service discovery.AggregatedDiscoveryServiceServer, signer pb.IstioCertificateServiceServer) *Server {
 	t.Helper()
 	directory := t.TempDir()
 	s := &Server{
-		service: service, CA: NewCA(t, "root"), t: t, lifetime: time.Hour, token: "token-1", held: map[string]map[string]*discovery.Resource{}, streams: map[*stream]bool{},
+		service: service, signer: signer, CA: NewCA(t, "root"), t: t, lifetime: time.Hour, token: "token-1", held: map[string]map[string]*discovery.Resource{}, streams: map[*stream]bool{},
 		signed: map[string]int{},
 		config: istiod.Config{
 			TokenFile: filepath.Join(directory, "token"), RootFile: filepath.Join(directory, "root.pem"), ClusterID: "Kubernetes", Address: "127.0.0.1:0",
@@ -77,6 +78,9 @@ func StartFor(t testing.TB, service discovery.AggregatedDiscoveryServiceServer) 
 	}
 	if s.service == nil {
 		s.service = s
+	}
+	if s.signer == nil {
+		s.signer = s
 	}
 	s.WriteRoots(s.CA)
 	s.SetToken("token-1", true)
@@ -126,7 +130,7 @@ func (s *Server) Up() {
 		MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{{Certificate: [][]byte{leaf.Raw}, PrivateKey: key}},
 	})))
 	discovery.RegisterAggregatedDiscoveryServiceServer(server, s.service)
-	pb.RegisterIstioCertificateServiceServer(server, s)
+	pb.RegisterIstioCertificateServiceServer(server, s.signer)
 	s.mutex.Lock()
 	s.grpc = server
 	s.mutex.Unlock()

@@ -91,7 +91,12 @@ func (nodeAccount) Authenticate(asked istiosecurity.AuthContext) (*istiosecurity
 	if err != nil || token != "token-1" {
 		return nil, fmt.Errorf("the token is %q (%w)", token, err)
 	}
-	return &istiosecurity.Caller{Identities: []string{"spiffe://cluster.local/ns/istio-system/sa/ztunnel"}}, nil
+	return &istiosecurity.Caller{
+		Identities: []string{"spiffe://cluster.local/ns/istio-system/sa/ztunnel"},
+		KubernetesInfo: istiosecurity.KubernetesInfo{
+			PodName: "proxy-1", PodNamespace: "istio-system", PodUID: "uid-1", PodServiceAccount: "ztunnel",
+		},
+	}, nil
 }
 
 func TestAgainstIstiodItself(t *testing.T) {
@@ -99,7 +104,7 @@ func TestAgainstIstiodItself(t *testing.T) {
 		pod("client", "10.1.0.1", true), pod("server", "10.1.0.2", true), pod("gone", "10.1.0.3", true), service("server", "10.2.0.1"),
 	}})
 	real.Discovery.Authenticators = []istiosecurity.Authenticator{nodeAccount{}}
-	front := istiodtest.StartFor(t, real.Discovery)
+	front := istiodtest.StartFor(t, real.Discovery, nil)
 	store := state.New(state.Config{ClusterID: "Kubernetes", RootNamespace: "istio-system"})
 	stream := &discovery.Client{
 		Istiod: front.Config(), Sink: store, Log: slog.New(slog.DiscardHandler), FirstPause: time.Millisecond, LastPause: 50 * time.Millisecond,
