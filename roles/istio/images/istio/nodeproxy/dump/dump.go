@@ -43,7 +43,9 @@ func New(contents state.Contents, held []identity.Held, roots []*x509.Certificat
 		default:
 			state = "Unavailable: " + one.Failure
 		}
-		out.Certificates = append(out.Certificates, Certificate{Identity: one.Identity, State: state, CertChain: certs(one.Chain), RootCerts: certs(roots)})
+		out.Certificates = append(out.Certificates, Certificate{
+			Identity: one.Identity, State: state, CertChain: certs(one.Chain), RootCerts: certs(roots),
+		})
 	}
 	return out
 }

@@ -1,6 +1,6 @@
 // Package dump writes the configuration dump that istioctl ztunnel-config reads.
 //
-// The types are written here and not taken from istioctl: its package brings a logging library, flags and YAML into the program, 37 packages
+// The types are written here and not taken from istioctl: its package brings a logging library, flags and YAML into the program, 31 packages
 // in all. The test reads the dump with istioctl's own types and printer, so a drift of the format is noticed.
 package dump
 

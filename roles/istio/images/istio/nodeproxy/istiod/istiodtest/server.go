@@ -70,7 +70,8 @@ func StartFor(t testing.TB, service discovery.AggregatedDiscoveryServiceServer, 
 	t.Helper()
 	directory := t.TempDir()
 	s := &Server{
-		service: service, signer: signer, CA: NewCA(t, "root"), t: t, lifetime: time.Hour, token: "token-1", held: map[string]map[string]*discovery.Resource{}, streams: map[*stream]bool{},
+		service: service, signer: signer, CA: NewCA(t, "root"), t: t, lifetime: time.Hour, token: "token-1",
+		held: map[string]map[string]*discovery.Resource{}, streams: map[*stream]bool{},
 		signed: map[string]int{},
 		config: istiod.Config{
 			TokenFile: filepath.Join(directory, "token"), RootFile: filepath.Join(directory, "root.pem"), ClusterID: "Kubernetes", Address: "127.0.0.1:0",
@@ -244,7 +245,9 @@ func (s *Server) DeltaAggregatedResources(server discovery.AggregatedDiscoverySe
 	if err := s.authenticate(server.Context()); err != nil {
 		return err
 	}
-	one := &stream{out: make(chan *discovery.DeltaDiscoveryResponse, 100), cut: make(chan struct{}), asked: map[string]bool{}, nonces: map[string]string{}}
+	one := &stream{
+		out: make(chan *discovery.DeltaDiscoveryResponse, 100), cut: make(chan struct{}), asked: map[string]bool{}, nonces: map[string]string{},
+	}
 	s.mutex.Lock()
 	s.streams[one] = true
 	s.mutex.Unlock()

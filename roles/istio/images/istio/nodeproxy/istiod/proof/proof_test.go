@@ -108,7 +108,10 @@ func TestAgainstIstiodItself(t *testing.T) {
 	store := state.New(state.Config{ClusterID: "Kubernetes", RootNamespace: "istio-system"})
 	stream := &discovery.Client{
 		Istiod: front.Config(), Sink: store, Log: slog.New(slog.DiscardHandler), FirstPause: time.Millisecond, LastPause: 50 * time.Millisecond,
-		Node: discovery.Node{IP: "10.0.0.1", PodName: "proxy-1", Namespace: "istio-system", ServiceAccount: "ztunnel", NodeName: "n1", ClusterID: "Kubernetes", IstioVersion: "1.31.0"},
+		Node: discovery.Node{
+			IP: "10.0.0.1", PodName: "proxy-1", Namespace: "istio-system", ServiceAccount: "ztunnel", NodeName: "n1", ClusterID: "Kubernetes",
+			IstioVersion: "1.31.0",
+		},
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
