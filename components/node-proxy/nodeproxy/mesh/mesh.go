@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net/netip"
+	"strings"
 )
 
 // Pod is a pod of this node as istio-cni announces it. It carries no address and no trust domain.
@@ -96,4 +97,15 @@ type Identities interface {
 	PeerIdentity(state tls.ConnectionState) (string, error)
 	// Keep announces which identities are in use on this node: they are signed ahead and renewed, others are forgotten.
 	Keep(identities []string)
+}
+
+// Side returns the labels of one side only: those whose names start with the prefix, source_ or destination_.
+func (l Labels) Side(prefix string) Labels {
+	out := make(Labels, len(l))
+	for name, value := range l {
+		if strings.HasPrefix(name, prefix) {
+			out[name] = value
+		}
+	}
+	return out
 }
