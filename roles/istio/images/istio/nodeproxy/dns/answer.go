@@ -22,7 +22,7 @@ func (s *Server) answer(ctx context.Context, question []byte, datagram bool, ask
 	if message != nil {
 		// Without its state the mesh knows no name: a wrong "no such name" would be remembered.
 		_, _ = s.pod.Await(ctx) // also a pod that is not known may ask; its connections are judged anyway
-		if addresses, known := s.pod.Control.Resolve(s.pod.Pod.Pod, name); known {
+		if addresses, known := s.pod.Control.Resolve(s.pod.Pod, name); known {
 			return reply(message, addresses, datagram)
 		}
 	}
