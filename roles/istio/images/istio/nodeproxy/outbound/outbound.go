@@ -130,7 +130,7 @@ func (p *Proxy) plain(ctx context.Context, destination netip.AddrPort) (copying.
 
 func (p *Proxy) tunnel(ctx context.Context, identity string, route mesh.Route, record *telemetry.Record) (copying.End, error) {
 	stream, state, err := p.Pool.Open(ctx, tunnel.Destination{
-		Key:      tunnel.Key{PodUID: p.UID, Identity: identity, Gateway: route.Gateway},
+		Key:      tunnel.Key{Pod: p.Pod.Key, Identity: identity, Gateway: route.Gateway},
 		Accepted: route.Accepted, Authority: route.Target,
 		Dial: func(ctx context.Context) (net.Conn, error) { return p.Namespace.Dial(ctx, netip.Addr{}, route.Gateway) },
 		TLS: func(ctx context.Context) (*tls.Config, error) {

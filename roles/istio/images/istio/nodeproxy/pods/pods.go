@@ -134,7 +134,7 @@ func (i *instance) close() {
 		if err := i.server.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 			i.pod.Log.Error("closing tunnels", "error", err)
 		}
-		i.factory.Pool.ClosePod(i.pod.UID)
+		i.factory.Pool.ClosePod(i.pod.Key)
 		i.pod.Stop(serving.ErrDeleted)
 		if err := i.pod.Namespace.Close(); err != nil {
 			i.pod.Log.Error("closing a network namespace", "error", err)

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"bookstore.platform/istio/nodeproxy/copying"
@@ -53,16 +54,22 @@ type Pod struct {
 	Log        *slog.Logger
 	Limits     Limits
 
+	// Key is unique for each time that a pod is served: what belongs to a former one is not taken for this one's.
+	Key string
+
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	slots  chan struct{}
 	group  sync.WaitGroup
 }
 
+var served atomic.Uint64
+
 // Begin makes the pod ready for connections.
 func (p *Pod) Begin() {
 	p.ctx, p.cancel = context.WithCancelCause(context.Background())
 	p.slots = make(chan struct{}, p.Limits.Connections)
+	p.Key = fmt.Sprintf("%s/%d", p.UID, served.Add(1))
 }
 
 // Context ends with the pod.

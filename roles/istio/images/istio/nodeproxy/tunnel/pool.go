@@ -19,7 +19,7 @@ import (
 // Key says which connections may be shared: those of one pod with one identity to one peer of the same accepted identities. The pod
 // is part of it because the socket lives in that pod's network namespace.
 type Key struct {
-	PodUID   string
+	Pod      string
 	Identity string
 	Gateway  netip.AddrPort
 	accepted string
@@ -257,7 +257,7 @@ func (p *Pool) drop(key Key, c *connection) {
 func (p *Pool) Retire(which func(Key) bool) { p.end(which, false) }
 
 // ClosePod ends all connections of a pod at once.
-func (p *Pool) ClosePod(uid string) { p.end(func(key Key) bool { return key.PodUID == uid }, true) }
+func (p *Pool) ClosePod(pod string) { p.end(func(key Key) bool { return key.Pod == pod }, true) }
 
 // Close ends everything.
 func (p *Pool) Close() {
