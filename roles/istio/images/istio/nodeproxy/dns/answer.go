@@ -4,13 +4,15 @@ import (
 	"context"
 	"math/rand/v2"
 	"net/netip"
+	"time"
 
 	"github.com/miekg/dns"
 )
 
 const (
-	headerSize = 12
-	lifetime   = 30 // seconds that a client may keep an answer
+	headerSize   = 12
+	lifetime     = 30              // seconds that a client may keep an answer
+	stateTimeout = 2 * time.Second // less than forwardTimeout
 )
 
 // answer answers a question, or has it asked elsewhere; nil when there is nothing to say.
@@ -20,8 +22,7 @@ func (s *Server) answer(ctx context.Context, question []byte, datagram bool, ask
 	}
 	message, name := ours(question)
 	if message != nil {
-		// Without its state the mesh knows no name: a wrong "no such name" would be remembered.
-		_, _ = s.pod.Await(ctx) // also a pod that is not known may ask; its connections are judged anyway
+		s.awaitNames(ctx)
 		if addresses, known := s.pod.Control.Resolve(s.pod.Pod, name); known {
 			return reply(message, addresses, datagram)
 		}
@@ -32,6 +33,24 @@ func (s *Server) answer(ctx context.Context, question []byte, datagram bool, ask
 		return failure(question)
 	}
 	return got
+}
+
+// awaitNames waits, bounded, for the mesh's state: without it no name is known, and a wrong "no such name" would be remembered.
+// Whatever is answered then, connections are judged anyway.
+func (s *Server) awaitNames(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, stateTimeout)
+	defer cancel()
+	for {
+		changed := s.pod.Control.Changed() // before the question: no change is missed
+		if s.pod.Control.Ready() {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // ours reads a question for the addresses of one name; everything else (updates, transfers, other types, what cannot be read) is

@@ -193,27 +193,19 @@ func TestPolicies(t *testing.T) {
 }
 
 func TestWrongCertificates(t *testing.T) {
-	for name, spoil := range map[string]func(*meshtest.Identities){
-		"none of the client": func(i *meshtest.Identities) { i.NoClientCertificate = true },
-		"expired": func(i *meshtest.Identities) {
-			i.Leaf = func(_ string, c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }
+	for name, leaf := range map[string]func(identity string, certificate *x509.Certificate){
+		"none of the client": nil,
+		"expired":            func(_ string, c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) },
+		"two names": func(_ string, c *x509.Certificate) {
+			c.URIs = append(c.URIs, &url.URL{Scheme: "spiffe", Host: "x"})
 		},
-		"two names": func(i *meshtest.Identities) {
-			i.Leaf = func(_ string, c *x509.Certificate) { c.URIs = append(c.URIs, &url.URL{Scheme: "spiffe", Host: "x"}) }
-		},
-		"server is another": func(i *meshtest.Identities) {
-			i.Leaf = func(identity string, c *x509.Certificate) {
-				if identity == "spiffe://"+serverIdentity {
-					c.URIs[0].Path = "/ns/shop/sa/other"
-				}
+		"server is another": func(identity string, c *x509.Certificate) {
+			if identity == "spiffe://"+serverIdentity {
+				c.URIs[0].Path = "/ns/shop/sa/other"
 			}
 		},
-		"no SPIFFE name": func(i *meshtest.Identities) {
-			i.Leaf = func(_ string, c *x509.Certificate) { c.URIs[0].Scheme = "https" }
-		},
-		"not for clients": func(i *meshtest.Identities) {
-			i.Leaf = func(_ string, c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }
-		},
+		"no SPIFFE name":  func(_ string, c *x509.Certificate) { c.URIs[0].Scheme = "https" },
+		"not for clients": func(_ string, c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -222,7 +214,11 @@ func TestWrongCertificates(t *testing.T) {
 			w.serve(w.server, "server")
 			address := netip.AddrPortFrom(w.server.V4, 8080).String()
 			greeter(t, w.server.Namespace, address)
-			spoil(w.identities)
+			if leaf == nil {
+				w.identities.NoClientCertificate()
+			} else {
+				w.identities.Spoil(leaf)
+			}
 			refused(t, w.client.Namespace, address)
 			if size := w.factory.Pool.Size(); size != 0 {
 				t.Errorf("%d connections are pooled", size)

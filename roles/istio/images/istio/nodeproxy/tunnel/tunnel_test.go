@@ -352,7 +352,7 @@ func TestWrongPeerIsNotPooled(t *testing.T) {
 	if _, err := e.open("10.0.0.1:1", client, server+"2"); err == nil {
 		t.Error("a peer with another identity was accepted")
 	}
-	e.identities.NoClientCertificate = true
+	e.identities.NoClientCertificate()
 	if _, err := e.open("10.0.0.1:1", client, server); err == nil {
 		t.Error("a client without a certificate was served")
 	}

@@ -124,10 +124,22 @@ type Identities struct {
 	root  *x509.Certificate
 	mutex sync.Mutex
 	kept  []string
-	// Leaf, if set, makes the certificate of an identity another one than it should be.
-	Leaf func(identity string, template *x509.Certificate)
-	// NoClientCertificate leaves the client's out.
-	NoClientCertificate bool
+	leaf  func(identity string, template *x509.Certificate)
+	bare  bool
+}
+
+// Spoil makes the certificates of identities others than they should be.
+func (i *Identities) Spoil(leaf func(identity string, template *x509.Certificate)) {
+	i.mutex.Lock()
+	defer i.mutex.Unlock()
+	i.leaf = leaf
+}
+
+// NoClientCertificate leaves those of clients out.
+func (i *Identities) NoClientCertificate() {
+	i.mutex.Lock()
+	defer i.mutex.Unlock()
+	i.bare = true
 }
 
 // NewIdentities makes an authority.
@@ -157,9 +169,11 @@ func (i *Identities) certificate(identity string) (tls.Certificate, error) {
 	}
 	template := &x509.Certificate{SerialNumber: big.NewInt(2), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		URIs: []*url.URL{name}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}}
-	if i.Leaf != nil {
-		i.Leaf(identity, template)
+	i.mutex.Lock()
+	if i.leaf != nil {
+		i.leaf(identity, template)
 	}
+	i.mutex.Unlock()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, err
@@ -200,7 +214,9 @@ func (i *Identities) ClientConfig(_ context.Context, identity string, accepted [
 	certificate, err := i.certificate(identity)
 	config := &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}, InsecureSkipVerify: true,
 		VerifyConnection: i.verify(x509.ExtKeyUsageServerAuth, accepted)}
-	if !i.NoClientCertificate {
+	i.mutex.Lock()
+	defer i.mutex.Unlock()
+	if !i.bare {
 		config.Certificates = []tls.Certificate{certificate}
 	}
 	return config, err
