@@ -101,9 +101,9 @@ func (p *Pool) acquire(ctx context.Context, to Destination) (c *connection, fres
 			g = &group{}
 			p.groups[to.Key] = g
 		}
-		if c := g.take(); c != nil {
+		if c := p.take(to.Key, g); c != nil {
 			p.mutex.Unlock()
-			return c, fresh, nil
+			return c, false, nil
 		}
 		if d := g.dialling; d != nil {
 			p.mutex.Unlock()
@@ -126,25 +126,36 @@ func (p *Pool) acquire(ctx context.Context, to Destination) (c *connection, fres
 		if err == nil && (p.closed || p.groups[to.Key] != g) {
 			err = errors.Join(ErrClosed, client.Close())
 		}
+		var c *connection
 		if err == nil {
-			g.connections = append(g.connections, &connection{client: client})
-			fresh = true
+			if refused := client.Reserve(); refused != nil {
+				// The peer has closed it already, as one does that refuses our certificate.
+				err = errors.Join(fmt.Errorf("the peer closed the connection: %w", refused), client.Close())
+			}
+		}
+		if err == nil {
+			c = &connection{client: client, active: 1}
+			g.connections = append(g.connections, c)
 		} else if len(g.connections) == 0 && p.groups[to.Key] == g {
 			delete(p.groups, to.Key)
 		}
 		d.err = err
 		close(d.done)
 		p.mutex.Unlock()
-		if err != nil {
-			return nil, false, err
-		}
+		return c, err == nil, err
 	}
 }
 
-// take reserves a stream on a connection that has room.
-func (g *group) take() *connection {
-	for _, c := range g.connections {
-		if c.dead || c.active >= streams || c.client.Reserve() != nil {
+// take reserves a stream on a connection that has room, and lets go of those that are broken.
+func (p *Pool) take(key Key, g *group) *connection {
+	for _, c := range slices.Clone(g.connections) {
+		if c.active >= streams {
+			continue
+		}
+		if c.client.Reserve() != nil {
+			if c.client.Err() != nil {
+				p.drop(key, c)
+			}
 			continue
 		}
 		c.active++
@@ -244,9 +255,6 @@ func (p *Pool) drop(key Key, c *connection) {
 	}
 	if g := p.groups[key]; g != nil {
 		g.connections = slices.DeleteFunc(g.connections, func(other *connection) bool { return other == c })
-		if len(g.connections) == 0 && g.dialling == nil {
-			delete(p.groups, key)
-		}
 	}
 	if c.active == 0 {
 		_ = c.client.Close() // nothing runs on it
