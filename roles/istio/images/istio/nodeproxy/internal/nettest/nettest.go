@@ -108,6 +108,12 @@ func (n *Network) Pod(options Options) *Pod {
 	return pod
 }
 
+// Lose drops that part of what the router forwards.
+func (n *Network) Lose(probability string) {
+	n.t.Helper()
+	run(n.t, n.Router, "", "iptables", "-A", "FORWARD", "-m", "statistic", "--mode", "random", "--probability", probability, "-j", "DROP")
+}
+
 // rules are those that istio-cni installs, with the capture of DNS.
 func rules(probe, loopback string) string {
 	return strings.NewReplacer("PROBE", probe, "LOOPBACK", loopback).Replace(`*mangle
