@@ -319,3 +319,68 @@ func TestResolver(t *testing.T) {
 		t.Error("no nameserver was found where there is none")
 	}
 }
+
+// A Service whose endpoint is the calling pod itself.
+func TestServiceThatLeadsBack(t *testing.T) {
+	w := newWorld(t)
+	w.open()
+	w.serve(w.server, "server")
+	own := netip.AddrPortFrom(w.server.V4, 8080)
+	greeter(t, w.server.Namespace, own.String())
+	service := netip.MustParseAddrPort("10.96.0.9:80")
+	w.control.Set(func(s *meshtest.State) {
+		s.Outbound = func(pod mesh.Pod, destination netip.AddrPort) mesh.Route {
+			if destination == service {
+				destination = own
+			}
+			return w.tunnelled(pod, destination)
+		}
+	})
+	connection, seen, err := greeted(t, w.server.Namespace, service.String())
+	if err != nil || seen != w.server.V4.String() {
+		t.Fatalf("%q, %v", seen, err)
+	}
+	if err := echo(t, connection, "to myself"); err != nil {
+		t.Error(err)
+	}
+}
+
+// A client that is told of one dead endpoint and one that lives reaches the second: nothing was sent before.
+func TestAnotherEndpointIsTried(t *testing.T) {
+	w := newWorld(t)
+	w.open()
+	w.serve(w.client, "client")
+	alive := netip.AddrPortFrom(w.client.Gateway, 9000)
+	greeter(t, w.network.Router, alive.String())
+	var asked atomic.Int32
+	w.control.Set(func(s *meshtest.State) {
+		s.Outbound = func(mesh.Pod, netip.AddrPort) mesh.Route {
+			if asked.Add(1) == 1 {
+				return mesh.Route{Action: mesh.Plain, Target: netip.AddrPortFrom(w.client.Gateway, 1)}
+			}
+			return mesh.Route{Action: mesh.Plain, Target: alive}
+		}
+	})
+	if _, _, err := greeted(t, w.client.Namespace, "10.96.0.9:80"); err != nil {
+		t.Error(err)
+	}
+}
+
+// A peer that is no longer in the mesh gets no new streams: its address may be another pod's by now.
+func TestTunnelToAPeerThatIsGone(t *testing.T) {
+	w := newWorld(t)
+	w.open()
+	w.serve(w.client, "client")
+	w.serve(w.server, "server")
+	address := netip.AddrPortFrom(w.server.V4, 8080).String()
+	greeter(t, w.server.Namespace, address)
+	connection, _, err := greeted(t, w.client.Namespace, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.control.Set(func(s *meshtest.State) { delete(s.Members, w.server.V4) })
+	nettest.Until(t, "the tunnel is retired", func() bool { return w.factory.Pool.Size() == 0 })
+	if err := echo(t, connection, "still open"); err != nil {
+		t.Error(err)
+	}
+}
