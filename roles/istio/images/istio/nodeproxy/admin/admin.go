@@ -50,8 +50,8 @@ func Metrics(registry prometheus.Gatherer) http.Handler {
 
 // Local is what only the proxy's own pod reaches.
 type Local struct {
-	// Dump serves the configuration; the control plane knows it. Nil: there is none.
-	Dump http.Handler
+	// Dump returns the configuration, for JSON; the control plane knows it. Nil: there is none.
+	Dump func() any
 	// Level is that of the log.
 	Level *slog.LevelVar
 	// Quit ends the proxy in order.
@@ -61,13 +61,19 @@ type Local struct {
 // Handler serves it.
 func (l *Local) Handler() http.Handler {
 	mux := http.NewServeMux()
-	dump := l.Dump
-	if dump == nil {
-		dump = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET /config_dump", func(w http.ResponseWriter, _ *http.Request) {
+		if l.Dump == nil {
 			http.Error(w, "no configuration to dump", http.StatusNotImplemented)
-		})
-	}
-	mux.Handle("GET /config_dump", dump)
+			return
+		}
+		text, err := json.Marshal(l.Dump())
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		write(w, string(text))
+	})
 	mux.HandleFunc("POST /logging", l.logging)
 	mux.HandleFunc("POST /quitquitquit", func(w http.ResponseWriter, _ *http.Request) {
 		write(w, "shutting down now\n")

@@ -201,6 +201,23 @@ func (m *Manager) Pending() []string {
 	return pending
 }
 
+// Served is a pod as the dump of the configuration shows it.
+type Served struct {
+	Pod     mesh.Pod
+	Running bool // false while it could not be started
+}
+
+// Pods returns the pods that istio-cni has announced, by uid.
+func (m *Manager) Pods() map[string]Served {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	pods := make(map[string]Served, len(m.pods))
+	for uid, e := range m.pods {
+		pods[uid] = Served{Pod: e.pod, Running: e.instance != nil}
+	}
+	return pods
+}
+
 // Drain stops accepting in all pods and waits for what is open, until the context ends; then everything is stopped.
 func (m *Manager) Drain(ctx context.Context) {
 	m.mutex.Lock()

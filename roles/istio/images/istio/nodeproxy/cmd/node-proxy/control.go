@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/http"
 
+	"bookstore.platform/istio/nodeproxy/cni"
 	"bookstore.platform/istio/nodeproxy/mesh"
 )
 
@@ -14,8 +14,9 @@ type plane struct {
 	control    mesh.Control
 	identities mesh.Identities
 	// run works until the context ends; it returns an error only when going on makes no sense.
-	run  func(ctx context.Context) error
-	dump http.Handler
+	run func(ctx context.Context) error
+	// dump makes what /config_dump shows as JSON; nil: there is nothing to show.
+	dump func(pods map[string]cni.Served) any
 }
 
 // controlPlane joins discovery, policy and identity. They are written beside this program and are not joined yet: without them there

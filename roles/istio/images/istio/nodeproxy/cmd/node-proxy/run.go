@@ -51,7 +51,10 @@ func run(ctx context.Context, c config, p *plane, log *slog.Logger, level *slog.
 		}
 		return waiting
 	}
-	local := &admin.Local{Dump: p.dump, Level: level, Quit: quit}
+	local := &admin.Local{Level: level, Quit: quit}
+	if p.dump != nil {
+		local.Dump = func() any { return p.dump(manager.Pods()) }
+	}
 	servers := []struct {
 		address string
 		handler http.Handler
