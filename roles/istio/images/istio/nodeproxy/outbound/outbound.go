@@ -9,7 +9,6 @@ import (
 	"maps"
 	"net"
 	"net/netip"
-	"strings"
 	"time"
 
 	"bookstore.platform/istio/nodeproxy/copying"
@@ -150,6 +149,6 @@ func (p *Proxy) tunnel(ctx context.Context, identity string, route mesh.Route, r
 		stream.Abort()
 		return nil, fmt.Errorf("tunnel to %s: %w", route.Gateway, err)
 	}
-	record.DestinationIdentity = strings.TrimPrefix(proved, "spiffe://")
+	record.DestinationIdentity = proved
 	return stream, nil
 }

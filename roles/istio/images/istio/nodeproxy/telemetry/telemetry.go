@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +21,14 @@ var labels = []string{
 	"destination_service_name", "destination_workload", "destination_canonical_service", "destination_canonical_revision",
 	"destination_workload_namespace", "destination_principal", "destination_app", "destination_version", "destination_cluster",
 	"request_protocol", "response_flags", "connection_security_policy",
+}
+
+// principal writes an identity as Istio does in metrics and logs, whichever form it came in.
+func principal(identity string) string {
+	if identity == "" || strings.HasPrefix(identity, "spiffe://") {
+		return identity
+	}
+	return "spiffe://" + identity
 }
 
 // Record describes one connection.
@@ -107,10 +116,10 @@ func (rec *Record) values() prometheus.Labels {
 		known["connection_security_policy"] = "mutual_tls"
 	}
 	if rec.SourceIdentity != "" {
-		known["source_principal"] = rec.SourceIdentity
+		known["source_principal"] = principal(rec.SourceIdentity)
 	}
 	if rec.DestinationIdentity != "" {
-		known["destination_principal"] = rec.DestinationIdentity
+		known["destination_principal"] = principal(rec.DestinationIdentity)
 	}
 	for name, value := range merge(rec.Labels, known) {
 		if _, standard := values[name]; standard && value != "" {
@@ -179,10 +188,10 @@ func (rec *Record) attributes() []slog.Attr {
 		slog.String("src.addr", rec.Source), slog.String("dst.addr", rec.Destination), slog.Bool("tunnel", rec.Tunnel),
 	}
 	if rec.SourceIdentity != "" {
-		attributes = append(attributes, slog.String("src.identity", rec.SourceIdentity))
+		attributes = append(attributes, slog.String("src.identity", principal(rec.SourceIdentity)))
 	}
 	if rec.DestinationIdentity != "" {
-		attributes = append(attributes, slog.String("dst.identity", rec.DestinationIdentity))
+		attributes = append(attributes, slog.String("dst.identity", principal(rec.DestinationIdentity)))
 	}
 	return attributes
 }

@@ -32,7 +32,7 @@ func TestMetricsAndLines(t *testing.T) {
 	cancel()
 	reporter.Run(ctx, slog.New(slog.NewTextHandler(&lines, nil)))
 	for _, part := range []string{`msg="connection complete"`, "bytes_sent=20", "bytes_recv=10", `error="connection reset"`, "src.addr=10.0.0.1:1",
-		"src.identity=cluster.local/ns/a/sa/b", `msg="connection failed"`, `error="policy: strict"`} {
+		"src.identity=spiffe://cluster.local/ns/a/sa/b", `msg="connection failed"`, `error="policy: strict"`} {
 		if !strings.Contains(lines.String(), part) {
 			t.Errorf("%q is not in %s", part, lines.String())
 		}
@@ -56,7 +56,7 @@ func TestMetricsAndLines(t *testing.T) {
 			got[label.GetName()] = label.GetValue()
 		}
 		for label, want := range map[string]string{"reporter": "destination", "source_workload": "web", "connection_security_policy": "mutual_tls",
-			"source_principal": "cluster.local/ns/a/sa/b", "destination_workload": "unknown", "request_protocol": "tcp"} {
+			"source_principal": "spiffe://cluster.local/ns/a/sa/b", "destination_workload": "unknown", "request_protocol": "tcp"} {
 			if got[label] != want {
 				t.Errorf("%s: %s=%q, want %q", name, label, got[label], want)
 			}
