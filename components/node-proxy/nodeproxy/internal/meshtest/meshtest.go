@@ -212,8 +212,8 @@ func (i *Identities) ServerConfig(_ context.Context, identity string) (*tls.Conf
 // ClientConfig implements mesh.Identities.
 func (i *Identities) ClientConfig(_ context.Context, identity string, accepted []string) (*tls.Config, error) {
 	certificate, err := i.certificate(identity)
-	config := &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}, InsecureSkipVerify: true,
-		VerifyConnection: i.verify(x509.ExtKeyUsageServerAuth, accepted)}
+	config := &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"},
+		InsecureSkipVerify: true, VerifyConnection: i.verify(x509.ExtKeyUsageServerAuth, accepted)}
 	i.mutex.Lock()
 	defer i.mutex.Unlock()
 	if !i.bare {
