@@ -19,7 +19,8 @@ import (
 type config struct {
 	discovery, authority                 string // istiod's addresses
 	pod, namespace, account, node, ownIP string
-	cluster, network                     string
+	cluster, network, domain, version    string
+	tokenFile, rootFile                  string
 	socket, resolvConf                   string
 	grace                                time.Duration
 	level                                slog.Level
@@ -48,6 +49,8 @@ func environment(get func(string) string) (config, error) {
 		discovery: need("XDS_ADDRESS"), authority: need("CA_ADDRESS"), pod: need("POD_NAME"), namespace: need("POD_NAMESPACE"),
 		account: need("SERVICE_ACCOUNT"), node: need("NODE_NAME"), ownIP: need("INSTANCE_IP"),
 		cluster: or("ISTIO_META_CLUSTER_ID", "Kubernetes"), network: get("NETWORK"),
+		domain: or("CLUSTER_DOMAIN", "cluster.local"), version: get("ISTIO_VERSION"),
+		tokenFile: or("ISTIO_TOKEN_FILE", tokenFile), rootFile: or("ISTIO_ROOT_FILE", rootFile),
 		socket: or("ZDS_SOCKET", cni.Socket), resolvConf: or("RESOLV_CONF", "/etc/resolv.conf"), json: get("LOG_FORMAT") == "json",
 		readinessAt: admin.ReadinessAddress, metricsAt: admin.MetricsAddress, localAt: admin.LocalAddress,
 	}

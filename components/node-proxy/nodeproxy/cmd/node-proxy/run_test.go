@@ -184,10 +184,3 @@ func TestLifeOfTheProxy(t *testing.T) {
 		t.Error("the proxy does not end with its last connection")
 	}
 }
-
-// Without a control plane the program does not run at all.
-func TestNoControlPlane(t *testing.T) {
-	if _, err := controlPlane(config{}, slog.New(slog.DiscardHandler)); err == nil {
-		t.Error("a build without a control plane starts")
-	}
-}
