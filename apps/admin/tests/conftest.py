@@ -80,6 +80,8 @@ def environment(redis_server: RedisServer, issuer: Issuer, ecom: HttpStub, inven
         # Longer than a busy host needs.
         "REDIS_TIMEOUT_SECONDS": "5",
         "READINESS_TIMEOUT_SECONDS": "20",
+        "REQUEST_PATIENCE_SECONDS": "60",
+        "OPTIONAL_PATIENCE_SECONDS": "30",
     }
 
 
