@@ -57,6 +57,17 @@ KINDS: dict[str, tuple[str, str, bool]] = {
     "AuthorizationPolicy": ("/apis/security.istio.io/v1", "authorizationpolicies", True),
     "RequestAuthentication": ("/apis/security.istio.io/v1", "requestauthentications", True),
     "PeerAuthentication": ("/apis/security.istio.io/v1", "peerauthentications", True),
+    "DestinationRule": ("/apis/networking.istio.io/v1", "destinationrules", True),
+    "VirtualService": ("/apis/networking.istio.io/v1", "virtualservices", True),
+    "ServiceEntry": ("/apis/networking.istio.io/v1", "serviceentries", True),
+    "WorkloadEntry": ("/apis/networking.istio.io/v1", "workloadentries", True),
+    "Sidecar": ("/apis/networking.istio.io/v1", "sidecars", True),
+    "EnvoyFilter": ("/apis/networking.istio.io/v1alpha3", "envoyfilters", True),
+    "ProxyConfig": ("/apis/networking.istio.io/v1beta1", "proxyconfigs", True),
+    "Telemetry": ("/apis/telemetry.istio.io/v1", "telemetries", True),
+    "WasmPlugin": ("/apis/extensions.istio.io/v1alpha1", "wasmplugins", True),
+    "TrafficExtension": ("/apis/extensions.istio.io/v1alpha1", "trafficextensions", True),
+    "MutatingWebhookConfiguration": ("/apis/admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations", False),
 }
 
 
