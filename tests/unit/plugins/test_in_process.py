@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,42 @@ def test_every_module_is_run_so() -> None:
     assert sorted(routed) == sorted(path.stem for path in (COLLECTION / "plugins/modules").glob("*.py"))
     own = {"manifests": "bookstore.platform.manifests"}  # renders first, then does the same
     assert all(entry["action_plugin"] == own.get(name, "bookstore.platform.in_process") for name, entry in routed.items())
+
+
+UNFINISHED = """
+import pathlib, signal, time
+if {stubborn}:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+pathlib.Path("started").touch()
+try:
+    time.sleep(60)
+finally:
+    pathlib.Path("tidied").touch()
+"""
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_a_module_ends_with_its_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stubborn: bool) -> None:
+    """A task's timeout is an exception in the worker; the module must not go on unseen, and may tidy up first."""
+    name = f"unfinished_{stubborn}"
+    (tmp_path / f"{name}.py").write_text(UNFINISHED.format(stubborn=stubborn), encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(forked_module, "TIDY_SECONDS", 0.5 if stubborn else 20.0)
+    pids: list[int] = []
+
+    def over(*handles: int) -> list[bytes]:
+        deadline = time.monotonic() + 20
+        while not (tmp_path / "started").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        pids.extend(int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii").split())
+        raise TimeoutError
+
+    monkeypatch.setattr(forked_module, "_drain", over)
+    with pytest.raises(TimeoutError):
+        forked_module.run(forked_module.Call(name, f"/{name}.py", b"{}", "legacy", {}, str(tmp_path)))
+    assert pids
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    assert (tmp_path / "tidied").exists() is not stubborn
 
 
 def test_exit_codes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -24,8 +24,8 @@ from ansible_collections.bookstore.platform.plugins.module_utils.cluster import 
 POLICIES = ("NetworkPolicy", "AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication")
 # What decides how a proxy treats a connection, beside policies; the last one gives pods their proxy.
 PROXIES = (
-    "DestinationRule", "VirtualService", "ServiceEntry", "WorkloadEntry", "Sidecar", "EnvoyFilter", "ProxyConfig", "Telemetry", "WasmPlugin",
-    "TrafficExtension", "Gateway", "HTTPRoute", "MutatingWebhookConfiguration",
+    "DestinationRule", "VirtualService", "ServiceEntry", "WorkloadEntry", "Sidecar", "EnvoyFilter", "ProxyConfig", "Telemetry",
+    "WasmPlugin", "TrafficExtension", "Gateway", "HTTPRoute", "MutatingWebhookConfiguration",
 )  # fmt: skip
 # The mesh's settings, its root certificate, and what it puts into a pod.
 CONFIG_MAPS = (("istio-system", "istio"), ("istio-system", "istio-ca-root-cert"), ("istio-system", "istio-sidecar-injector"))
@@ -117,8 +117,8 @@ def _counts(pod: Object) -> bool:
 def _declared(found: Object) -> list[str]:
     """Return an object's name and contents; labels and annotations count, for one of them makes a policy a mere trial (a dry run)."""
     meta = found["metadata"]
-    contents = [{key: value for key, value in found.items() if key not in ("metadata", "status")}, meta.get("labels"), meta.get("annotations")]
-    return [_name_of(found), json.dumps(contents, sort_keys=True)]
+    body = {key: value for key, value in found.items() if key not in ("metadata", "status")}
+    return [_name_of(found), json.dumps([body, meta.get("labels"), meta.get("annotations")], sort_keys=True)]
 
 
 def _pod(pod: Object) -> list[object]:
