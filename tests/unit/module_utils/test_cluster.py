@@ -21,8 +21,24 @@ ANSWERS = {
 }
 
 
+# A server that is starting: so many requests are told to come again.
+BUSY = {"left": 0, "asked": 0}
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
+        if self.path == "/busy":
+            BUSY["asked"] += 1
+            BUSY["left"] -= 1
+            status = 429 if BUSY["left"] >= 0 else 200
+            text = b'{"message": "storage is (re)initializing"}' if status == 429 else b"{}"
+            self.send_response(status)
+            if status == 429:
+                self.send_header("Retry-After", "0")
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+            return
         status, body = ANSWERS.get(self.path.split("?")[0], (404, {"message": "not found"}))
         text = json.dumps(body).encode()
         self.send_response(status)
@@ -31,6 +47,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(text)
 
     def do_DELETE(self) -> None:
+        self.do_GET()
+
+    def do_PATCH(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
         self.do_GET()
 
     def log_message(self, *_arguments: object) -> None:
@@ -70,6 +90,18 @@ def test_requests(kubeconfig: str) -> None:
     ) as caught:
         api.get("Secret", "ecom", "s")
     assert caught.value.status == 403
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH"])
+def test_a_server_that_is_busy_is_asked_again_and_not_for_ever(kubeconfig: str, method: str) -> None:
+    api = Cluster(kubeconfig)
+    BUSY.update(left=3, asked=0)
+    assert api.raw("/busy", method, {}) == "{}"
+    assert BUSY["asked"] == 4
+    BUSY.update(left=1000, asked=0)
+    with pytest.raises(ClusterError, match=r"BK-203: .* refused with 429: storage is \(re\)initializing"):
+        api.raw("/busy", method, {})
+    assert BUSY["asked"] == cluster.BUSY + 1
 
 
 def test_silent_server(tmp_path: Path) -> None:

@@ -71,6 +71,8 @@ KINDS: dict[str, tuple[str, str, bool]] = {
 }
 
 
+# How often a request is made again that the server, too busy for it, asks to repeat later.
+BUSY = 10
 # How often a command that printed nothing is run, see look().
 LOOKS = 3
 
@@ -116,6 +118,10 @@ class Cluster:
         # A waiter polls; the library's own retries would only hide how long an outage lasts.
         self._pool = urllib3.PoolManager(maxsize=10, retries=False, ssl_context=self._connection.tls)
         self._timeout = request_timeout
+        # 429 is no outage: the server is busy or just starting, has done nothing, and says when to come again.
+        self._again = urllib3.Retry(
+            total=BUSY, connect=False, read=False, redirect=False, other=False, allowed_methods=None, raise_on_status=False
+        )
 
     @classmethod
     def of(cls, params: dict[str, Any]) -> Cluster:
@@ -138,7 +144,7 @@ class Cluster:
                 body=None if body is None else json.dumps(body),
                 headers=headers,
                 timeout=urllib3.Timeout(total=self._timeout),
-                retries=False,
+                retries=self._again,
             )
         except urllib3.exceptions.HTTPError as error:
             raise ClusterError(f"BK-202: the API server {self._connection.server} does not answer: {error}") from error
