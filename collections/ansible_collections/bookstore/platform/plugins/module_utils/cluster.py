@@ -282,6 +282,19 @@ def look(cluster: Cluster, namespace: str, pod: str, container: str, command: li
     raise ClusterError(f"BK-204: a command in {namespace}/{pod} succeeded {LOOKS} times and printed nothing: {command[0]}")
 
 
+def whole(cluster: Cluster, namespace: str, pod: str, container: str, command: list[str], timeout: float, end: str) -> str:
+    """Run a command that changes nothing and prints ``end`` as its last line, and return what it printed before.
+
+    Output may get lost as look() tells, all or a part, and of what may be empty nothing else shows it. ClusterError when the end did
+    not come back LOOKS times.
+    """
+    for _ in range(LOOKS):
+        out, _, last = ("\n" + cluster.execute(namespace, pod, container, command, timeout)).rstrip().rpartition("\n")
+        if last == end:
+            return out.strip()
+    raise ClusterError(f"BK-204: a command in {namespace}/{pod} succeeded {LOOKS} times and its output was not whole: {command[0]}")
+
+
 def exec_fault(status: str) -> str:
     """Return how a command ended from the Status on the error channel of an exec session; empty when it succeeded."""
     try:
