@@ -5,14 +5,17 @@ from __future__ import annotations
 import http.server
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from ansible_collections.bookstore.platform.plugins.module_utils import cluster
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, ClusterError
+from ansible_collections.bookstore.platform.plugins.module_utils.flink_jobs import Tool
+from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
 
 ANSWERS = {
     "/api/v1/namespaces/ecom/pods": (200, {"items": [{"metadata": {"name": "p"}}]}),
@@ -126,6 +129,17 @@ def test_paths() -> None:
         cluster.path_of("Podd")
     with pytest.raises(ValueError, match="Pod p needs a namespace"):
         cluster.path_of("Pod", None, "p")
+
+
+@pytest.mark.parametrize("printed", ["", "\n", '{"topics": {"a', "a warning\n"])
+@pytest.mark.parametrize("ask", [lambda api: Broker(api, 1).call("describe"), lambda api: Tool(api, 1).call("describe")])
+def test_an_answer_of_a_tool_that_got_lost_is_told(kubeconfig: str, ask: Callable[[Cluster], Any], printed: str) -> None:
+    class Losing(Cluster):
+        def execute(self, *_: Any, **__: Any) -> str:
+            return printed
+
+    with pytest.raises(ClusterError, match="BK-204: a command in (infra/kafka-0|analytics/flink-jobmanager-0) succeeded and printed no"):
+        ask(Losing(kubeconfig))
 
 
 @pytest.mark.parametrize(

@@ -295,6 +295,14 @@ def whole(cluster: Cluster, namespace: str, pod: str, container: str, command: l
     raise ClusterError(f"BK-204: a command in {namespace}/{pod} succeeded {LOOKS} times and its output was not whole: {command[0]}")
 
 
+def answer_of(text: str, where: str) -> Any:
+    """Return what a tool in the pod ``where`` printed as its last line, in JSON; ClusterError when that was lost, all or a part."""
+    try:
+        return json.loads(text.strip().splitlines()[-1])
+    except (ValueError, IndexError) as error:
+        raise ClusterError(f"BK-204: a command in {where} succeeded and printed no answer: {text.strip()[-200:] or 'nothing'}") from error
+
+
 def exec_fault(status: str) -> str:
     """Return how a command ended from the Status on the error channel of an exec session; empty when it succeeded."""
     try:
