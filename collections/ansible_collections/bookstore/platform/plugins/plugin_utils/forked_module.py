@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import importlib
 import io
 import os
@@ -22,6 +23,8 @@ from ansible.module_utils import _internal
 from ansible.module_utils._internal import _traceback
 from ansible.module_utils._internal._ansiballz import _loader
 
+# Of prctl(2).
+PR_SET_PDEATHSIG = 1
 # How long a module whose task has ended before it may take to tidy up.
 TIDY_SECONDS = 10.0
 # What most modules import.
@@ -45,6 +48,14 @@ def preload() -> None:
     for name in SHARED:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+
+
+def end_with_playbook() -> None:
+    """Let this worker end, and its module with it, when the playbook is killed by what no process can answer (the kernel, out of memory).
+
+    The lock of a run ends with the playbook: the next run would begin beside a module that is still at work.
+    """
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
 
 
 def run(call: Call) -> tuple[int, str, str]:
