@@ -21,6 +21,7 @@ ANSWERS = {
     "/api/v1/namespaces/ecom/pods": (200, {"items": [{"metadata": {"name": "p"}}]}),
     "/api/v1/nodes": (200, {"items": None}),
     "/api/v1/namespaces/ecom/secrets/s": (403, {"message": "secrets is forbidden"}),
+    "/api/v1/namespaces/ecom/secrets/ended": (401, {"message": "Unauthorized"}),
 }
 
 
@@ -93,6 +94,9 @@ def test_requests(kubeconfig: str) -> None:
     ) as caught:
         api.get("Secret", "ecom", "s")
     assert caught.value.status == 403
+    with pytest.raises(ClusterError, match=r"BK-201: .* does not know who asks \(401: Unauthorized\).*kubeconfig=.* `make up`") as caught:
+        api.get("Secret", "ecom", "ended")
+    assert caught.value.status == 401
 
 
 @pytest.mark.parametrize("method", ["GET", "PATCH"])

@@ -149,6 +149,11 @@ class Cluster:
         except urllib3.exceptions.HTTPError as error:
             raise ClusterError(f"BK-202: the API server {self._connection.server} does not answer: {error}") from error
         text: str = answer.data.decode("utf-8", "replace")
+        if answer.status == 401:
+            raise ClusterError(
+                f"BK-201: the API server {self._connection.server} does not know who asks (401: {_message(text)}): certificate or token of "
+                f"kubeconfig={self.kubeconfig} has ended, or is another cluster's; `make up` writes it anew", 401,
+            )  # fmt: skip
         if answer.status >= 400:
             raise ClusterError(
                 f"BK-203: {method} {path} was refused with {answer.status}: {_message(text)}", answer.status
