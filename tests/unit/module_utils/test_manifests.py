@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 from api_server import ApiServer, serving
 
-from ansible_collections.bookstore.platform.plugins.module_utils import manifests
+from ansible_collections.bookstore.platform.plugins.module_utils import manifests, waiter
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, ClusterError
 from ansible_collections.bookstore.platform.plugins.module_utils.manifests import ManifestError
 
@@ -144,9 +143,8 @@ def test_an_object_that_is_being_deleted_is_made_anew(api: tuple[ApiServer, Clus
     seen = len(server.calls)
 
     def ended() -> None:
-        deadline = time.monotonic() + 20
-        while [path for _, path, _ in server.calls[seen:]].count(SETTINGS) < 2 and time.monotonic() < deadline:
-            time.sleep(0.01)
+        looks = waiter.wait_for(lambda: [path for _, path, _ in server.calls[seen:]].count(SETTINGS), (2).__le__, timeout=20, interval=0.01)
+        assert looks.done
         del server.objects[SETTINGS]
 
     with ThreadPoolExecutor(1) as other:

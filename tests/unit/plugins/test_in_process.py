@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.bookstore.platform.plugins.module_utils import processes
+from ansible_collections.bookstore.platform.plugins.module_utils import processes, waiter
 from ansible_collections.bookstore.platform.plugins.plugin_utils import forked_module
 
 ROOT = Path(__file__).parents[3]
@@ -207,9 +206,7 @@ def test_a_module_ends_with_its_task(tmp_path: Path, monkeypatch: pytest.MonkeyP
     pids: list[int] = []
 
     def over(*handles: int) -> list[bytes]:
-        deadline = time.monotonic() + 20
-        while not (tmp_path / "started").exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        assert eventually((tmp_path / "started").exists)
         pids.extend(int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii").split())
         raise TimeoutError
 
@@ -243,10 +240,7 @@ def test_a_module_ends_with_the_playbook(tmp_path: Path, number: signal.Signals)
 
 
 def eventually(done: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 50
-    while not done() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return done()
+    return waiter.wait_for(done, bool, timeout=50, interval=0.02).done
 
 
 def test_exit_codes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
