@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import httpx2
 import pytest
+from structlog.testing import capture_logs
 
 from bookstore_common import server
 from bookstore_common.application import create_app
@@ -178,3 +179,22 @@ async def test_listener_that_dies_ends_the_service(monkeypatch: pytest.MonkeyPat
     with pytest.raises(RuntimeError, match="listener-public ended by itself"):
         await asyncio.wait_for(rig.start(), PATIENCE_SECONDS)
     assert rig.events == ["opened", "closed"]
+
+
+async def test_cause_is_told_when_closing_fails_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(lame_duck=60)
+
+    async def die(self: object) -> None:
+        raise OSError("lost the socket")
+
+    @asynccontextmanager
+    async def resources() -> AsyncIterator[None]:
+        yield
+        raise OSError("cannot close the pool")
+
+    monkeypatch.setattr(server._Server, "main_loop", die)
+    monkeypatch.setattr(rig, "resources", resources)
+    with capture_logs() as lines, pytest.raises(OSError, match="cannot close the pool"):
+        await asyncio.wait_for(rig.start(), PATIENCE_SECONDS)
+    told = {line["listener"]: str(line["exc_info"]) for line in lines if line["event"] == "listener_ended"}
+    assert told["listener-public"] == "lost the socket"

@@ -366,6 +366,20 @@ def test_a_probe_removes_its_rows_when_it_fails() -> None:
     assert "'Probe', 1.00, false)" in asked[2]
 
 
+def test_a_probe_removes_its_rows_when_an_answer_is_none() -> None:
+    asked = []
+
+    def sql(place: str, statement: str) -> str:
+        asked.append(statement)
+        return '["Probe", "Pro' if statement.startswith("SELECT") else ""
+
+    result, _ = cdc_probe.probe(cdc.Pipeline(sql, World()), sql, 0, ["books"])  # type: ignore[arg-type] # a part of a Broker
+    assert not result.converged
+    assert "Unterminated string" in result.hints["insert, wal"]
+    assert "DELETE FROM books" in asked[-2]
+    assert "DELETE FROM inventory" in asked[-1]
+
+
 def test_a_source_that_is_away_is_no_stage_and_its_rows_are_left_to_the_next_probe() -> None:
     world = World()
     world.away["ecom"] = 99

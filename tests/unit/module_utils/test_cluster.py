@@ -5,24 +5,44 @@ from __future__ import annotations
 import http.server
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from ansible_collections.bookstore.platform.plugins.module_utils import cluster
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, ClusterError
+from ansible_collections.bookstore.platform.plugins.module_utils.flink_jobs import Tool
+from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
 
 ANSWERS = {
     "/api/v1/namespaces/ecom/pods": (200, {"items": [{"metadata": {"name": "p"}}]}),
     "/api/v1/nodes": (200, {"items": None}),
     "/api/v1/namespaces/ecom/secrets/s": (403, {"message": "secrets is forbidden"}),
+    "/api/v1/namespaces/ecom/secrets/ended": (401, {"message": "Unauthorized"}),
 }
+
+
+# A server that is starting: so many requests are told to come again.
+BUSY = {"left": 0, "asked": 0}
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
+        if self.path == "/busy":
+            BUSY["asked"] += 1
+            BUSY["left"] -= 1
+            status = 429 if BUSY["left"] >= 0 else 200
+            text = b'{"message": "storage is (re)initializing"}' if status == 429 else b"{}"
+            self.send_response(status)
+            if status == 429:
+                self.send_header("Retry-After", "0")
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+            return
         status, body = ANSWERS.get(self.path.split("?")[0], (404, {"message": "not found"}))
         text = json.dumps(body).encode()
         self.send_response(status)
@@ -31,6 +51,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(text)
 
     def do_DELETE(self) -> None:
+        self.do_GET()
+
+    def do_PATCH(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
         self.do_GET()
 
     def log_message(self, *_arguments: object) -> None:
@@ -70,6 +94,21 @@ def test_requests(kubeconfig: str) -> None:
     ) as caught:
         api.get("Secret", "ecom", "s")
     assert caught.value.status == 403
+    with pytest.raises(ClusterError, match=r"BK-201: .* does not know who asks \(401: Unauthorized\).*kubeconfig=.* `make up`") as caught:
+        api.get("Secret", "ecom", "ended")
+    assert caught.value.status == 401
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH"])
+def test_a_server_that_is_busy_is_asked_again_and_not_for_ever(kubeconfig: str, method: str) -> None:
+    api = Cluster(kubeconfig)
+    BUSY.update(left=3, asked=0)
+    assert api.raw("/busy", method, {}) == "{}"
+    assert BUSY["asked"] == 4
+    BUSY.update(left=1000, asked=0)
+    with pytest.raises(ClusterError, match=r"BK-203: .* refused with 429: storage is \(re\)initializing"):
+        api.raw("/busy", method, {})
+    assert BUSY["asked"] == cluster.BUSY + 1
 
 
 def test_silent_server(tmp_path: Path) -> None:
@@ -94,6 +133,17 @@ def test_paths() -> None:
         cluster.path_of("Podd")
     with pytest.raises(ValueError, match="Pod p needs a namespace"):
         cluster.path_of("Pod", None, "p")
+
+
+@pytest.mark.parametrize("printed", ["", "\n", '{"topics": {"a', "a warning\n"])
+@pytest.mark.parametrize("ask", [lambda api: Broker(api, 1).call("describe"), lambda api: Tool(api, 1).call("describe")])
+def test_an_answer_of_a_tool_that_got_lost_is_told(kubeconfig: str, ask: Callable[[Cluster], Any], printed: str) -> None:
+    class Losing(Cluster):
+        def execute(self, *_: Any, **__: Any) -> str:
+            return printed
+
+    with pytest.raises(ClusterError, match="BK-204: a command in (infra/kafka-0|analytics/flink-jobmanager-0) succeeded and printed no"):
+        ask(Losing(kubeconfig))
 
 
 @pytest.mark.parametrize(

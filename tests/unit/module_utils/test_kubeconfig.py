@@ -22,7 +22,7 @@ from ansible_collections.bookstore.platform.plugins.module_utils.cluster import 
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
-def write(folder: Path, cluster: dict[str, Any], user: dict[str, Any]) -> str:
+def write(folder: Path, cluster: Any, user: Any) -> str:
     document = {
         "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
         "clusters": [{"name": "k", "cluster": cluster}], "users": [{"name": "u", "user": user}],
@@ -129,6 +129,10 @@ def test_other_servers_are_refused(tmp_path: Path) -> None:
     [
         ({}, {}, "the cluster k has no server"),
         ({"server": "https://a", "proxy-url": "http://b"}, {}, "proxy-url is not supported"),
+        ("https://a", {}, "cluster of k in clusters is no mapping"),
+        ({"server": "https://a"}, ["token"], "user of u in users is no mapping"),
+        ({"server": "http://a"}, {"token": "sword\nfish"}, "token: a token has no spaces and no control characters"),
+        ({"server": "http://a"}, {"token": "swörd"}, "token: a token has no spaces"),
         ({"server": "https://a"}, {"exec": {"command": "x"}}, "exec is not supported"),
         ({"server": "https://a", "certificate-authority-data": "%"}, {}, "certificate-authority-data: "),
         ({"server": "https://a", "certificate-authority": "none.pem"}, {}, "certificate-authority-data: .*none.pem"),
@@ -136,7 +140,7 @@ def test_other_servers_are_refused(tmp_path: Path) -> None:
         ({"server": "https://a"}, {"client-key-data": encoded(b"x")}, "a client certificate needs its key"),
     ],
 )
-def test_faults_are_named(tmp_path: Path, cluster: dict[str, Any], user: dict[str, Any], fault: str) -> None:
+def test_faults_are_named(tmp_path: Path, cluster: Any, user: Any, fault: str) -> None:
     with pytest.raises(kubeconfig.KubeconfigError, match=fault):
         kubeconfig.load(write(tmp_path, cluster, user))
 

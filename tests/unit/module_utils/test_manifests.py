@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from api_server import ApiServer, serving
 
-from ansible_collections.bookstore.platform.plugins.module_utils import manifests
+from ansible_collections.bookstore.platform.plugins.module_utils import manifests, waiter
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, ClusterError
 from ansible_collections.bookstore.platform.plugins.module_utils.manifests import ManifestError
 
@@ -123,12 +124,43 @@ def test_no_answer(tmp_path: Path) -> None:
         ("- a", "document 1 of shop.yml needs apiVersion, kind and metadata.name"),
         (f"{NAMESPACE}\n---\n{{kind: ConfigMap, metadata: {{name: a}}}}", "document 2 of shop.yml needs apiVersion"),
         ("{apiVersion: v1, kind: ConfigMap, metadata: {}}", "document 1 of shop.yml needs"),
+        ("{apiVersion: v1, kind: C, metadata: {name: a, namespace: b}, data: {d: 2026-01-01}}", "C b/a of shop.yml has a value"),
+        ("{apiVersion: v1, kind: C, metadata: {name: a, namespace: b}, data: {d: .nan}}", "C b/a of shop.yml has a value"),
         ("{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}", "ConfigMap a of shop.yml needs metadata.namespace"),
     ],
 )
 def test_manifests_that_cannot_be_used(api: tuple[ApiServer, Cluster], text: str, fault: str) -> None:
     with pytest.raises(ManifestError, match=f"BK-430: {fault}"):
         applied(api[1], text)
+
+
+def test_an_object_that_is_being_deleted_is_made_anew(api: tuple[ApiServer, Cluster]) -> None:
+    """The server would take an apply, and the object would vanish with it."""
+    server, cluster = api
+    applied(cluster)
+    server.objects[SETTINGS]["metadata"]["deletionTimestamp"] = "now"
+    assert applied(cluster, check=True) == ["ConfigMap shop/settings"]
+    seen = len(server.calls)
+
+    def ended() -> None:
+        looks = waiter.wait_for(lambda: [path for _, path, _ in server.calls[seen:]].count(SETTINGS), (2).__le__, timeout=20, interval=0.01)
+        assert looks.done
+        del server.objects[SETTINGS]
+
+    with ThreadPoolExecutor(1) as other:
+        gone = other.submit(ended)
+        assert applied(cluster) == ["ConfigMap shop/settings"]
+        gone.result()
+    assert "deletionTimestamp" not in server.objects[SETTINGS]["metadata"]
+
+
+def test_an_object_whose_deletion_does_not_end_is_named(api: tuple[ApiServer, Cluster], monkeypatch: pytest.MonkeyPatch) -> None:
+    server, cluster = api
+    applied(cluster)
+    server.objects[SETTINGS]["metadata"].update(deletionTimestamp="now", finalizers=["x.io/keep"])
+    monkeypatch.setattr(manifests, "ENDING_SECONDS", 0.1)
+    with pytest.raises(ManifestError, match="BK-433: ConfigMap shop/settings of shop.yml is being deleted .*; it waits for x.io/keep"):
+        applied(cluster)
 
 
 def test_differences_show_no_secret(api: tuple[ApiServer, Cluster]) -> None:

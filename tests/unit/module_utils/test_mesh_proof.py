@@ -17,6 +17,7 @@ from ansible_collections.bookstore.platform.plugins.module_utils import mesh_pla
 
 SETTINGS = mesh_run.Settings(image="i")
 HOUR = 3600.0
+WATCHED = (*mesh_proof.POLICIES, *mesh_proof.PROXIES)
 
 
 def platform(answer: Any = as_it_should_be) -> MeshCluster:
@@ -25,8 +26,9 @@ def platform(answer: Any = as_it_should_be) -> MeshCluster:
     for index, pod in enumerate(cluster.store["Pod"]):
         pod["metadata"]["uid"] = f"u{index}"
         pod["status"]["containerStatuses"] = [{"name": "app", "containerID": f"c{index}", "imageID": "i", "restartCount": 0}]
+        pod["status"]["initContainerStatuses"] = [{"name": "istio-proxy", "containerID": f"p{index}", "imageID": "i"}]
     cluster.store["Node"] = [{"metadata": {"name": "worker", "uid": "n1"}, "status": {"nodeInfo": {"bootID": "b1"}}}]
-    for kind in mesh_proof.POLICIES:
+    for kind in WATCHED:
         cluster.store[kind] = [{"metadata": {"namespace": "ecom", "name": "p"}, "spec": {"rules": [1]}}]
     return cluster
 
@@ -55,6 +57,8 @@ def test_an_unchanged_platform_starts_no_probe_and_shows_the_same_edges(store: m
 CHANGES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a pod made anew": lambda s: s["Pod"][1]["metadata"].update(uid="other"),
     "a container restarted": lambda s: s["Pod"][1]["status"]["containerStatuses"][0].update(containerID="other"),
+    "a proxy restarted": lambda s: s["Pod"][1]["status"]["initContainerStatuses"][0].update(containerID="other"),
+    "a pod taken out of the mesh": lambda s: s["Pod"][1]["metadata"].update(annotations={"ambient.istio.io/redirection": "disabled"}),
     "a pod with another label": lambda s: s["Pod"][1]["metadata"]["labels"].update(extra="1"),
     "a pod with another account": lambda s: s["Pod"][1]["spec"].update(serviceAccountName="default"),
     "a pod more": lambda s: s["Pod"].append({**copy.deepcopy(s["Pod"][1]), "metadata": {"namespace": "x", "name": "new", "uid": "9"}}),
@@ -64,8 +68,14 @@ CHANGES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a node replaced": lambda s: s["Node"][0]["metadata"].update(uid="n2"),
     "a namespace out of the mesh": lambda s: s["Namespace"].append({"metadata": {"name": "new", "labels": {}}}),
     "a service's port": lambda s: s["Service"][0]["spec"].update(ports=[]),
-    **{f"a changed {kind}": (lambda s, kind=kind: s[kind][0].update(spec={})) for kind in mesh_proof.POLICIES},  # type: ignore[misc]
-    **{f"a {kind} less": (lambda s, kind=kind: s[kind].clear()) for kind in mesh_proof.POLICIES},  # type: ignore[misc]
+    **{f"a changed {kind}": (lambda s, kind=kind: s[kind][0].update(spec={})) for kind in WATCHED},  # type: ignore[misc]
+    **{f"a {kind} less": (lambda s, kind=kind: s[kind].clear()) for kind in WATCHED},  # type: ignore[misc]
+    "a policy that is only tried": lambda s: s["AuthorizationPolicy"][0]["metadata"].update(annotations={"istio.io/dry-run": "true"}),
+    "a service behind a waypoint": lambda s: s["Service"][0]["metadata"].update(labels={"istio.io/use-waypoint": "w"}),
+    "another webhook": lambda s: s["MutatingWebhookConfiguration"][0].update(webhooks=[]),
+    "other contents of new pods": lambda s: s["ConfigMap"].append(
+        {"metadata": {"namespace": "istio-system", "name": "istio-sidecar-injector"}, "data": {"config": "new"}}
+    ),
     "the mesh's root": lambda s: s["ConfigMap"].append(
         {"metadata": {"namespace": "istio-system", "name": "istio-ca-root-cert"}, "data": {"root-cert.pem": "new"}}
     ),
@@ -110,6 +120,23 @@ def test_a_file_that_is_no_proof_is_none(store: mesh_proof.Store, text: str) -> 
     store.path.write_text(text)
     assert "proven_at" not in prove(platform(), store)
     assert json.loads(store.path.read_text())["result"]["broken"] == []
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
+def test_a_file_that_others_may_write_is_no_proof(store: mesh_proof.Store, mode: int) -> None:
+    cluster = platform()
+    prove(cluster, store)
+    assert store.path.stat().st_mode & 0o777 == 0o600
+    store.path.chmod(mode)
+    assert "proven_at" not in prove(cluster, store)
+    assert prove(cluster, store)["proven_at"] == 1000.0
+
+
+def test_a_file_of_somebody_else_is_no_proof(store: mesh_proof.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = platform()
+    prove(cluster, store)
+    monkeypatch.setattr("os.geteuid", lambda: 54321)
+    assert "proven_at" not in prove(cluster, store)
 
 
 def test_a_broken_edge_is_never_kept(store: mesh_proof.Store) -> None:

@@ -72,6 +72,23 @@ def test_healthy_mesh_has_no_broken_edge_and_nothing_is_left() -> None:
     assert sorted(cluster.deleted) == sorted(body["metadata"]["name"] for body in cluster.created)
 
 
+def test_a_probe_that_cannot_be_removed_leaves_no_other_behind() -> None:
+    """The last look at the cluster finds all that still run; one that stays is told, and the next run removes it."""
+
+    class Stubborn(MeshCluster):
+        def delete(self, kind: str, namespace: str | None, name: str, grace_seconds: int | None = None) -> bool:
+            if name == self.created[0]["metadata"]["name"]:
+                raise ClusterError("BK-203: DELETE was refused with 500")
+            return super().delete(kind, namespace, name, grace_seconds)
+
+    cluster = Stubborn(as_it_should_be)
+    with pytest.raises(ClusterError, match="refused with 500"):
+        run(cluster)
+    left = [pod["metadata"]["name"] for pod in cluster.store["Pod"] if pod["metadata"]["name"].startswith("mesh-probe-")]
+    assert left == [cluster.created[0]["metadata"]["name"]]
+    assert len(cluster.created) > 1
+
+
 def test_only_so_many_probes_run_side_by_side() -> None:
     cluster = MeshCluster(as_it_should_be)
     run(cluster)

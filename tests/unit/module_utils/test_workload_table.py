@@ -122,6 +122,11 @@ def test_metrics_means_every_port_that_is_scraped() -> None:
         ({"to": "db.sql", "form": ["web"]}, "key form does not exist; did you mean from?"),
         ({"to": ["db.sql", "web.http"], "from": ["web"]}, "ports of one workload"),
         ({"to": ["leader.http", "leader.rpc"], "from": ["pair"]}, "need a row each"),
+        ({"to": "db.sql", "from": "web"}, r"db.sql: write to: .* and from: \[<workload>\]"),
+        ({"to": "db.sql", "from": [{"name": "web"}]}, r"db.sql: write to: .* and from: \[<workload>\]"),
+        ({"to": {"db": "sql"}, "from": ["web"]}, "write to: <workload>.<port>"),
+        ("db.sql", "row 1: 'db.sql' must be a map"),
+        (None, "row 1: None must be a map"),
     ],
 )
 def test_a_wrong_row_of_the_matrix_is_named(row: Row, message: str) -> None:
@@ -154,6 +159,26 @@ WRONG: list[tuple[str, Row, str]] = [
         "db", {"ports": {"sql": {"number": 1, "protocol": "tcp", "node_port": {"id": "N9", "number": 30000, "serves": "x"}}}},
         "30000 is that of gate: port https; write another one",
     ),
+    *(
+        ("db", {"ports": {"sql": {"number": 1, "protocol": "tcp", "node_port": {"id": key, "number": number, "serves": "x"}}}}, message)
+        for key, number, message in [
+            ("one", 30001, "id=one: write N"), ("N9", "30001", "from 30000 to"),
+        ]
+    ),
+    ("db", {"ports": {"sql": {"number": 1, "protocol": "tcp", "node_port": 30001}}}, "db: port sql: node_port: 30001 must be a map"),
+    ("db", {"ports": {"sql": {"number": True, "protocol": "tcp"}}}, "port sql: number=True: write a number"),
+    ("db", {"ports": {"sql": 5432}}, "db: port sql: 5432 must be a map"),
+    ("db", {"ports": [5432]}, "db: ports: .5432. must be a map"),
+    ("db", {"ports": {"a": {"number": 1, "protocol": "tcp"}, "b": {"number": 1, "protocol": "tcp"}}}, "port b: number=1 is that of port a"),
+    ("web", {"namespace": None}, "web: write namespace: <name>"),
+    ("web", {"namespace": ["front"]}, "web: write namespace: <name>"),
+    ("ops", {"namespaces": "front"}, "for a Job namespaces: .<name>."),
+    ("ops", {"namespaces": []}, "for a Job namespaces: .<name>."),
+    ("ops", {"ports": {"http": {"number": 80, "protocol": "http"}}}, "ops: nobody calls a Job"),
+    ("db", {"uid": "root"}, "db: uid=root: write a number"),
+    ("db", {"volume": {"name": "x"}}, "db: volume: write a size, or name and size"),
+    ("leader", {"rights": ["get"]}, "leader: rights: .'get'. must be a map"),
+    ("leader", {"rights": {"rules": []}}, "leader: rights needs reason and rules"),
 ]  # fmt: skip
 
 
@@ -163,6 +188,22 @@ def test_a_wrong_workload_is_named(name: str, change: Row, message: str) -> None
     table[name].update(change)
     with pytest.raises(ValueError, match=f"^bookstore_workloads: .*{message.replace('?', '.')}"):
         workload_table.check(table)
+
+
+def test_what_is_no_table_is_told() -> None:
+    with pytest.raises(ValueError, match="^bookstore_workloads: .'a'. must be a map"):
+        workload_table.check(["a"])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="^bookstore_workloads: web: None must be a map"):
+        workload_table.check({"web": None})  # type: ignore[dict-item]
+    with pytest.raises(ValueError, match="^bookstore_matrix: write a list of rows"):
+        workload_table.edges({"to": "db.sql"}, TABLE)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", [name for name in FilterModule().filters() if name != "matrix_edges"])
+def test_every_filter_names_the_wrong_entry(name: str) -> None:
+    arguments = ["db.sql"] if name == "workload_address" else []
+    with pytest.raises(AnsibleFilterError, match="^BK-440: bookstore_workloads: db: key kinds does not exist; did you mean kind"):
+        FilterModule().filters()[name]({"db": {"namespace": "data", "kinds": "StatefulSet"}}, *arguments)
 
 
 def test_a_filter_tells_one_id_and_the_right_one() -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from ansible_collections.bookstore.platform.plugins.module_utils import processes, waiter
 from ansible_collections.bookstore.platform.plugins.plugin_utils import forked_module
 
 ROOT = Path(__file__).parents[3]
@@ -46,6 +49,9 @@ def main():
     if do == "warn":
         module.warn("a warning")
         module.deprecate("an old thing", version="99.0", collection_name="probe.direct")
+    if do == "work":
+        open(os.environ["PROBE_FILE"], "w").write(str(os.getpid()))
+        time.sleep(60)
     if do == "thread":
         threading.Thread(target=lambda: (time.sleep(0.3), open(os.environ["PROBE_FILE"], "a").write("x"))).start()
     handles = sorted(os.readlink("/proc/self/fd/" + h) for h in os.listdir("/proc/self/fd") if os.path.exists("/proc/self/fd/" + h))
@@ -84,10 +90,8 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """Way to case to result, of one play that runs every case in both ways."""
-    folder = tmp_path_factory.mktemp("in_process")
+def install(folder: Path) -> None:
+    """Put the module into two collections, of which one runs it here, and write an inventory."""
     for way in ("direct", "usual"):
         home = folder / "collections/ansible_collections/probe" / way
         (home / "plugins/modules").mkdir(parents=True)
@@ -96,6 +100,24 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
         (home / "meta").mkdir()
         routing = {"plugin_routing": {"modules": {"tell": {"action_plugin": "bookstore.platform.in_process"}}}} if way == "direct" else {}
         (home / "meta/runtime.yml").write_text(yaml.safe_dump({"requires_ansible": ">=2.19.0", **routing}), encoding="utf-8")
+    local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+    (folder / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": {"localhost": local}}}), encoding="utf-8")
+
+
+def environment_of(folder: Path) -> dict[str, str]:
+    environment = {
+        **os.environ, "ANSIBLE_COLLECTIONS_PATH": f"{folder}/collections:{ROOT}/collections", "ANSIBLE_STDOUT_CALLBACK": "default",
+        "ANSIBLE_LOCALHOST_WARNING": "false", "LC_ALL": "C.UTF-8", "ANSIBLE_HOME": f"{folder}/ansible",
+    }  # fmt: skip
+    environment.pop("ANSIBLE_CONFIG", None)
+    return environment
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """Way to case to result, of one play that runs every case in both ways."""
+    folder = tmp_path_factory.mktemp("in_process")
+    install(folder)
     (folder / "python").symlink_to(sys.executable)
     tasks = [
         {f"probe.{way}.tell": case["args"], **{k: v for k, v in case.items() if k != "args"}, "ignore_errors": True,
@@ -107,15 +129,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
     tasks.append({"ansible.builtin.copy": {"content": content, "dest": "{{ playbook_dir }}/results.json", "mode": "0600"}})
     play = {"hosts": "localhost", "gather_facts": False, "environment": {"PROBE": "of the play"}, "tasks": tasks}
     (folder / "play.yml").write_text(yaml.safe_dump([play]), encoding="utf-8")
-    environment = {
-        **os.environ, "ANSIBLE_COLLECTIONS_PATH": f"{folder}/collections:{ROOT}/collections", "ANSIBLE_STDOUT_CALLBACK": "default",
-        "ANSIBLE_LOCALHOST_WARNING": "false", "LC_ALL": "C.UTF-8", "ANSIBLE_HOME": f"{folder}/ansible",
-    }  # fmt: skip
-    environment.pop("ANSIBLE_CONFIG", None)
-    local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
-    (folder / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": {"localhost": local}}}), encoding="utf-8")
     command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "hosts.yml", "play.yml", "-v"]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=250, check=False)
+    done = subprocess.run(command, cwd=folder, env=environment_of(folder), capture_output=True, text=True, timeout=250, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
     assert "swordfish" not in done.stdout + done.stderr
     found = json.loads((folder / "results.json").read_text(encoding="utf-8"))
@@ -167,6 +182,65 @@ def test_every_module_is_run_so() -> None:
     assert sorted(routed) == sorted(path.stem for path in (COLLECTION / "plugins/modules").glob("*.py"))
     own = {"manifests": "bookstore.platform.manifests"}  # renders first, then does the same
     assert all(entry["action_plugin"] == own.get(name, "bookstore.platform.in_process") for name, entry in routed.items())
+
+
+UNFINISHED = """
+import pathlib, signal, time
+if {stubborn}:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+pathlib.Path("started").touch()
+try:
+    time.sleep(60)
+finally:
+    pathlib.Path("tidied").touch()
+"""
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_a_module_ends_with_its_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stubborn: bool) -> None:
+    """A task's timeout is an exception in the worker; the module must not go on unseen, and may tidy up first."""
+    name = f"unfinished_{stubborn}"
+    (tmp_path / f"{name}.py").write_text(UNFINISHED.format(stubborn=stubborn), encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(forked_module, "TIDY_SECONDS", 0.5 if stubborn else 20.0)
+    pids: list[int] = []
+
+    def over(*handles: int) -> list[bytes]:
+        assert eventually((tmp_path / "started").exists)
+        pids.extend(int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii").split())
+        raise TimeoutError
+
+    monkeypatch.setattr(forked_module, "_drain", over)
+    with pytest.raises(TimeoutError):
+        forked_module.run(forked_module.Call(name, f"/{name}.py", b"{}", "legacy", {}, str(tmp_path)))
+    assert pids
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    assert (tmp_path / "tidied").exists() is not stubborn
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_module_ends_with_the_playbook(tmp_path: Path, number: signal.Signals) -> None:
+    install(tmp_path)
+    told = tmp_path / "pid"
+    play = {"hosts": "localhost", "gather_facts": False, "tasks": [{"probe.direct.tell": {"do": "work"}}]}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]), encoding="utf-8")
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "hosts.yml", "play.yml"]
+    environment = {**environment_of(tmp_path), "PROBE_FILE": str(told)}
+    with (tmp_path / "output").open("wb") as output:
+        playbook = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=output, stderr=output, start_new_session=True)
+    try:
+        assert eventually(lambda: told.exists() and told.read_text(encoding="ascii") != ""), (tmp_path / "output").read_text("utf-8")
+        playbook.send_signal(number)
+        playbook.wait(timeout=60)
+        module = int(told.read_text(encoding="ascii"))
+        assert eventually(lambda: processes.status(module) is None)
+    finally:
+        playbook.kill()
+        playbook.wait()
+
+
+def eventually(done: Callable[[], bool]) -> bool:
+    return waiter.wait_for(done, bool, timeout=50, interval=0.02).done
 
 
 def test_exit_codes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

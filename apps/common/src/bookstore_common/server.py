@@ -109,6 +109,10 @@ async def serve(
                     servers[name].should_exit = True
                 if group:  # a worker has no other listener than management
                     await asyncio.wait([tasks[name] for name in group])
+            for task in tasks.values():
+                if task in failed or task.exception() is not None:
+                    # Before closing: what fails there would take the place of the cause.
+                    _log.error("listener_ended", listener=task.get_name(), exc_info=task.exception())
         for task in tasks.values():
             if task in failed or task.exception() is not None:
                 raise RuntimeError(f"{task.get_name()} ended by itself") from task.exception()

@@ -32,6 +32,8 @@ class ActionModule(UsualAction):  # type: ignore[misc]  # Ansible has no types
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> Any:
         """Run the module here where that is the same, and in the usual way where it is not."""
         self._direct = self._runs_here(task_vars or {})
+        if self._direct:
+            forked_module.end_with_playbook()
         return super().run(tmp, task_vars)
 
     def _runs_here(self, task_vars: dict[str, Any]) -> bool:

@@ -103,8 +103,8 @@ def probe(pipeline: Pipeline, sql: Sql, timeout: float, names: list[str]) -> tup
                 slowest = max(slowest, result, key=lambda one: one.elapsed)
             if not slowest.converged:
                 break
-    except ClusterError as error:
-        # A source that does not answer is asked again by nobody: half of an operation may have been done.
+    except (ClusterError, ValueError, LookupError) as error:
+        # A source that does not answer, or what is no answer, is asked again by nobody: half of an operation may have been done.
         slowest = Result(False, time.monotonic() - start, "", {f"{done}, wal": " ".join(str(error).split())[:400]})
     if done != "delete" or not slowest.converged:
         try:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, whole
 from ansible_collections.bookstore.platform.plugins.module_utils.waiter import Clock, wait_for
 
 Object = dict[str, Any]
@@ -29,6 +29,8 @@ BATCH = 200
 REMOVED_AT_ONCE = 2000
 # Of 256.
 SHARES_AT_ONCE = 16
+# The last line of every answer.
+END = "end of the answer"
 # How long a deletion may be on its way; usual ones take one.
 SETTLE_SECONDS = 10.0
 
@@ -105,6 +107,9 @@ def psql(cluster: Cluster, timeout: float) -> Sql:
         namespace, instance, database = PLACES[place]
         command = ["psql", "--host=/run/postgresql", "--username=postgres", f"--dbname={database}", "--no-psqlrc", "-tAq",
                    "--set=ON_ERROR_STOP=1", f"--command={statement}"]  # fmt: skip
+        if statement.startswith("SELECT"):
+            # No row may mean that there is none: what is not in its source is removed from analytics.
+            return whole(cluster, namespace, f"{instance}-0", "postgresql", [*command, f"--command=SELECT '{END}'"], timeout, END)
         return cluster.execute(namespace, f"{instance}-0", "postgresql", command, timeout).strip()
 
     return run

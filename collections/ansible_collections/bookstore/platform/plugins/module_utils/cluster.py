@@ -57,9 +57,22 @@ KINDS: dict[str, tuple[str, str, bool]] = {
     "AuthorizationPolicy": ("/apis/security.istio.io/v1", "authorizationpolicies", True),
     "RequestAuthentication": ("/apis/security.istio.io/v1", "requestauthentications", True),
     "PeerAuthentication": ("/apis/security.istio.io/v1", "peerauthentications", True),
+    "DestinationRule": ("/apis/networking.istio.io/v1", "destinationrules", True),
+    "VirtualService": ("/apis/networking.istio.io/v1", "virtualservices", True),
+    "ServiceEntry": ("/apis/networking.istio.io/v1", "serviceentries", True),
+    "WorkloadEntry": ("/apis/networking.istio.io/v1", "workloadentries", True),
+    "Sidecar": ("/apis/networking.istio.io/v1", "sidecars", True),
+    "EnvoyFilter": ("/apis/networking.istio.io/v1alpha3", "envoyfilters", True),
+    "ProxyConfig": ("/apis/networking.istio.io/v1beta1", "proxyconfigs", True),
+    "Telemetry": ("/apis/telemetry.istio.io/v1", "telemetries", True),
+    "WasmPlugin": ("/apis/extensions.istio.io/v1alpha1", "wasmplugins", True),
+    "TrafficExtension": ("/apis/extensions.istio.io/v1alpha1", "trafficextensions", True),
+    "MutatingWebhookConfiguration": ("/apis/admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations", False),
 }
 
 
+# How often a request is made again that the server, too busy for it, asks to repeat later.
+BUSY = 10
 # How often a command that printed nothing is run, see look().
 LOOKS = 3
 
@@ -105,6 +118,10 @@ class Cluster:
         # A waiter polls; the library's own retries would only hide how long an outage lasts.
         self._pool = urllib3.PoolManager(maxsize=10, retries=False, ssl_context=self._connection.tls)
         self._timeout = request_timeout
+        # 429 is no outage: the server is busy or just starting, has done nothing, and says when to come again.
+        self._again = urllib3.Retry(
+            total=BUSY, connect=False, read=False, redirect=False, other=False, allowed_methods=None, raise_on_status=False
+        )
 
     @classmethod
     def of(cls, params: dict[str, Any]) -> Cluster:
@@ -127,11 +144,16 @@ class Cluster:
                 body=None if body is None else json.dumps(body),
                 headers=headers,
                 timeout=urllib3.Timeout(total=self._timeout),
-                retries=False,
+                retries=self._again,
             )
         except urllib3.exceptions.HTTPError as error:
             raise ClusterError(f"BK-202: the API server {self._connection.server} does not answer: {error}") from error
         text: str = answer.data.decode("utf-8", "replace")
+        if answer.status == 401:
+            raise ClusterError(
+                f"BK-201: the API server {self._connection.server} does not know who asks (401: {_message(text)}): certificate or token of "
+                f"kubeconfig={self.kubeconfig} has ended, or is another cluster's; `make up` writes it anew", 401,
+            )  # fmt: skip
         if answer.status >= 400:
             raise ClusterError(
                 f"BK-203: {method} {path} was refused with {answer.status}: {_message(text)}", answer.status
@@ -263,6 +285,27 @@ def look(cluster: Cluster, namespace: str, pod: str, container: str, command: li
         if out.strip():
             return out
     raise ClusterError(f"BK-204: a command in {namespace}/{pod} succeeded {LOOKS} times and printed nothing: {command[0]}")
+
+
+def whole(cluster: Cluster, namespace: str, pod: str, container: str, command: list[str], timeout: float, end: str) -> str:
+    """Run a command that changes nothing and prints ``end`` as its last line, and return what it printed before.
+
+    Output may get lost as look() tells, all or a part, and of what may be empty nothing else shows it. ClusterError when the end did
+    not come back LOOKS times.
+    """
+    for _ in range(LOOKS):
+        out, _, last = ("\n" + cluster.execute(namespace, pod, container, command, timeout)).rstrip().rpartition("\n")
+        if last == end:
+            return out.strip()
+    raise ClusterError(f"BK-204: a command in {namespace}/{pod} succeeded {LOOKS} times and its output was not whole: {command[0]}")
+
+
+def answer_of(text: str, where: str) -> Any:
+    """Return what a tool in the pod ``where`` printed as its last line, in JSON; ClusterError when that was lost, all or a part."""
+    try:
+        return json.loads(text.strip().splitlines()[-1])
+    except (ValueError, IndexError) as error:
+        raise ClusterError(f"BK-204: a command in {where} succeeded and printed no answer: {text.strip()[-200:] or 'nothing'}") from error
 
 
 def exec_fault(status: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ansible_collections.bookstore.platform.plugins.module_utils import waiter
 from ansible_collections.bookstore.platform.plugins.module_utils.cdc_tables import TABLES
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, answer_of
 from ansible_collections.bookstore.platform.plugins.module_utils.debezium_servers import stored_by_source
 from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
 
@@ -189,8 +189,8 @@ class Tool:
     def call(self, *arguments: str) -> Object:
         """Run the tool with ``arguments`` and return its answer."""
         text = self._cluster.execute(*self._where, [*self.COMMAND, *arguments], self._timeout)
-        answer: Object = json.loads(text.strip().splitlines()[-1])
-        return answer
+        found: Object = answer_of(text, "/".join(self._where[:2]))
+        return found
 
     def describe(self) -> Object:
         """Return {jobs: [{id, name, state, hash, settings_hash, tasks, running, checkpoint, failure}], retained}, newest first."""

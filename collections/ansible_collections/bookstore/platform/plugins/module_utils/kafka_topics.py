@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, ClusterError
+from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, ClusterError, answer_of
 
 Object = dict[str, Any]
 DAY_MS = 86_400_000
@@ -100,7 +100,7 @@ class Broker:
     def call(self, *arguments: str) -> Any:
         """Run the tool with ``arguments`` and return its answer."""
         text = self._cluster.execute(*self._where, [*self.COMMAND, *arguments], self._timeout)
-        return json.loads(text.strip().splitlines()[-1])
+        return answer_of(text, "/".join(self._where[:2]))
 
     def records(self, topic: str, key: str | None = None) -> list[Object]:
         """Return the newest records of a topic, or of one key: [{partition, offset, key, value}], as many as the tool returns."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,14 +59,21 @@ def load(path: str, context: str | None = None) -> Connection:
     refused = sorted(user.keys() - USER) + sorted(cluster.keys() - CLUSTER)
     if refused:
         raise KubeconfigError(f"{refused[0]} is not supported; write a certificate or a token, and the cluster's authority")
-    token = _content(user, "token", folder, "tokenFile")
-    return Connection(server, _tls(cluster, user, folder) if server.startswith("https://") else None, (token or b"").decode().strip())
+    token = (_content(user, "token", folder, "tokenFile") or b"").strip()
+    # Refused here: what refuses it as a header prints it.
+    if not re.fullmatch(rb"[!-~]*", token):
+        raise KubeconfigError("token: a token has no spaces and no control characters")
+    return Connection(server, _tls(cluster, user, folder) if server.startswith("https://") else None, token.decode("ascii"))
 
 
 def _named(document: dict[str, Any], section: str, kind: str, name: Any) -> dict[str, Any]:
-    for entry in document.get(section) or []:
+    entries = document.get(section)
+    for entry in entries if isinstance(entries, list) else []:
         if isinstance(entry, dict) and entry.get("name") == name:
-            return entry.get(kind) or {}
+            found = entry.get(kind) or {}
+            if not isinstance(found, dict):
+                raise KubeconfigError(f"{kind} of {name} in {section} is no mapping")
+            return found
     raise KubeconfigError(f"{section} has no {name}")
 
 

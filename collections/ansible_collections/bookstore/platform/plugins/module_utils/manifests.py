@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from . import failures
+from . import failures, waiter
 from .cluster import Cluster, ClusterError
 
 Object = dict[str, Any]
@@ -20,6 +20,8 @@ Object = dict[str, Any]
 APPLY = "application/apply-patch+yaml"  # JSON is YAML
 # What controllers and the server write is no change of ours.
 WRITTEN_BY_OTHERS = ("managedFields", "resourceVersion", "generation")
+# How long an object that is being deleted may take.
+ENDING_SECONDS = 60.0
 
 
 class ManifestError(ValueError):
@@ -71,7 +73,13 @@ def _checked(file: str, number: int, document: Any) -> Manifest:
     metadata = document.get("metadata") if isinstance(document, dict) else None
     if not isinstance(metadata, dict) or not all([document.get("apiVersion"), document.get("kind"), metadata.get("name")]):
         raise ManifestError(f"BK-430: document {number} of {file} needs apiVersion, kind and metadata.name")
-    return Manifest(file, document)
+    manifest = Manifest(file, document)
+    try:
+        json.dumps(document, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        # What YAML makes of a date, for one, where the API has texts.
+        raise ManifestError(f"BK-430: {manifest} of {file} has a value that JSON has not; put it into quotes: {error}") from error
+    return manifest
 
 
 class Kinds:
@@ -132,6 +140,16 @@ def _apply(cluster: Cluster, kinds: Kinds, manifest: Manifest, manager: str, che
             "the role istio installs those of the Gateway API and of the mesh"
         )
     before = _get(cluster, path)
+    if before is not None and _ending(before):
+        if check:
+            return Change(manifest, before)
+        # The server would take what is applied, and the object would vanish with it.
+        if not waiter.wait_for(lambda: _get(cluster, path), lambda found: not (found and _ending(found)), timeout=ENDING_SECONDS).done:
+            raise ManifestError(
+                f"BK-433: {manifest} of {manifest.file} is being deleted and did not end within {ENDING_SECONDS:.0f} s; "
+                f"it waits for {', '.join(before['metadata'].get('finalizers') or ['what belongs to it'])}"
+            )
+        before = None
     query = {"fieldManager": manager, "force": "true", **({"dryRun": "All"} if check else {})}
     try:
         after = json.loads(cluster.raw(path, "PATCH", manifest.body, query, APPLY))
@@ -143,6 +161,10 @@ def _apply(cluster: Cluster, kinds: Kinds, manifest: Manifest, manager: str, che
     if before is not None and declared(before) == declared(after):
         return None
     return Change(manifest, before, after)
+
+
+def _ending(body: Object) -> bool:
+    return "deletionTimestamp" in body["metadata"]
 
 
 def _get(cluster: Cluster, path: str) -> Object | None:

@@ -3,7 +3,8 @@
 """Keeps what a full probe of the mesh proved, so that a run that finds nothing changed need not start its pods again.
 
 A proof counts for as long as everything stays that it depended on: the matrix and this code, the nodes and their boots, each
-running pod and its containers, Services, and the policies of mesh and network. What none of these shows (rules that somebody removed from
+running pod and its containers, Services, the policies of mesh and network, and all else by which the mesh's proxies are told
+what to do. What none of these shows (rules that somebody removed from
 a pod's kernel by hand) ends with the proof's age at the latest; calls from pods that are there are made in every run.
 """
 
@@ -21,8 +22,13 @@ from ansible_collections.bookstore.platform.plugins.module_utils import mesh_pla
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, Object
 
 POLICIES = ("NetworkPolicy", "AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication")
-# The mesh's settings and its root certificate.
-CONFIG_MAPS = (("istio-system", "istio"), ("istio-system", "istio-ca-root-cert"))
+# What decides how a proxy treats a connection, beside policies; the last one gives pods their proxy.
+PROXIES = (
+    "DestinationRule", "VirtualService", "ServiceEntry", "WorkloadEntry", "Sidecar", "EnvoyFilter", "ProxyConfig", "Telemetry",
+    "WasmPlugin", "TrafficExtension", "Gateway", "HTTPRoute", "MutatingWebhookConfiguration",
+)  # fmt: skip
+# The mesh's settings, its root certificate, and what it puts into a pod.
+CONFIG_MAPS = (("istio-system", "istio"), ("istio-system", "istio-ca-root-cert"), ("istio-system", "istio-sidecar-injector"))
 
 
 class Store:
@@ -36,7 +42,12 @@ class Store:
     def recall(self, fingerprint: str) -> Object | None:
         """Return {proven_at, result} of this fingerprint, or None; a file that cannot be read is no proof."""
         try:
-            kept: Object = json.loads(self.path.read_text("utf-8"))
+            with self.path.open(encoding="utf-8") as file:
+                # Whoever else could write it could say that anything was proven.
+                status = os.fstat(file.fileno())
+                if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+                    return None
+                kept: Object = json.loads(file.read())
             age = self._now() - float(kept["proven_at"])
             # A clock that was set back gives a negative age: nobody knows how old that proof is.
             fresh = 0 <= age < self.hours * 3600 and kept["fingerprint"] == fingerprint and isinstance(kept["result"]["edges"], list)
@@ -51,7 +62,9 @@ class Store:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        temporary.write_text(json.dumps({"fingerprint": fingerprint, "proven_at": self._now(), "result": result}), "utf-8")
+        temporary.unlink(missing_ok=True)
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            json.dump({"fingerprint": fingerprint, "proven_at": self._now(), "result": result}, file)
         os.replace(temporary, self.path)
 
 
@@ -85,8 +98,7 @@ def fingerprint(cluster: Cluster, matrix: list[Object], settings: mesh_run.Setti
         "nodes": sorted(_node(node) for node in cluster.objects("Node")),
         "namespaces": sorted([_name_of(n), sorted((n["metadata"].get("labels") or {}).items())] for n in cluster.objects("Namespace")),
         "pods": sorted(_pod(pod) for pod in cluster.objects("Pod") if _counts(pod)),
-        "specs": [[kind, sorted([_name_of(one), json.dumps(one.get("spec"), sort_keys=True)] for one in cluster.objects(kind))]
-                  for kind in ("Service", *POLICIES)],
+        "specs": [[kind, sorted(_declared(one) for one in cluster.objects(kind))] for kind in ("Service", *POLICIES, *PROXIES)],
         "config": [(cluster.get("ConfigMap", namespace, name) or {}).get("data") for namespace, name in CONFIG_MAPS],
     }
     return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
@@ -102,12 +114,20 @@ def _counts(pod: Object) -> bool:
     )  # fmt: skip
 
 
+def _declared(found: Object) -> list[str]:
+    """Return an object's name and contents; labels and annotations count, for one of them makes a policy a mere trial (a dry run)."""
+    meta = found["metadata"]
+    body = {key: value for key, value in found.items() if key not in ("metadata", "status")}
+    return [_name_of(found), json.dumps([body, meta.get("labels"), meta.get("annotations")], sort_keys=True)]
+
+
 def _pod(pod: Object) -> list[object]:
-    statuses = pod["status"].get("containerStatuses") or []
+    # A pod's proxy is one of its init containers that go on running.
+    statuses = [*(pod["status"].get("initContainerStatuses") or []), *(pod["status"].get("containerStatuses") or [])]
     return [
         _name_of(pod), pod["metadata"].get("uid", ""), pod["spec"].get("nodeName", ""), pod["spec"].get("serviceAccountName", ""),
         pod["status"].get("podIP", ""), bool(pod["metadata"].get("deletionTimestamp")),
-        sorted((pod["metadata"].get("labels") or {}).items()),
+        sorted((pod["metadata"].get("labels") or {}).items()), sorted((pod["metadata"].get("annotations") or {}).items()),
         sorted([s["name"], s.get("containerID", ""), s.get("imageID", "")] for s in statuses),
     ]  # fmt: skip
 

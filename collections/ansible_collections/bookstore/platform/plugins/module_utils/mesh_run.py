@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, probe_script, readiness, waiter
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, Object, look
+from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, ClusterError, Object, look
 from ansible_collections.bookstore.platform.plugins.module_utils.mesh_plan import Plan, Probe
 
 # What a killed run left is removed by the next one; a run beside this one is not disturbed.
@@ -202,8 +202,14 @@ class Runner:
         self._remove(old)
 
     def _remove(self, pods: list[Object]) -> None:
+        failed: list[ClusterError] = []
         for pod in pods:
-            self.cluster.delete("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"], grace_seconds=0)
+            try:
+                self.cluster.delete("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"], grace_seconds=0)
+            except ClusterError as error:
+                failed.append(error)  # the others are removed all the same
+        if failed:
+            raise failed[0]
 
 
 def ended(pod: Object) -> bool:

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, ClusterError
+from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, ClusterError, answer_of
 from ansible_collections.bookstore.platform.plugins.module_utils.waiter import Clock, wait_for
 
 Object = dict[str, Any]
@@ -254,7 +254,7 @@ class Door:
 
     def export(self) -> list[Asset]:
         """Return every asset there is."""
-        return parse(json.loads(self._call("export").strip().splitlines()[-1]))
+        return parse(answer_of(self._call("export"), f"{self._namespace}/{self._workload}"))
 
     def replace(self, assets: list[Asset]) -> None:
         """Import assets over those with the same uuids."""

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 Row = dict[str, Any]
@@ -12,8 +12,26 @@ Row = dict[str, Any]
 NOT_COPIED = frozenset({"outbox_events", "cdc_heartbeat"})
 
 
+def check(captured: Sequence[Row]) -> None:
+    """Refuse a list that its readers cannot use; ValueError names the entry, the key and what to write."""
+    if not isinstance(captured, (list, tuple)):
+        raise ValueError("bookstore_captured: write a list of sources")
+    for number, row in enumerate(captured, 1):
+        source = row.get("source") if isinstance(row, Mapping) else None
+        if not isinstance(source, str) or not source:
+            raise ValueError(f"bookstore_captured: entry {number}: write source: <name>, database and tables")
+        what = f"bookstore_captured: {source}"
+        database = row.get("database")
+        if not isinstance(database, Mapping) or not all(database.get(key) for key in ("name", "namespace", "database")):
+            raise ValueError(f"{what}: database: write {{name: <instance>, namespace: <namespace>, database: <database>}}")
+        tables = row.get("tables")
+        if not isinstance(tables, (list, tuple)) or not tables or not all(isinstance(table, str) for table in tables):
+            raise ValueError(f"{what}: tables: write a list of tables")
+
+
 def slots(captured: Sequence[Row]) -> list[Row]:
     """Return the replication slots: source, namespace, instance, database, slot."""
+    check(captured)
     return [
         {"source": row["source"], "namespace": row["database"]["namespace"], "instance": row["database"]["name"],
          "database": row["database"]["database"], "slot": f"debezium_{row['source']}_slot"}
@@ -23,4 +41,5 @@ def slots(captured: Sequence[Row]) -> list[Row]:
 
 def copied_tables(captured: Sequence[Row]) -> list[str]:
     """Return the tables that analytics has a copy of."""
+    check(captured)
     return [table for row in captured for table in row["tables"] if table not in NOT_COPIED]

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import importlib
 import io
 import os
+import select
 import selectors
 import signal
 import sys
@@ -21,6 +23,10 @@ from ansible.module_utils import _internal
 from ansible.module_utils._internal import _traceback
 from ansible.module_utils._internal._ansiballz import _loader
 
+# Of prctl(2).
+PR_SET_PDEATHSIG = 1
+# How long a module whose task has ended before it may take to tidy up.
+TIDY_SECONDS = 10.0
 # What most modules import.
 SHARED = ("urllib3", "websocket", "yaml", "ansible_collections.bookstore.platform.plugins.module_utils.cluster")
 
@@ -44,6 +50,14 @@ def preload() -> None:
             importlib.import_module(name)
 
 
+def end_with_playbook() -> None:
+    """Let this worker end, and its module with it, when the playbook is killed by what no process can answer (the kernel, out of memory).
+
+    The lock of a run ends with the playbook: the next run would begin beside a module that is still at work.
+    """
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+
+
 def run(call: Call) -> tuple[int, str, str]:
     """Run a module and return what a shell would: its exit code (128 and the number for a signal), output and errors."""
     out_read, out_write = os.pipe()
@@ -55,6 +69,9 @@ def run(call: Call) -> tuple[int, str, str]:
     os.close(err_write)
     try:
         out, err = _drain(out_read, err_read)
+    except BaseException:
+        _stop(pid)
+        raise
     finally:
         os.close(out_read)
         os.close(err_read)
@@ -63,6 +80,18 @@ def run(call: Call) -> tuple[int, str, str]:
         err += f"{signal.strsignal(-code)}\n".encode()
         code = 128 - code
     return code, out.decode("utf-8", "surrogateescape"), err.decode("utf-8", "surrogateescape")
+
+
+def _stop(pid: int) -> None:
+    """End a module whose task has ended before it (its time was over), so that it does not go on working unseen."""
+    handle = os.pidfd_open(pid)
+    try:
+        os.kill(pid, signal.SIGINT)
+        if not select.select([handle], [], [], TIDY_SECONDS)[0]:
+            os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    finally:
+        os.close(handle)
 
 
 def _drain(*handles: int) -> list[bytes]:

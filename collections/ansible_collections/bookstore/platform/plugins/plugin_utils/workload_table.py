@@ -8,6 +8,7 @@ Every function is pure: it takes the tables as the inventory declares them, and 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -39,33 +40,71 @@ def _unknown(what: str, keys: Iterable[str], known: frozenset[str]) -> None:
             raise ValueError(f"{what}: key {key} does not exist{_near(key, known)}")
 
 
+def _map(what: str, value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{what}: {value!r} must be a map of keys to values")
+    return value
+
+
+def _whole(value: Any) -> bool:
+    """Tell whether a value is a number; yes and no are numbers to Python."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _names(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(name, str) and name for name in value)
+
+
 def check(table: Table) -> None:
     """Refuse a table that contradicts itself; ValueError names the workload, the key and what to write."""
     seen: dict[int, str] = {}
-    for name, row in table.items():
+    for name, row in _map("bookstore_workloads", table).items():
         what = f"bookstore_workloads: {name}"
-        _unknown(what, row, KEYS)
+        _unknown(what, _map(what, row), KEYS)
         if row.get("kind") not in KINDS:
             raise ValueError(f"{what}: kind={row.get('kind')}: write one of {', '.join(KINDS)}")
         if ("namespaces" in row) != (row["kind"] == "Job") or ("namespace" in row) == ("namespaces" in row):
             raise ValueError(f"{what}: write namespaces for a Job and namespace for any other kind")
-        if ("volume" in row or "backup" in row) and "uid" not in row:
-            raise ValueError(f"{what}: a volume needs uid, which owns its folder")
-        for port, entry in (row.get("ports") or {}).items():
+        if not _names(row["namespaces"] if row["kind"] == "Job" else [row["namespace"]]):
+            raise ValueError(f"{what}: write namespace: <name>, and for a Job namespaces: [<name>]")
+        _check_values(what, row)
+        numbers: dict[int, str] = {}
+        for port, entry in _map(f"{what}: ports", row.get("ports") or {}).items():
             _check_port(f"{what}: port {port}", entry, seen)
+            number = entry["number"]
+            if number in numbers:
+                raise ValueError(f"{what}: port {port}: number={number} is that of port {numbers[number]}; write another one")
+            numbers[number] = port
 
 
-def _check_port(what: str, entry: Mapping[str, Any], node_ports: dict[int, str]) -> None:
-    _unknown(what, entry, PORT_KEYS)
-    if not isinstance(entry.get("number"), int) or not 0 < entry["number"] < 65536:
+def _check_values(what: str, row: Mapping[str, Any]) -> None:
+    if ("volume" in row or "backup" in row) and "uid" not in row:
+        raise ValueError(f"{what}: a volume needs uid, which owns its folder")
+    if "uid" in row and not _whole(row["uid"]):
+        raise ValueError(f"{what}: uid={row['uid']}: write a number")
+    if isinstance(row.get("volume"), Mapping) and set(row["volume"]) != {"name", "size"}:
+        raise ValueError(f"{what}: volume: write a size, or name and size")
+    if row["kind"] == "Job" and row.get("ports"):
+        raise ValueError(f"{what}: nobody calls a Job; remove ports")
+    if "rights" in row and not {"reason", "rules"} <= set(_map(f"{what}: rights", row["rights"])):
+        raise ValueError(f"{what}: rights needs reason and rules")
+
+
+def _check_port(what: str, entry: Any, node_ports: dict[int, str]) -> None:
+    _unknown(what, _map(what, entry), PORT_KEYS)
+    if not _whole(entry.get("number")) or not 0 < entry["number"] < 65536:
         raise ValueError(f"{what}: number={entry.get('number')}: write a number from 1 to 65535")
     if entry.get("protocol") not in PROTOCOLS:
         raise ValueError(f"{what}: protocol={entry.get('protocol')}: write one of {', '.join(PROTOCOLS)}")
     if "node_port" in entry:
         node_port = entry["node_port"]
-        _unknown(f"{what}: node_port", node_port, NODE_PORT_KEYS)
+        _unknown(f"{what}: node_port", _map(f"{what}: node_port", node_port), NODE_PORT_KEYS)
         if not {"id", "number", "serves"} <= set(node_port):
             raise ValueError(f"{what}: node_port needs id, number and serves")
+        if not re.fullmatch(r"N[0-9]+", str(node_port["id"])):
+            raise ValueError(f"{what}: node_port: id={node_port['id']}: write N and a number")
+        if not _whole(node_port["number"]):
+            raise ValueError(f"{what}: node_port: number={node_port['number']}: write a number from 30000 to 32767")
         if node_port["number"] in node_ports:
             raise ValueError(f"{what}: node_port {node_port['number']} is that of {node_ports[node_port['number']]}; write another one")
         node_ports[node_port["number"]] = what.removeprefix("bookstore_workloads: ")
@@ -155,18 +194,21 @@ def gateway_node_ports(table: Table) -> dict[str, int]:
 
 def required_node_ports(table: Table) -> list[str]:
     """Return the ids of the node ports that serve: those of workloads that always run."""
+    check(table)
     deployed = dict(_deployed(table))
     return sorted({entry["node_port"]["id"] for name, _, _, entry in _ports(table) if "node_port" in entry and name in deployed})
 
 
 def node_port_requests(table: Table) -> list[Row]:
     """Return what verify asks the node ports for: id, path."""
+    check(table)
     found = [entry["node_port"] for _, _, _, entry in _ports(table) if "path" in entry.get("node_port", {})]
     return [{"id": entry["id"], "path": entry["path"]} for entry in sorted(found, key=lambda entry: int(entry["id"][1:]))]
 
 
 def exec_sources(table: Table) -> list[str]:
     """Return the sources, as <namespace>/<service account>, whose own pods hold python3."""
+    check(table)
     return [f"{row['namespace']}/{account_of(name, row)}" for name, row in _deployed(table) if row.get("python")]
 
 
@@ -183,6 +225,7 @@ def _port(table: Table, reference: str) -> tuple[str, Mapping[str, Any], Mapping
 
 def address(table: Table, reference: str) -> str:
     """Return host and port of the Service by which ``<workload>.<port>`` is called in the cluster."""
+    check(table)
     name, row, port = _port(table, reference)
     return f"{made_name(name, row)}.{row['namespace']}.{CLUSTER_DOMAIN}:{port['number']}"
 
@@ -237,11 +280,15 @@ def edges(matrix: list[Row], table: Table) -> list[Row]:
     """
     check(table)
     made: list[Row] = []
-    for row in matrix:
-        what = f"bookstore_matrix: {row.get('to')}"
+    if not isinstance(matrix, (list, tuple)):
+        raise ValueError("bookstore_matrix: write a list of rows with to and from")
+    for number, row in enumerate(matrix, 1):
+        what = f"bookstore_matrix: {_map(f'bookstore_matrix: row {number}', row).get('to')}"
         _unknown(what, row, EDGE_KEYS)
         if not row.get("to") or not row.get("from"):
             raise ValueError(f"{what}: a row needs to and from; a port with a node port needs none")
+        if not _names(row["from"]) or not (isinstance(row["to"], str) or _names(row["to"])):
+            raise ValueError(f"{what}: write to: <workload>.<port> (or a list of them) and from: [<workload>]")
         try:
             for name, entry, ports in _targets(table, row["to"]):
                 sources = [_source(table, source, entry["namespace"]) for source in row["from"]]
