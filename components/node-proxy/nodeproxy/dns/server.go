@@ -22,7 +22,11 @@ const (
 	forwardTimeout  = 5 * time.Second
 	idleTCP         = 10 * time.Second
 	largestDatagram = 4096
+	errorPause      = time.Millisecond
 )
+
+// datagrams are buffers for answers. One of its own for each question would be 64 KiB, and pods may ask thousands a second.
+var datagrams = sync.Pool{New: func() any { return new([largest]byte) }}
 
 // Server serves one pod.
 type Server struct {
@@ -60,7 +64,7 @@ func (s *Server) Serve() {
 		s.pod.Go(func() { s.receive(packets) })
 	}
 	for _, listener := range s.streams {
-		s.pod.Go(func() { s.pod.Accept(listener, s.stream) })
+		s.pod.Go(func() { s.pod.Accept(listener, s.pod.Names, s.stream) })
 	}
 }
 
@@ -88,7 +92,12 @@ func (s *Server) receive(packets *net.UDPConn) {
 			return
 		}
 		if err != nil {
-			// An ICMP error of an earlier answer: nobody waits for it.
+			// An ICMP error of an earlier answer: nobody waits for it. An error that stays must not keep a processor busy.
+			select {
+			case <-s.pod.Context().Done():
+				return
+			case <-time.After(errorPause):
+			}
 			continue
 		}
 		select {
@@ -170,14 +179,15 @@ func (s *Server) forwardPacket(ctx context.Context, resolver netip.AddrPort, que
 	if _, err := connection.Write(question); err != nil {
 		return nil, err
 	}
-	buffer := make([]byte, largest)
+	buffer := datagrams.Get().(*[largest]byte)
+	defer datagrams.Put(buffer)
 	for {
-		n, err := connection.Read(buffer)
+		n, err := connection.Read(buffer[:])
 		if err != nil {
 			return nil, err
 		}
 		if n >= 2 && len(question) >= 2 && buffer[0] == question[0] && buffer[1] == question[1] {
-			return buffer[:n:n], nil
+			return append([]byte(nil), buffer[:n]...), nil
 		}
 	}
 }

@@ -113,7 +113,7 @@ func (p *Proxy) Connect(_ context.Context, request tunnel.Request) tunnel.Answer
 	} else {
 		record.DestinationIdentity = own
 	}
-	release, err := p.Enter()
+	release, err := p.Incoming.Enter(request.Source.Addr())
 	if err != nil {
 		return refuse(http.StatusServiceUnavailable, err)
 	}

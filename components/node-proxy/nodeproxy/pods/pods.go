@@ -72,7 +72,8 @@ func (f *Factory) Start(pod mesh.Pod, namespace *sockets.Namespace) (cni.Instanc
 	}
 	for _, listener := range i.tunnels {
 		i.pod.Go(func() {
-			if err := i.server.Serve(listener); err != nil && !errors.Is(err, net.ErrClosed) {
+			full := func(source netip.AddrPort, why error) { i.pod.Full(false, source, why) }
+			if err := i.server.Serve(serving.Bound(listener, i.pod.Tunnels, full)); err != nil && !errors.Is(err, net.ErrClosed) {
 				f.Log.Error("tunnels are no longer accepted", "pod", pod.Namespace+"/"+pod.Name, "error", err)
 			}
 		})
@@ -103,8 +104,8 @@ func (i *instance) open(any, loopback netip.Addr, in *inbound.Proxy, out *outbou
 	}
 	i.plain = append(i.plain, opened[:2]...)
 	i.tunnels = append(i.tunnels, opened[2])
-	i.pod.Go(func() { i.pod.Accept(opened[0], out.Handle) })
-	i.pod.Go(func() { i.pod.Accept(opened[1], in.Plaintext) })
+	i.pod.Go(func() { i.pod.Accept(opened[0], i.pod.Outgoing, out.Handle) })
+	i.pod.Go(func() { i.pod.Accept(opened[1], i.pod.Incoming, in.Plaintext) })
 	return nil
 }
 
@@ -136,6 +137,7 @@ func (i *instance) close() {
 		}
 		i.factory.Pool.ClosePod(i.pod.Key)
 		i.pod.Stop(serving.ErrDeleted)
+		i.factory.Pool.ClosePod(i.pod.Key) // what a connection that was just being made has left
 		if err := i.pod.Namespace.Close(); err != nil {
 			i.pod.Log.Error("closing a network namespace", "error", err)
 		}

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -184,5 +185,35 @@ func TestOnlyNetworkNamespacesAreTaken(t *testing.T) {
 		if _, err := sockets.OpenNamespace(path); err == nil {
 			t.Errorf("%s was taken for a network namespace", path)
 		}
+	}
+}
+
+// Many at once do not make as many threads: the runtime never gives one back, and ends the process at 10,000.
+func TestThreadsAreBounded(t *testing.T) {
+	network := nettest.New(t)
+	pod := network.Pod(nettest.Options{NoRules: true})
+	threads := func() int {
+		tasks, err := os.ReadDir("/proc/self/task")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(tasks)
+	}
+	before := threads()
+	var group sync.WaitGroup
+	for range 300 {
+		group.Go(func() {
+			err := pod.Do(func() error {
+				pause := unix.NsecToTimespec(int64(100 * time.Millisecond))
+				return unix.Nanosleep(&pause, nil)
+			})
+			if err != nil && !errors.Is(err, unix.EINTR) {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	if more := threads() - before; more > 100 {
+		t.Errorf("%d more threads", more)
 	}
 }

@@ -29,7 +29,7 @@ func (s *Server) prepare() *http.Server {
 	s.once.Do(func() {
 		s.server = &http.Server{
 			Protocols: protocols(), HTTP2: settings(), Handler: http.HandlerFunc(s.handle), ReadHeaderTimeout: handshakeTimeout,
-			IdleTimeout: 2 * idleTimeout, MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
+			IdleTimeout: 2 * idleTimeout, MaxHeaderBytes: largestHeader, ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
 			TLSConfig: &tls.Config{
 				MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}, ClientAuth: tls.RequireAnyClientCert, SessionTicketsDisabled: true,
 				GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"sync"
 
@@ -41,6 +42,7 @@ func run(ctx context.Context, c config, p *plane, log *slog.Logger, level *slog.
 		Reporter: telemetry.New(registry), Limits: serving.DefaultLimits, Resolver: resolver, Log: log}
 	if c.fileDescriptors > 0 { // a connection has two ends, and pipes while much flows
 		factory.Limits.Connections = min(factory.Limits.Connections, int(c.fileDescriptors/4))
+		factory.Limits.Tunnels = min(factory.Limits.Tunnels, int(c.fileDescriptors/16))
 	}
 	keeper := pods.NewKeeper(p.control, p.identities)
 	manager := cni.NewManager(factory.Start, keeper.Pods, log)
@@ -66,7 +68,9 @@ func run(ctx context.Context, c config, p *plane, log *slog.Logger, level *slog.
 			return err
 		}
 		defer func() { _ = listener.Close() }() // closed before by its server
-		listeners = append(listeners, listener)
+		// Any pod of the cluster reaches two of them, and the kubelet must get through.
+		refused := func(source netip.AddrPort, why error) { log.Debug("operators' port", "source", source, "error", why) }
+		listeners = append(listeners, serving.Bound(listener, serving.NewSlots(256, 32), refused))
 	}
 
 	// working outlives the drain: open connections need policies and certificates until they end.
