@@ -55,7 +55,7 @@ func (f *Factory) Start(pod mesh.Pod, namespace *sockets.Namespace) (cni.Instanc
 	i.pod.Begin()
 	in := &inbound.Proxy{Pod: i.pod, Registry: f.Registry}
 	out := &outbound.Proxy{Pod: i.pod, Pool: f.Pool}
-	i.server = &tunnel.Server{Config: i.config, Connect: in.Connect, Log: f.Log}
+	i.server = &tunnel.Server{Config: i.config, Connect: in.Connect, Log: f.Log, Refused: i.refused}
 	i.names = dns.New(i.pod, f.Resolver)
 	for _, family := range []struct{ any, loopback netip.Addr }{
 		{netip.IPv4Unspecified(), netip.AddrFrom4([4]byte{127, 0, 0, 1})}, {netip.IPv6Unspecified(), netip.IPv6Loopback()},
@@ -72,8 +72,7 @@ func (f *Factory) Start(pod mesh.Pod, namespace *sockets.Namespace) (cni.Instanc
 	}
 	for _, listener := range i.tunnels {
 		i.pod.Go(func() {
-			full := func(source netip.AddrPort, why error) { i.pod.Full(false, source, why) }
-			if err := i.server.Serve(serving.Bound(listener, i.pod.Tunnels, full)); err != nil && !errors.Is(err, net.ErrClosed) {
+			if err := i.server.Serve(serving.Bound(listener, i.pod.Tunnels, i.refused)); err != nil && !errors.Is(err, net.ErrClosed) {
 				f.Log.Error("tunnels are no longer accepted", "pod", pod.Namespace+"/"+pod.Name, "error", err)
 			}
 		})
@@ -119,6 +118,9 @@ func (i *instance) config(ctx context.Context) (*tls.Config, error) {
 	}
 	return i.pod.Identities.ServerConfig(ctx, identity)
 }
+
+// refused reports a connection that asked for no tunnel yet and is refused.
+func (i *instance) refused(source netip.AddrPort, why error) { i.pod.Refuse(false, source, why) }
 
 func (i *instance) closeListeners() {
 	for _, listener := range slices.Concat(i.plain, i.tunnels) {

@@ -112,7 +112,7 @@ func (p *Pod) Accept(listener *net.TCPListener, slots *Slots, handle func(contex
 		_, source := sockets.Ends(connection)
 		release, err := slots.Enter(source.Addr())
 		if err != nil {
-			p.Full(slots == p.Outgoing, source, err)
+			p.Refuse(slots == p.Outgoing, source, err)
 			Reset(connection)
 			continue
 		}
@@ -123,8 +123,8 @@ func (p *Pod) Accept(listener *net.TCPListener, slots *Slots, handle func(contex
 	}
 }
 
-// Full reports a connection that got no slot, by the queue of the access log: writing the line itself could stall all that comes after.
-func (p *Pod) Full(outgoing bool, source netip.AddrPort, why error) {
+// Refuse reports a connection that is refused before it is known where it is to go, by the queue of the access log: writing the line itself could stall all that comes after.
+func (p *Pod) Refuse(outgoing bool, source netip.AddrPort, why error) {
 	direction := "inbound"
 	if outgoing {
 		direction = "outbound"

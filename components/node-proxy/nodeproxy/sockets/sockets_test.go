@@ -217,3 +217,18 @@ func TestThreadsAreBounded(t *testing.T) {
 		t.Errorf("%d more threads", more)
 	}
 }
+
+// The application can listen on a port that the kernel has given to a connection of the proxy.
+func TestPortsOfConnectionsStayFreeForTheApplication(t *testing.T) {
+	network := nettest.New(t)
+	pod := network.Pod(nettest.Options{})
+	world := netip.AddrPortFrom(pod.Gateway, 9000)
+	nettest.Listen(t, network.Router, world.String())
+	connection, err := pod.Dial(context.Background(), netip.Addr{}, world)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.Close()
+	port := connection.LocalAddr().(*net.TCPAddr).AddrPort().Port()
+	nettest.Listen(t, pod.Namespace, netip.AddrPortFrom(netip.IPv4Unspecified(), port).String())
+}

@@ -42,6 +42,29 @@ func TestCertificateThatEnds(t *testing.T) {
 	}
 }
 
+// A refused certificate is told with the peer's address and the reason.
+func TestRefusedCertificateIsTold(t *testing.T) {
+	e := start(t, accepting(func(tunnel.Request, tunnel.Stream) { t.Error("served") }))
+	told := make(chan string, 1)
+	e.server.Refused = func(source netip.AddrPort, why error) {
+		select {
+		case told <- source.Addr().String() + " " + why.Error():
+		default:
+		}
+	}
+	e.identities.Spoil(func(identity string, template *x509.Certificate) {
+		if identity == client {
+			template.URIs = append(template.URIs, template.URIs...)
+		}
+	})
+	if _, err := e.open("10.0.0.1:1", client, server); err == nil {
+		t.Error("a certificate of two identities was taken")
+	}
+	if got := bounded(t, "the report", func() string { return <-told }); got != "127.0.0.1 the peer's certificate: not one identity" {
+		t.Error(got)
+	}
+}
+
 func TestSettingsThatVerifyNobody(t *testing.T) {
 	e := start(t, accepting(func(tunnel.Request, tunnel.Stream) { t.Error("served") }))
 	_, _, err := e.pool.Open(context.Background(), tunnel.Destination{
