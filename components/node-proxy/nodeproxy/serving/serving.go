@@ -32,7 +32,7 @@ var (
 // Limits bound what a pod can take of the proxy.
 type Limits struct {
 	Connections int           // open at once, of each pod: as many that it makes, and as many that come in, half of them of one source
-	Tunnels     int           // accepted TLS connections at once, of each pod; a quarter of them of one source
+	Tunnels     int           // accepted TLS connections at once, of each pod; a sixteenth of them of one source
 	Names       int           // TCP connections for names at once, of each pod
 	Connect     time.Duration // until a connection is made, certificates included
 	Await       time.Duration // until discovery knows the pod
@@ -76,7 +76,7 @@ func (p *Pod) Begin() {
 	p.ctx, p.cancel = context.WithCancelCause(context.Background())
 	p.Outgoing = NewSlots(p.Limits.Connections, p.Limits.Connections)
 	p.Incoming = NewSlots(p.Limits.Connections, p.Limits.Connections/2)
-	p.Tunnels = NewSlots(p.Limits.Tunnels, p.Limits.Tunnels/4)
+	p.Tunnels = NewSlots(p.Limits.Tunnels, p.Limits.Tunnels/16)
 	p.Names = NewSlots(p.Limits.Names, p.Limits.Names)
 	p.Key = fmt.Sprintf("%s/%d", p.UID, served.Add(1))
 }
