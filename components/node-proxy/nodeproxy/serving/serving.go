@@ -35,12 +35,14 @@ type Limits struct {
 	Tunnels     int           // accepted TLS connections at once, of each pod; a sixteenth of them of one source
 	Names       int           // TCP connections for names at once, of each pod
 	Connect     time.Duration // until a connection is made, certificates included
+	Endpoint    time.Duration // until TCP to one of the mesh's endpoints is connected; less than Connect, so that another one can be tried
 	Await       time.Duration // until discovery knows the pod
 	Copying     copying.Limits
 }
 
 // DefaultLimits are those of production.
-var DefaultLimits = Limits{Connections: 16384, Tunnels: 4096, Names: 128, Connect: 10 * time.Second, Await: 5 * time.Second, Copying: copying.DefaultLimits}
+var DefaultLimits = Limits{Connections: 16384, Tunnels: 4096, Names: 128, Connect: 10 * time.Second, Endpoint: 4 * time.Second,
+	Await: 5 * time.Second, Copying: copying.DefaultLimits}
 
 // backlogTime is how long a listener that is being closed takes what waits already: with it the kernel would reset those.
 const backlogTime = 20 * time.Millisecond

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -284,7 +285,20 @@ func (p *Pool) drop(key Key, c *connection) {
 }
 
 // Retire lets no more streams onto the connections that the function names: their peer is gone, or is no longer what it was.
-func (p *Pool) Retire(which func(Key) bool) { p.end(which, false) }
+func (p *Pool) Retire(which func(Key) bool) {
+	p.mutex.Lock()
+	keys := slices.Collect(maps.Keys(p.groups))
+	p.mutex.Unlock()
+	gone := map[Key]bool{} // asked without the lock: streams go on being opened meanwhile
+	for _, key := range keys {
+		if which(key) {
+			gone[key] = true
+		}
+	}
+	if len(gone) > 0 {
+		p.end(func(key Key) bool { return gone[key] }, false)
+	}
+}
 
 // ClosePod ends all connections of a pod at once.
 func (p *Pool) ClosePod(pod string) { p.end(func(key Key) bool { return key.Pod == pod }, true) }
