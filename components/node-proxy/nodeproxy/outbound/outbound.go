@@ -68,15 +68,16 @@ func loop(own netip.Addr, destination netip.AddrPort) error {
 func (p *Proxy) reach(ctx context.Context, identity string, destination netip.AddrPort, record *telemetry.Record) (copying.End, error) {
 	var failed error
 	tried := map[netip.AddrPort]bool{}
+	own := record.Labels
 	for range attempts {
 		route := p.Control.Outbound(p.Pod.Pod, destination)
 		if tried[route.Target] && route.Action != mesh.Refuse {
 			break
 		}
 		tried[route.Target] = true
-		labels := maps.Clone(record.Labels)
-		maps.Copy(labels, route.Labels)
-		record.Labels = labels
+		// Nothing of an attempt before: a tunnel that failed does not make a plain connection one.
+		record.Labels, record.Destination, record.Tunnel = maps.Clone(own), destination.String(), false
+		maps.Copy(record.Labels, route.Labels)
 		end, err := p.connect(ctx, identity, destination, route, record)
 		if err == nil {
 			return end, nil

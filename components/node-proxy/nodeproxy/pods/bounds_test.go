@@ -2,13 +2,21 @@ package pods
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"bookstore.platform/istio/nodeproxy/internal/meshtest"
 	"bookstore.platform/istio/nodeproxy/internal/nettest"
+	"bookstore.platform/istio/nodeproxy/mesh"
 	"bookstore.platform/istio/nodeproxy/sockets"
+	"bookstore.platform/istio/nodeproxy/telemetry"
 )
 
 // Whoever fills what may come into a pod does not take what the pod itself needs.
@@ -59,4 +67,44 @@ func TestSilentHandshakesAreBounded(t *testing.T) {
 		_, _, err := greeted(t, w.client.Namespace, netip.AddrPortFrom(w.server.V4, 8080).String())
 		return err == nil
 	})
+}
+
+// An endpoint that answers nothing at all leaves time for another one.
+func TestSilentEndpointLeavesTimeForAnother(t *testing.T) {
+	w := newWorld(t)
+	w.open()
+	w.factory.Limits.Endpoint = 300 * time.Millisecond
+	w.network.Lose("1") // between the pods; the router is reached
+	alive := netip.AddrPortFrom(w.client.Gateway, 9000)
+	greeter(t, w.network.Router, alive.String())
+	registry := prometheus.NewRegistry()
+	w.factory.Reporter = telemetry.New(registry)
+	w.serve(w.client, "client")
+	for name, first := range map[string]mesh.Route{
+		"plain":  {Action: mesh.Plain, Target: netip.AddrPortFrom(w.server.V4, 8080)},
+		"tunnel": w.tunnelled(mesh.Pod{}, netip.AddrPortFrom(w.server.V4, 8080)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var asked atomic.Int32
+			w.control.Set(func(s *meshtest.State) {
+				s.Outbound = func(mesh.Pod, netip.AddrPort) mesh.Route {
+					if asked.Add(1) == 1 {
+						return first
+					}
+					return mesh.Route{Action: mesh.Plain, Target: alive}
+				}
+			})
+			if _, _, err := greeted(t, w.client.Namespace, "10.96.0.9:80"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	// What is told of the connection is that of the attempt that succeeded.
+	families, err := registry.Gather()
+	if err != nil || len(families) == 0 {
+		t.Fatal(families, err)
+	}
+	if text := fmt.Sprint(families); strings.Contains(text, "mutual_tls") {
+		t.Errorf("a plain connection is told as a tunnel: %s", text)
+	}
 }

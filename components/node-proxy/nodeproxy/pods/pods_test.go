@@ -366,36 +366,6 @@ func TestAnotherEndpointIsTried(t *testing.T) {
 	}
 }
 
-// An endpoint that answers nothing at all leaves time for another one.
-func TestSilentEndpointLeavesTimeForAnother(t *testing.T) {
-	w := newWorld(t)
-	w.open()
-	w.factory.Limits.Endpoint = 300 * time.Millisecond
-	w.serve(w.client, "client")
-	w.network.Lose("1") // between the pods; the router is reached
-	alive := netip.AddrPortFrom(w.client.Gateway, 9000)
-	greeter(t, w.network.Router, alive.String())
-	for name, first := range map[string]mesh.Route{
-		"plain":  {Action: mesh.Plain, Target: netip.AddrPortFrom(w.server.V4, 8080)},
-		"tunnel": w.tunnelled(mesh.Pod{}, netip.AddrPortFrom(w.server.V4, 8080)),
-	} {
-		t.Run(name, func(t *testing.T) {
-			var asked atomic.Int32
-			w.control.Set(func(s *meshtest.State) {
-				s.Outbound = func(mesh.Pod, netip.AddrPort) mesh.Route {
-					if asked.Add(1) == 1 {
-						return first
-					}
-					return mesh.Route{Action: mesh.Plain, Target: alive}
-				}
-			})
-			if _, _, err := greeted(t, w.client.Namespace, "10.96.0.9:80"); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-}
-
 // A peer that is no longer in the mesh gets no new streams: its address may be another pod's by now.
 func TestTunnelToAPeerThatIsGone(t *testing.T) {
 	w := newWorld(t)
