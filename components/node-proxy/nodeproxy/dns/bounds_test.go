@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -104,5 +105,35 @@ func TestMemoryOfAForwardedQuestion(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	if each := (after.TotalAlloc - before.TotalAlloc) / questions; each > 48<<10 {
 		t.Errorf("%d bytes for each question", each)
+	}
+}
+
+// A resolver that does not answer keeps questions waiting until there are no more slots: names of the mesh are answered all the same.
+func TestNamesOfTheMeshBesideASilentResolver(t *testing.T) {
+	f := newFixture(t, nettest.Options{})
+	address := f.pod.Gateway.String() + ":53"
+	nettest.ListenPacket(t, f.network.Router, address) // reads nothing
+	connection, err := nettest.Dial(t, f.pod.Namespace, "udp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream := &dns.Conn{Conn: connection}
+	nettest.Until(t, "all slots are taken", func() bool {
+		for range 50 {
+			if err := stream.WriteMsg(about("example.org.", dns.TypeA)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return len(f.server.busy) == inFlight
+	})
+	if answer, err := ask(t, f, "udp", address, about("web.shop.svc.cluster.local.", dns.TypeA)); err != nil || len(answer.Answer) != 1 {
+		t.Error(answer, err)
+	}
+	// The end of the pod ends them: its namespace is not held until they are given up.
+	began := time.Now()
+	f.server.Close()
+	f.server.pod.Stop(serving.ErrDeleted)
+	if took := time.Since(began); took > forwardTimeout/2 {
+		t.Errorf("the end of the pod takes %s", took)
 	}
 }

@@ -100,6 +100,11 @@ func (s *Server) receive(packets *net.UDPConn) {
 			}
 			continue
 		}
+		if answer := s.known(buffer[:n], true); answer != nil {
+			// At once: questions that wait for a resolver must not keep the names of the mesh back.
+			s.send(packets, answer, client)
+			continue
+		}
 		select {
 		case s.busy <- struct{}{}:
 		default:
@@ -118,11 +123,15 @@ func (s *Server) receive(packets *net.UDPConn) {
 				return s.forwardPacket(ctx, s.asked(client, local.AddrPort()), question)
 			}
 			if answer := s.answer(ctx, question, true, ask); answer != nil {
-				if _, err := packets.WriteToUDPAddrPort(answer, client); err != nil && !errors.Is(err, net.ErrClosed) {
-					s.pod.Log.Debug("an answer of names was not sent", "error", err)
-				}
+				s.send(packets, answer, client)
 			}
 		})
+	}
+}
+
+func (s *Server) send(packets *net.UDPConn, answer []byte, client netip.AddrPort) {
+	if _, err := packets.WriteToUDPAddrPort(answer, client); err != nil && !errors.Is(err, net.ErrClosed) {
+		s.pod.Log.Debug("an answer of names was not sent", "error", err)
 	}
 }
 
@@ -171,11 +180,7 @@ func (s *Server) forwardPacket(ctx context.Context, resolver netip.AddrPort, que
 		return nil, err
 	}
 	defer func() { _ = connection.Close() }() // a datagram socket holds nothing back
-	if deadline, ok := ctx.Deadline(); ok {
-		if err := connection.SetDeadline(deadline); err != nil {
-			return nil, err
-		}
-	}
+	defer interrupt(ctx, connection)()
 	if _, err := connection.Write(question); err != nil {
 		return nil, err
 	}
@@ -198,15 +203,16 @@ func (s *Server) forwardStream(ctx context.Context, resolver netip.AddrPort, que
 		return nil, err
 	}
 	defer func() { _ = connection.Close() }() // the answer is here, or the error
-	if deadline, ok := ctx.Deadline(); ok {
-		if err := connection.SetDeadline(deadline); err != nil {
-			return nil, err
-		}
-	}
+	defer interrupt(ctx, connection)()
 	if err := writeMessage(connection, question); err != nil {
 		return nil, err
 	}
 	return readMessage(connection)
+}
+
+// interrupt ends what waits on a connection with the context: at its deadline, and when the pod is deleted.
+func interrupt(ctx context.Context, connection net.Conn) (stop func() bool) {
+	return context.AfterFunc(ctx, func() { _ = connection.SetDeadline(time.Unix(1, 0)) }) // fails on a closed one only
 }
 
 func readMessage(from io.Reader) ([]byte, error) {

@@ -100,8 +100,8 @@ func TestStreamsThatAreResetAtOnce(t *testing.T) {
 func TestFloodsOfOneConnection(t *testing.T) {
 	header := bytes.Repeat(field("x", string(bytes.Repeat([]byte("y"), 100))), 100)
 	for name, test := range map[string]struct{ first, again []byte }{
-		"headers without an end":     {frame(headersFrame, 0, 1, header), frame(continuationFrame, 0, 1, header)},
-		"pings, answers not read":    {nil, bytes.Repeat(frame(pingFrame, 0, 0, make([]byte, 8)), 1000)},
+		"headers without an end":  {frame(headersFrame, 0, 1, header), frame(continuationFrame, 0, 1, header)},
+		"pings, answers not read": {nil, bytes.Repeat(frame(pingFrame, 0, 0, make([]byte, 8)), 1000)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := start(t, accepting(func(_ tunnel.Request, s tunnel.Stream) { _, _ = io.Copy(s, s); _ = s.Close() }))
