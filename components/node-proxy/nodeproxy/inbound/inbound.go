@@ -142,6 +142,10 @@ func Authority(text string, own netip.Addr) (netip.AddrPort, error) {
 	if err != nil {
 		return netip.AddrPort{}, errors.New("the authority is not an address and a port")
 	}
+	if destination.String() != text {
+		// Proxies write it in one way only; whoever writes another one tries something.
+		return netip.AddrPort{}, errors.New("the authority is not written as addresses are")
+	}
 	if destination.Addr().Zone() != "" || destination.Port() == 0 || destination.Addr() != destination.Addr().Unmap() {
 		return netip.AddrPort{}, errors.New("the authority is not an address and a port of the mesh")
 	}
