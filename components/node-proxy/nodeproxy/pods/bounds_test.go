@@ -10,13 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"bookstore.platform/istio/nodeproxy/internal/meshtest"
 	"bookstore.platform/istio/nodeproxy/internal/nettest"
 	"bookstore.platform/istio/nodeproxy/mesh"
 	"bookstore.platform/istio/nodeproxy/sockets"
-	"bookstore.platform/istio/nodeproxy/telemetry"
 )
 
 // Whoever fills what may come into a pod does not take what the pod itself needs.
@@ -77,8 +74,6 @@ func TestSilentEndpointLeavesTimeForAnother(t *testing.T) {
 	w.network.Lose("1") // between the pods; the router is reached
 	alive := netip.AddrPortFrom(w.client.Gateway, 9000)
 	greeter(t, w.network.Router, alive.String())
-	registry := prometheus.NewRegistry()
-	w.factory.Reporter = telemetry.New(registry)
 	w.serve(w.client, "client")
 	for name, first := range map[string]mesh.Route{
 		"plain":  {Action: mesh.Plain, Target: netip.AddrPortFrom(w.server.V4, 8080)},
@@ -100,7 +95,7 @@ func TestSilentEndpointLeavesTimeForAnother(t *testing.T) {
 		})
 	}
 	// What is told of the connection is that of the attempt that succeeded.
-	families, err := registry.Gather()
+	families, err := w.registry.Gather()
 	if err != nil || len(families) == 0 {
 		t.Fatal(families, err)
 	}
