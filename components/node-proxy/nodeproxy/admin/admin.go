@@ -26,6 +26,14 @@ const (
 	LocalAddress     = "127.0.0.1:15000"
 )
 
+// Bounds of what anybody in the cluster may ask. The time is longer than that of a profile; a variable for tests.
+var writeTimeout = time.Minute
+
+const (
+	largestHeader = 8 << 10
+	scrapes       = 4
+)
+
 // Readiness answers 200 when nothing is pending, else 503 with what is.
 func Readiness(pending func() []string) http.Handler {
 	mux := http.NewServeMux()
@@ -42,7 +50,7 @@ func Readiness(pending func() []string) http.Handler {
 // Metrics serves a registry, under both names that Istio's ztunnel has.
 func Metrics(registry prometheus.Gatherer) http.Handler {
 	mux := http.NewServeMux()
-	handler := promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
+	handler := promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: scrapes})
 	mux.Handle("GET /metrics", handler)
 	mux.Handle("GET /stats/prometheus", handler)
 	return mux
@@ -125,7 +133,8 @@ func write(w io.Writer, text string) {
 
 // Serve serves until the context ends.
 func Serve(ctx context.Context, listener net.Listener, handler http.Handler) error {
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second,
+		WriteTimeout: writeTimeout, IdleTimeout: time.Minute, MaxHeaderBytes: largestHeader}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() }) // what is being answered is not worth a wait
 	defer stop()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

@@ -1,12 +1,15 @@
 package admin
 
 import (
+	"context"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -67,5 +70,45 @@ func TestLocal(t *testing.T) {
 	local.Dump = func() any { return map[string]int{} }
 	if code, body := ask(t, local.Handler(), "GET", "/config_dump"); code != http.StatusOK || body != "{}" {
 		t.Error(code, body)
+	}
+}
+
+// Anybody in the cluster may ask and then not read: the answer ends all the same.
+func TestReaderThatDoesNotRead(t *testing.T) {
+	writeTimeout = 200 * time.Millisecond
+	t.Cleanup(func() { writeTimeout = time.Minute })
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		block := make([]byte, 1<<20)
+		for {
+			if _, err := w.Write(block); err != nil {
+				ended <- err
+				return
+			}
+		}
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- Serve(ctx, listener, handler) }()
+	connection, err := net.Dial("tcp4", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.Close()
+	if _, err := io.WriteString(connection, "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-ended:
+	case <-time.After(20 * time.Second):
+		t.Error("the answer goes on for a reader that does not read")
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -349,4 +350,35 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A message with more descriptors than there is room for is cut by the kernel: nothing of it is used, nothing of it stays open.
+func TestMessageThatIsCut(t *testing.T) {
+	network := nettest.New(t)
+	fd := descriptor(t, network.Pod(nettest.Options{NoRules: true}).Namespace)
+	n := newNode(t)
+	s, _ := connect(t, n)
+	c := n.accept()
+	open := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	before := open()
+	data, err := proto.Marshal(adding("a", "web"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.WriteMsgUnix(data, unix.UnixRights(slices.Repeat([]int{fd}, 20)...), nil); err != nil {
+		t.Fatal(err)
+	}
+	if size, err := c.Read(make([]byte, maximum)); size > 0 || err == nil {
+		t.Errorf("%d bytes of an answer, %v", size, err)
+	}
+	_ = c.Close()
+	n.accept() // the connection is made anew
+	want(t, "runs", s.seen(), "")
+	nettest.Until(t, "no descriptor stays open", func() bool { return open() <= before })
 }

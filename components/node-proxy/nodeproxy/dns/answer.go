@@ -20,12 +20,13 @@ func (s *Server) answer(ctx context.Context, question []byte, datagram bool, ask
 	if len(question) < headerSize || question[2]&0x80 != 0 {
 		return nil // no question
 	}
-	message, name := ours(question)
-	if message != nil {
-		s.awaitNames(ctx)
-		if addresses, known := s.pod.Control.Resolve(s.pod.Pod, name); known {
-			return reply(message, addresses, datagram)
+	if !s.pod.Control.Ready() {
+		if message, _ := ours(question); message != nil {
+			s.awaitNames(ctx)
 		}
+	}
+	if answer := s.known(question, datagram); answer != nil {
+		return answer
 	}
 	got, err := ask(question)
 	if err != nil {
@@ -33,6 +34,22 @@ func (s *Server) answer(ctx context.Context, question []byte, datagram bool, ask
 		return failure(question)
 	}
 	return got
+}
+
+// known answers a question for a name of the mesh, from memory; nil for all else.
+func (s *Server) known(question []byte, datagram bool) []byte {
+	if len(question) < headerSize || question[2]&0x80 != 0 {
+		return nil // no question
+	}
+	message, name := ours(question)
+	if message == nil {
+		return nil
+	}
+	addresses, known := s.pod.Control.Resolve(s.pod.Pod, name)
+	if !known {
+		return nil
+	}
+	return reply(message, addresses, datagram)
 }
 
 // awaitNames waits, bounded, for the mesh's state: without it no name is known, and a wrong "no such name" would be remembered.

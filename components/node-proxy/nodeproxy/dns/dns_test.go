@@ -11,11 +11,13 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"bookstore.platform/istio/nodeproxy/internal/meshtest"
 	"bookstore.platform/istio/nodeproxy/internal/nettest"
 	"bookstore.platform/istio/nodeproxy/mesh"
 	"bookstore.platform/istio/nodeproxy/serving"
+	"bookstore.platform/istio/nodeproxy/telemetry"
 )
 
 type fixture struct {
@@ -30,7 +32,8 @@ func newFixture(t *testing.T, options nettest.Options) *fixture {
 	f := &fixture{network: nettest.New(t), control: meshtest.NewControl()}
 	f.pod = f.network.Pod(options)
 	served := &serving.Pod{Pod: mesh.Pod{Name: "p", Namespace: "shop", ServiceAccount: "a"}, Namespace: f.pod.Namespace, Control: f.control,
-		Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})), Limits: serving.DefaultLimits}
+		Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})), Limits: serving.DefaultLimits,
+		Reporter: telemetry.New(prometheus.NewRegistry())}
 	served.Begin()
 	// Nobody is there: whom a pod has asked must be found out.
 	f.server = New(served, netip.MustParseAddrPort("192.0.2.1:53"))

@@ -22,7 +22,11 @@ const (
 	forwardTimeout  = 5 * time.Second
 	idleTCP         = 10 * time.Second
 	largestDatagram = 4096
+	errorPause      = time.Millisecond
 )
+
+// datagrams are buffers for answers. One of its own for each question would be 64 KiB, and pods may ask thousands a second.
+var datagrams = sync.Pool{New: func() any { return new([largest]byte) }}
 
 // Server serves one pod.
 type Server struct {
@@ -60,7 +64,7 @@ func (s *Server) Serve() {
 		s.pod.Go(func() { s.receive(packets) })
 	}
 	for _, listener := range s.streams {
-		s.pod.Go(func() { s.pod.Accept(listener, s.stream) })
+		s.pod.Go(func() { s.pod.Accept(listener, s.pod.Names, s.stream) })
 	}
 }
 
@@ -88,7 +92,17 @@ func (s *Server) receive(packets *net.UDPConn) {
 			return
 		}
 		if err != nil {
-			// An ICMP error of an earlier answer: nobody waits for it.
+			// An ICMP error of an earlier answer: nobody waits for it. An error that stays must not keep a processor busy.
+			select {
+			case <-s.pod.Context().Done():
+				return
+			case <-time.After(errorPause):
+			}
+			continue
+		}
+		if answer := s.known(buffer[:n], true); answer != nil {
+			// At once: questions that wait for a resolver must not keep the names of the mesh back.
+			s.send(packets, answer, client)
 			continue
 		}
 		select {
@@ -109,11 +123,15 @@ func (s *Server) receive(packets *net.UDPConn) {
 				return s.forwardPacket(ctx, s.asked(client, local.AddrPort()), question)
 			}
 			if answer := s.answer(ctx, question, true, ask); answer != nil {
-				if _, err := packets.WriteToUDPAddrPort(answer, client); err != nil && !errors.Is(err, net.ErrClosed) {
-					s.pod.Log.Debug("an answer of names was not sent", "error", err)
-				}
+				s.send(packets, answer, client)
 			}
 		})
+	}
+}
+
+func (s *Server) send(packets *net.UDPConn, answer []byte, client netip.AddrPort) {
+	if _, err := packets.WriteToUDPAddrPort(answer, client); err != nil && !errors.Is(err, net.ErrClosed) {
+		s.pod.Log.Debug("an answer of names was not sent", "error", err)
 	}
 }
 
@@ -162,22 +180,19 @@ func (s *Server) forwardPacket(ctx context.Context, resolver netip.AddrPort, que
 		return nil, err
 	}
 	defer func() { _ = connection.Close() }() // a datagram socket holds nothing back
-	if deadline, ok := ctx.Deadline(); ok {
-		if err := connection.SetDeadline(deadline); err != nil {
-			return nil, err
-		}
-	}
+	defer interrupt(ctx, connection)()
 	if _, err := connection.Write(question); err != nil {
 		return nil, err
 	}
-	buffer := make([]byte, largest)
+	buffer := datagrams.Get().(*[largest]byte)
+	defer datagrams.Put(buffer)
 	for {
-		n, err := connection.Read(buffer)
+		n, err := connection.Read(buffer[:])
 		if err != nil {
 			return nil, err
 		}
 		if n >= 2 && len(question) >= 2 && buffer[0] == question[0] && buffer[1] == question[1] {
-			return buffer[:n:n], nil
+			return append([]byte(nil), buffer[:n]...), nil
 		}
 	}
 }
@@ -188,15 +203,16 @@ func (s *Server) forwardStream(ctx context.Context, resolver netip.AddrPort, que
 		return nil, err
 	}
 	defer func() { _ = connection.Close() }() // the answer is here, or the error
-	if deadline, ok := ctx.Deadline(); ok {
-		if err := connection.SetDeadline(deadline); err != nil {
-			return nil, err
-		}
-	}
+	defer interrupt(ctx, connection)()
 	if err := writeMessage(connection, question); err != nil {
 		return nil, err
 	}
 	return readMessage(connection)
+}
+
+// interrupt ends what waits on a connection with the context: at its deadline, and when the pod is deleted.
+func interrupt(ctx context.Context, connection net.Conn) (stop func() bool) {
+	return context.AfterFunc(ctx, func() { _ = connection.SetDeadline(time.Unix(1, 0)) }) // fails on a closed one only
 }
 
 func readMessage(from io.Reader) ([]byte, error) {

@@ -129,9 +129,9 @@ func TestRenewalBeforeTheEnd(t *testing.T) {
 	m.Keep([]string{web})
 	config := serverConfig(t, m, web)
 	first := held(m, web)
-	half := time.Until(first.renew)
-	if half < 500*time.Millisecond || half > 1200*time.Millisecond {
-		t.Errorf("a certificate of 2 s is renewed in %s", half)
+	// Seen from its end, which does not depend on how busy the machine is; whole seconds of an X.509 time are between.
+	if left := first.leaf.NotAfter.Sub(first.renew); left < 300*time.Millisecond || left > 1200*time.Millisecond {
+		t.Errorf("a certificate of 2 s is renewed %s before its end", left)
 	}
 	istiodtest.Eventually(t, "another certificate", func() bool { return held(m, web) != first })
 	if !first.validAt(time.Now()) {

@@ -107,6 +107,10 @@ func (m *Manager) PeerIdentity(state tls.ConnectionState) (string, error) {
 	if !state.HandshakeComplete || len(state.PeerCertificates) == 0 {
 		return "", errors.New("the peer has shown no certificate")
 	}
+	// A connection lives longer than its handshake: it opens no more streams in the name of a certificate that has ended.
+	if leaf, now := state.PeerCertificates[0], m.now(); now.After(leaf.NotAfter) {
+		return "", fmt.Errorf("the peer's certificate has ended at %s", leaf.NotAfter.UTC().Format(time.RFC3339))
+	}
 	id, err := identityOf(state.PeerCertificates[0])
 	if err != nil {
 		return "", err

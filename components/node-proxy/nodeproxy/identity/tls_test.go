@@ -167,3 +167,21 @@ func TestRootRotation(t *testing.T) {
 	server.WriteRoots(server.CA)
 	istiodtest.Eventually(t, "the second root no longer counts", func() bool { return try() != nil })
 }
+
+// A connection outlives its handshake: once the peer's certificate has ended, it has no identity any more.
+func TestAPeerWhoseCertificateHasEnded(t *testing.T) {
+	now := &clock{}
+	server, m := start(t, func(c *Config) { c.Now = now.now })
+	peer := credentials(t, server.CA, istiodtest.Leaf(t, time.Now().Add(-time.Minute), time.Now().Add(time.Hour), db))
+	_, atServer, err := handshake(t, peer, serverConfig(t, m, web))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.PeerIdentity(atServer); err != nil {
+		t.Fatal(err)
+	}
+	now.advance(2 * time.Hour)
+	if got, err := m.PeerIdentity(atServer); err == nil || !strings.Contains(err.Error(), "ended") {
+		t.Errorf("the peer is still %q, %v", got, err)
+	}
+}

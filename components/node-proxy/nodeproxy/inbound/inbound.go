@@ -113,7 +113,7 @@ func (p *Proxy) Connect(_ context.Context, request tunnel.Request) tunnel.Answer
 	} else {
 		record.DestinationIdentity = own
 	}
-	release, err := p.Enter()
+	release, err := p.Incoming.Enter(request.Source.Addr())
 	if err != nil {
 		return refuse(http.StatusServiceUnavailable, err)
 	}
@@ -141,6 +141,10 @@ func Authority(text string, own netip.Addr) (netip.AddrPort, error) {
 	destination, err := netip.ParseAddrPort(text)
 	if err != nil {
 		return netip.AddrPort{}, errors.New("the authority is not an address and a port")
+	}
+	if destination.String() != text {
+		// Proxies write it in one way only; whoever writes another one tries something.
+		return netip.AddrPort{}, errors.New("the authority is not written as addresses are")
 	}
 	if destination.Addr().Zone() != "" || destination.Port() == 0 || destination.Addr() != destination.Addr().Unmap() {
 		return netip.AddrPort{}, errors.New("the authority is not an address and a port of the mesh")

@@ -27,6 +27,14 @@ func TestAuthority(t *testing.T) {
 			t.Errorf("%q was taken for %s", text, got)
 		}
 	}
+	for _, text := range []string{"[FD00::7]:8080", "[fd00:0::7]:8080", "[fd00::7]:08080", "[fd00::7]:+80", "[fd00::7%25eth0]:8080"} {
+		if got, err := Authority(text, six); err == nil {
+			t.Errorf("%q was taken for %s", text, got)
+		}
+	}
+	if got, err := Authority("10.0.0.7:08080", own); err == nil {
+		t.Errorf("a port with a zero before it was taken for %s", got)
+	}
 	loopback := netip.MustParseAddr("127.0.0.1")
 	if _, err := Authority("127.0.0.1:8080", loopback); err == nil {
 		t.Error("a tunnel to loopback is accepted")

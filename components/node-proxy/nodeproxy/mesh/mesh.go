@@ -93,7 +93,7 @@ type Identities interface {
 	ServerConfig(ctx context.Context, identity string) (*tls.Config, error)
 	// ClientConfig returns the TLS settings for a tunnel from this identity to a peer that must prove one of the accepted ones.
 	ClientConfig(ctx context.Context, identity string, accepted []string) (*tls.Config, error)
-	// PeerIdentity returns the one SPIFFE identity of a verified peer, without spiffe://.
+	// PeerIdentity returns the one SPIFFE identity of a verified peer, without spiffe://; an error when its certificate has ended since.
 	PeerIdentity(state tls.ConnectionState) (string, error)
 	// Keep announces which identities are in use on this node: they are signed ahead and renewed, others are forgotten.
 	Keep(identities []string)

@@ -68,15 +68,16 @@ func loop(own netip.Addr, destination netip.AddrPort) error {
 func (p *Proxy) reach(ctx context.Context, identity string, destination netip.AddrPort, record *telemetry.Record) (copying.End, error) {
 	var failed error
 	tried := map[netip.AddrPort]bool{}
+	own := record.Labels
 	for range attempts {
 		route := p.Control.Outbound(p.Pod.Pod, destination)
 		if tried[route.Target] && route.Action != mesh.Refuse {
 			break
 		}
 		tried[route.Target] = true
-		labels := maps.Clone(record.Labels)
-		maps.Copy(labels, route.Labels)
-		record.Labels = labels
+		// Nothing of an attempt before: a tunnel that failed does not make a plain connection one.
+		record.Labels, record.Destination, record.Tunnel = maps.Clone(own), destination.String(), false
+		maps.Copy(record.Labels, route.Labels)
 		end, err := p.connect(ctx, identity, destination, route, record)
 		if err == nil {
 			return end, nil
@@ -94,13 +95,13 @@ func (p *Proxy) connect(ctx context.Context, identity string, destination netip.
 	record *telemetry.Record) (copying.End, error) {
 	switch route.Action {
 	case mesh.PassThrough:
-		return p.plain(ctx, destination)
+		return p.plain(p.Namespace.Dial(ctx, netip.Addr{}, destination))
 	case mesh.Plain:
 		record.Destination = route.Target.String()
 		if sockets.OwnPort(route.Target.Port()) {
 			return nil, fmt.Errorf("port %d is a proxy's own", route.Target.Port())
 		}
-		return p.plain(ctx, route.Target)
+		return p.plain(p.endpoint(ctx, route.Target))
 	case mesh.Tunnel:
 		record.Destination = route.Target.String()
 		record.Tunnel = true
@@ -119,8 +120,14 @@ func (p *Proxy) connect(ctx context.Context, identity string, destination netip.
 	return nil, errors.New(route.Reason)
 }
 
-func (p *Proxy) plain(ctx context.Context, destination netip.AddrPort) (copying.End, error) {
-	connection, err := p.Namespace.Dial(ctx, netip.Addr{}, destination)
+// endpoint connects to an endpoint of the mesh. One that answers nothing must leave time for another.
+func (p *Proxy) endpoint(ctx context.Context, address netip.AddrPort) (*net.TCPConn, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.Limits.Endpoint)
+	defer cancel()
+	return p.Namespace.Dial(ctx, netip.Addr{}, address)
+}
+
+func (p *Proxy) plain(connection *net.TCPConn, err error) (copying.End, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +138,13 @@ func (p *Proxy) tunnel(ctx context.Context, identity string, route mesh.Route, r
 	stream, state, err := p.Pool.Open(ctx, tunnel.Destination{
 		Key:      tunnel.Key{Pod: p.Pod.Key, Identity: identity, Gateway: route.Gateway},
 		Accepted: route.Accepted, Authority: route.Target,
-		Dial: func(ctx context.Context) (net.Conn, error) { return p.Namespace.Dial(ctx, netip.Addr{}, route.Gateway) },
+		Dial: func(ctx context.Context) (net.Conn, error) {
+			connection, err := p.endpoint(ctx, route.Gateway)
+			if err != nil {
+				return nil, err
+			}
+			return connection, nil
+		},
 		TLS: func(ctx context.Context) (*tls.Config, error) {
 			return p.Identities.ClientConfig(ctx, identity, route.Accepted)
 		},

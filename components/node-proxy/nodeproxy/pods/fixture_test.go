@@ -31,6 +31,7 @@ type world struct {
 	control        *meshtest.Control
 	identities     *meshtest.Identities
 	factory        *Factory
+	registry       *prometheus.Registry
 }
 
 const clientIdentity, serverIdentity = "cluster.local/ns/shop/sa/client", "cluster.local/ns/shop/sa/server"
@@ -39,13 +40,13 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	network := nettest.New(t)
 	w := &world{t: t, network: network, client: network.Pod(nettest.Options{}), server: network.Pod(nettest.Options{}),
-		control: meshtest.NewControl(), identities: meshtest.NewIdentities(t)}
+		control: meshtest.NewControl(), identities: meshtest.NewIdentities(t), registry: prometheus.NewRegistry()}
 	limits := serving.DefaultLimits
 	limits.Await = nettest.Wait
 	ctx, cancel := context.WithCancel(context.Background())
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	w.factory = &Factory{Control: w.control, Identities: w.identities, Registry: inbound.NewRegistry(w.control), Pool: tunnel.NewPool(),
-		Reporter: telemetry.New(prometheus.NewRegistry()), Limits: limits, Log: log}
+		Reporter: telemetry.New(w.registry), Limits: limits, Log: log}
 	done := make(chan struct{}, 3)
 	for _, run := range []func(context.Context){w.factory.Registry.Run, w.factory.Watch,
 		func(ctx context.Context) { w.factory.Reporter.Run(ctx, log) }} {

@@ -55,7 +55,7 @@ func (f *Factory) Start(pod mesh.Pod, namespace *sockets.Namespace) (cni.Instanc
 	i.pod.Begin()
 	in := &inbound.Proxy{Pod: i.pod, Registry: f.Registry}
 	out := &outbound.Proxy{Pod: i.pod, Pool: f.Pool}
-	i.server = &tunnel.Server{Config: i.config, Connect: in.Connect, Log: f.Log}
+	i.server = &tunnel.Server{Config: i.config, Connect: in.Connect, Log: f.Log, Refused: i.refused}
 	i.names = dns.New(i.pod, f.Resolver)
 	for _, family := range []struct{ any, loopback netip.Addr }{
 		{netip.IPv4Unspecified(), netip.AddrFrom4([4]byte{127, 0, 0, 1})}, {netip.IPv6Unspecified(), netip.IPv6Loopback()},
@@ -72,7 +72,7 @@ func (f *Factory) Start(pod mesh.Pod, namespace *sockets.Namespace) (cni.Instanc
 	}
 	for _, listener := range i.tunnels {
 		i.pod.Go(func() {
-			if err := i.server.Serve(listener); err != nil && !errors.Is(err, net.ErrClosed) {
+			if err := i.server.Serve(serving.Bound(listener, i.pod.Tunnels, i.refused)); err != nil && !errors.Is(err, net.ErrClosed) {
 				f.Log.Error("tunnels are no longer accepted", "pod", pod.Namespace+"/"+pod.Name, "error", err)
 			}
 		})
@@ -103,8 +103,8 @@ func (i *instance) open(any, loopback netip.Addr, in *inbound.Proxy, out *outbou
 	}
 	i.plain = append(i.plain, opened[:2]...)
 	i.tunnels = append(i.tunnels, opened[2])
-	i.pod.Go(func() { i.pod.Accept(opened[0], out.Handle) })
-	i.pod.Go(func() { i.pod.Accept(opened[1], in.Plaintext) })
+	i.pod.Go(func() { i.pod.Accept(opened[0], i.pod.Outgoing, out.Handle) })
+	i.pod.Go(func() { i.pod.Accept(opened[1], i.pod.Incoming, in.Plaintext) })
 	return nil
 }
 
@@ -118,6 +118,9 @@ func (i *instance) config(ctx context.Context) (*tls.Config, error) {
 	}
 	return i.pod.Identities.ServerConfig(ctx, identity)
 }
+
+// refused reports a connection that asked for no tunnel yet and is refused.
+func (i *instance) refused(source netip.AddrPort, why error) { i.pod.Refuse(false, source, why) }
 
 func (i *instance) closeListeners() {
 	for _, listener := range slices.Concat(i.plain, i.tunnels) {
@@ -136,6 +139,7 @@ func (i *instance) close() {
 		}
 		i.factory.Pool.ClosePod(i.pod.Key)
 		i.pod.Stop(serving.ErrDeleted)
+		i.factory.Pool.ClosePod(i.pod.Key) // what a connection that was just being made has left
 		if err := i.pod.Namespace.Close(); err != nil {
 			i.pod.Log.Error("closing a network namespace", "error", err)
 		}

@@ -24,19 +24,25 @@ import (
 var (
 	ErrDeleted = errors.New("the pod was deleted")
 	ErrDrained = errors.New("the proxy was stopped")
-	ErrFull    = errors.New("the pod has as many connections as it may")
+	ErrFull    = errors.New("there are as many connections as there may be")
+	// ErrFullOfSource is ErrFull for one peer.
+	ErrFullOfSource = errors.New("there are as many connections of this source as there may be")
 )
 
 // Limits bound what a pod can take of the proxy.
 type Limits struct {
-	Connections int           // open at once, of each pod
+	Connections int           // open at once, of each pod: as many that it makes, and as many that come in, half of them of one source
+	Tunnels     int           // accepted TLS connections at once, of each pod; a sixteenth of them of one source
+	Names       int           // TCP connections for names at once, of each pod
 	Connect     time.Duration // until a connection is made, certificates included
+	Endpoint    time.Duration // until TCP to one of the mesh's endpoints is connected; less than Connect, so that another one can be tried
 	Await       time.Duration // until discovery knows the pod
 	Copying     copying.Limits
 }
 
 // DefaultLimits are those of production.
-var DefaultLimits = Limits{Connections: 16384, Connect: 10 * time.Second, Await: 5 * time.Second, Copying: copying.DefaultLimits}
+var DefaultLimits = Limits{Connections: 16384, Tunnels: 4096, Names: 128, Connect: 10 * time.Second, Endpoint: 4 * time.Second,
+	Await: 5 * time.Second, Copying: copying.DefaultLimits}
 
 // backlogTime is how long a listener that is being closed takes what waits already: with it the kernel would reset those.
 const backlogTime = 20 * time.Millisecond
@@ -57,9 +63,11 @@ type Pod struct {
 	// Key is unique for each time that a pod is served: what belongs to a former one is not taken for this one's.
 	Key string
 
+	// Outgoing, Incoming, Tunnels and Names count apart: what comes in leaves room for what the pod itself does.
+	Outgoing, Incoming, Tunnels, Names *Slots
+
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	slots  chan struct{}
 	group  sync.WaitGroup
 }
 
@@ -68,7 +76,10 @@ var served atomic.Uint64
 // Begin makes the pod ready for connections.
 func (p *Pod) Begin() {
 	p.ctx, p.cancel = context.WithCancelCause(context.Background())
-	p.slots = make(chan struct{}, p.Limits.Connections)
+	p.Outgoing = NewSlots(p.Limits.Connections, p.Limits.Connections)
+	p.Incoming = NewSlots(p.Limits.Connections, p.Limits.Connections/2)
+	p.Tunnels = NewSlots(p.Limits.Tunnels, p.Limits.Tunnels/16)
+	p.Names = NewSlots(p.Limits.Names, p.Limits.Names)
 	p.Key = fmt.Sprintf("%s/%d", p.UID, served.Add(1))
 }
 
@@ -78,8 +89,8 @@ func (p *Pod) Context() context.Context { return p.ctx }
 // Go runs something that Drain waits for.
 func (p *Pod) Go(do func()) { p.group.Go(do) }
 
-// Accept hands each connection to handle, on a goroutine of its own, until the listener is closed.
-func (p *Pod) Accept(listener *net.TCPListener, handle func(context.Context, *net.TCPConn)) {
+// Accept hands each connection that gets a slot to handle, on a goroutine of its own, until the listener is closed.
+func (p *Pod) Accept(listener *net.TCPListener, slots *Slots, handle func(context.Context, *net.TCPConn)) {
 	for {
 		connection, err := listener.AcceptTCP()
 		if errors.Is(err, net.ErrClosed) {
@@ -100,9 +111,10 @@ func (p *Pod) Accept(listener *net.TCPListener, handle func(context.Context, *ne
 			}
 			continue
 		}
-		release, err := p.Enter()
+		_, source := sockets.Ends(connection)
+		release, err := slots.Enter(source.Addr())
 		if err != nil {
-			p.Log.Warn("connection refused", "pod", p.Pod.Namespace+"/"+p.Name, "error", err)
+			p.Refuse(slots == p.Outgoing, source, err)
 			Reset(connection)
 			continue
 		}
@@ -113,14 +125,13 @@ func (p *Pod) Accept(listener *net.TCPListener, handle func(context.Context, *ne
 	}
 }
 
-// Enter takes one of the pod's connections.
-func (p *Pod) Enter() (release func(), err error) {
-	select {
-	case p.slots <- struct{}{}:
-		return func() { <-p.slots }, nil
-	default:
-		return nil, ErrFull
+// Refuse reports a connection that is refused before it is known where it is to go, by the queue of the access log: writing the line itself could stall all that comes after.
+func (p *Pod) Refuse(outgoing bool, source netip.AddrPort, why error) {
+	direction := "inbound"
+	if outgoing {
+		direction = "outbound"
 	}
+	p.Reporter.Refused(telemetry.Record{Direction: direction, Pod: p.Pod, Source: source.String(), Began: time.Now()}, why.Error())
 }
 
 // CloseSoon lets Accept take what waits, and then closes the listener.
@@ -151,8 +162,15 @@ func (p *Pod) Await(ctx context.Context) (string, error) {
 	}
 }
 
-// Copy moves bytes until the end of the connection or of the context.
+// Copy moves bytes until the end of the connection or of the context. Has that ended already (a policy that came while the connection
+// to the application was made), nothing moves at all.
 func (p *Pod) Copy(ctx context.Context, record telemetry.Record, source, destination copying.End) {
+	if ctx.Err() != nil {
+		source.Abort()
+		destination.Abort()
+		p.Reporter.Refused(record, context.Cause(ctx).Error())
+		return
+	}
 	connection := copying.New(source, destination, p.Limits.Copying)
 	open := p.Reporter.Opened(record)
 	stop := context.AfterFunc(ctx, func() { connection.Cut(context.Cause(ctx)) })

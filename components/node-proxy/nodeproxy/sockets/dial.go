@@ -48,7 +48,9 @@ func (n *Namespace) dial(ctx context.Context, source netip.Addr, destination net
 	}
 	options := []option{marked()}
 	if protocol == unix.IPPROTO_TCP {
-		options = append(options, streamOptions(DefaultKeepalive)...)
+		// With SO_REUSEADDR the application can still listen on a port that the kernel has chosen here, if it sets the option too. In UDP
+		// it would let another socket take the answers.
+		options = append(append(options, streamOptions(DefaultKeepalive)...), option{"SO_REUSEADDR", unix.SOL_SOCKET, unix.SO_REUSEADDR, 1})
 	}
 	if source.IsValid() {
 		options = append(options, foreignAddress(source.Is6())...)

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -185,4 +186,49 @@ func TestOnlyNetworkNamespacesAreTaken(t *testing.T) {
 			t.Errorf("%s was taken for a network namespace", path)
 		}
 	}
+}
+
+// Many at once do not make as many threads: the runtime never gives one back, and ends the process at 10,000.
+func TestThreadsAreBounded(t *testing.T) {
+	network := nettest.New(t)
+	pod := network.Pod(nettest.Options{NoRules: true})
+	threads := func() int {
+		tasks, err := os.ReadDir("/proc/self/task")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(tasks)
+	}
+	before := threads()
+	var group sync.WaitGroup
+	for range 300 {
+		group.Go(func() {
+			err := pod.Do(func() error {
+				pause := unix.NsecToTimespec(int64(100 * time.Millisecond))
+				return unix.Nanosleep(&pause, nil)
+			})
+			if err != nil && !errors.Is(err, unix.EINTR) {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	if more := threads() - before; more > 100 {
+		t.Errorf("%d more threads", more)
+	}
+}
+
+// The application can listen on a port that the kernel has given to a connection of the proxy.
+func TestPortsOfConnectionsStayFreeForTheApplication(t *testing.T) {
+	network := nettest.New(t)
+	pod := network.Pod(nettest.Options{})
+	world := netip.AddrPortFrom(pod.Gateway, 9000)
+	nettest.Listen(t, network.Router, world.String())
+	connection, err := pod.Dial(context.Background(), netip.Addr{}, world)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.Close()
+	port := connection.LocalAddr().(*net.TCPAddr).AddrPort().Port()
+	nettest.Listen(t, pod.Namespace, netip.AddrPortFrom(netip.IPv4Unspecified(), port).String())
 }

@@ -122,6 +122,9 @@ func (rec *Record) values() prometheus.Labels {
 		known["destination_principal"] = principal(rec.DestinationIdentity)
 	}
 	for name, value := range merge(rec.Labels, known) {
+		if strings.HasSuffix(name, "_principal") && known[name] == "" {
+			continue // what an address would stand for is no proof of who called
+		}
 		if _, standard := values[name]; standard && value != "" {
 			values[name] = value
 		}

@@ -79,3 +79,26 @@ func TestFullLogStallsNobody(t *testing.T) {
 		t.Errorf("%v lines are counted as dropped, want 5", metric.GetCounter().GetValue())
 	}
 }
+
+// A plaintext connection proves nothing of its source: the identity of the pod with its address is not told as if it had.
+func TestPrincipalsAreProven(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	plaintext := record()
+	plaintext.SourceIdentity, plaintext.Tunnel = "", false
+	plaintext.Labels = mesh.Labels{"source_workload": "web", "source_principal": "spiffe://cluster.local/ns/a/sa/web",
+		"destination_principal": "spiffe://cluster.local/ns/a/sa/db"}
+	New(registry).Opened(plaintext)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			for _, label := range metric.GetLabel() {
+				if strings.HasSuffix(label.GetName(), "_principal") && label.GetValue() != "unknown" {
+					t.Errorf("%s: %s=%q", family.GetName(), label.GetName(), label.GetValue())
+				}
+			}
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -56,7 +57,14 @@ type connection struct {
 	active int
 	dead   bool // takes no more streams
 	idle   *time.Timer
+	until  time.Time // the end of the certificate that ends first, of both sides
 }
+
+// ending is the time before the end of a certificate in which a connection takes no more streams: both sides have newer ones by then,
+// and the peer's clock may be ahead.
+const ending = time.Minute
+
+func (c *connection) old() bool { return !time.Now().Before(c.until.Add(-ending)) }
 
 // NewPool makes an empty pool.
 func NewPool() *Pool { return &Pool{groups: map[Key]*group{}} }
@@ -120,7 +128,7 @@ func (p *Pool) acquire(ctx context.Context, to Destination) (c *connection, fres
 		d := &dialling{done: make(chan struct{})}
 		g.dialling = d
 		p.mutex.Unlock()
-		client, err := dial(ctx, to)
+		client, until, err := dial(ctx, to)
 		p.mutex.Lock()
 		g.dialling = nil
 		if err == nil && (p.closed || p.groups[to.Key] != g) {
@@ -134,7 +142,7 @@ func (p *Pool) acquire(ctx context.Context, to Destination) (c *connection, fres
 			}
 		}
 		if err == nil {
-			c = &connection{client: client, active: 1}
+			c = &connection{client: client, active: 1, until: until}
 			g.connections = append(g.connections, c)
 		} else if len(g.connections) == 0 && p.groups[to.Key] == g {
 			delete(p.groups, to.Key)
@@ -149,6 +157,10 @@ func (p *Pool) acquire(ctx context.Context, to Destination) (c *connection, fres
 // take reserves a stream on a connection that has room, and lets go of those that are broken.
 func (p *Pool) take(key Key, g *group) *connection {
 	for _, c := range slices.Clone(g.connections) {
+		if c.old() {
+			p.drop(key, c)
+			continue
+		}
 		if c.active >= streams {
 			continue
 		}
@@ -167,18 +179,29 @@ func (p *Pool) take(key Key, g *group) *connection {
 	return nil
 }
 
-func dial(ctx context.Context, to Destination) (*http.ClientConn, error) {
+// dial connects, and returns when the first of both sides' certificates ends.
+func dial(ctx context.Context, to Destination) (*http.ClientConn, time.Time, error) {
 	config, err := to.TLS(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("no certificate: %w", err)
+		return nil, time.Time{}, fmt.Errorf("no certificate: %w", err)
+	}
+	if config.VerifyConnection == nil {
+		return nil, time.Time{}, errors.New("TLS settings that do not verify the peer")
 	}
 	config = config.Clone()
 	config.NextProtos = []string{"h2"}
+	var ends expiry
+	ends.watch(config)
 	transport := &http.Transport{
 		Protocols: protocols(), HTTP2: settings(), TLSClientConfig: config, TLSHandshakeTimeout: handshakeTimeout,
+		MaxResponseHeaderBytes: largestHeader, DisableCompression: true, // the bytes are the application's
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return to.Dial(ctx) },
 	}
-	return transport.NewClientConn(ctx, "https", to.Key.Gateway.String())
+	client, err := transport.NewClientConn(ctx, "https", to.Key.Gateway.String())
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	return client, ends.first(), nil
 }
 
 // connect asks for the stream.
@@ -262,7 +285,20 @@ func (p *Pool) drop(key Key, c *connection) {
 }
 
 // Retire lets no more streams onto the connections that the function names: their peer is gone, or is no longer what it was.
-func (p *Pool) Retire(which func(Key) bool) { p.end(which, false) }
+func (p *Pool) Retire(which func(Key) bool) {
+	p.mutex.Lock()
+	keys := slices.Collect(maps.Keys(p.groups))
+	p.mutex.Unlock()
+	gone := map[Key]bool{} // asked without the lock: streams go on being opened meanwhile
+	for _, key := range keys {
+		if which(key) {
+			gone[key] = true
+		}
+	}
+	if len(gone) > 0 {
+		p.end(func(key Key) bool { return gone[key] }, false)
+	}
+}
 
 // ClosePod ends all connections of a pod at once.
 func (p *Pool) ClosePod(pod string) { p.end(func(key Key) bool { return key.Pod == pod }, true) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -19,6 +20,8 @@ type Server struct {
 	Config func(ctx context.Context) (*tls.Config, error)
 	// Connect judges a request; what it needs before the answer (a connection to the application) it does first.
 	Connect func(ctx context.Context, request Request) Answer
+	// Refused is told, if not nil, of a peer whose certificate was refused.
+	Refused func(source netip.AddrPort, why error)
 	Log     *slog.Logger
 
 	once   sync.Once
@@ -29,7 +32,7 @@ func (s *Server) prepare() *http.Server {
 	s.once.Do(func() {
 		s.server = &http.Server{
 			Protocols: protocols(), HTTP2: settings(), Handler: http.HandlerFunc(s.handle), ReadHeaderTimeout: handshakeTimeout,
-			IdleTimeout: 2 * idleTimeout, MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
+			IdleTimeout: 2 * idleTimeout, MaxHeaderBytes: largestHeader, ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
 			TLSConfig: &tls.Config{
 				MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}, ClientAuth: tls.RequireAnyClientCert, SessionTicketsDisabled: true,
 				GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
@@ -41,12 +44,32 @@ func (s *Server) prepare() *http.Server {
 					if config.ClientAuth < tls.RequireAnyClientCert || config.MinVersion < tls.VersionTLS13 {
 						return nil, errors.New("TLS settings that do not ask the peer for a certificate")
 					}
-					return config, nil
+					return s.told(hello, config), nil
 				},
 			},
 		}
 	})
 	return s.server
+}
+
+// told has a refusal of the peer's certificate reported: net/http tells it to nobody but its own log.
+func (s *Server) told(hello *tls.ClientHelloInfo, config *tls.Config) *tls.Config {
+	if s.Refused == nil || config.VerifyConnection == nil {
+		return config
+	}
+	config, verify := config.Clone(), config.VerifyConnection
+	config.VerifyConnection = func(state tls.ConnectionState) error {
+		err := verify(state)
+		if err != nil {
+			source, parsed := netip.ParseAddrPort(hello.Conn.RemoteAddr().String())
+			if parsed == nil {
+				source = plain(source)
+			}
+			s.Refused(source, fmt.Errorf("the peer's certificate: %w", err))
+		}
+		return err
+	}
+	return config
 }
 
 // Serve accepts from a listener until it or the server is closed.

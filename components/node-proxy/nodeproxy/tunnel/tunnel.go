@@ -60,6 +60,7 @@ const (
 	pingAfter        = 60 * time.Second
 	pingTimeout      = 20 * time.Second
 	idleTimeout      = 5 * time.Minute
+	largestHeader    = 16 << 10
 )
 
 func protocols() *http.Protocols {

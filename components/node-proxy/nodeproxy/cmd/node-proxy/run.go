@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"sync"
 
@@ -21,6 +22,17 @@ import (
 	"bookstore.platform/istio/nodeproxy/telemetry"
 	"bookstore.platform/istio/nodeproxy/tunnel"
 )
+
+// bounded lowers the limits of each pod so that one pod alone leaves half of the process's descriptors to the others: a connection has
+// two ends, those that come in and those that go out count apart, and half as much again is for the pipes of what flows.
+func bounded(limits serving.Limits, descriptors uint64) serving.Limits {
+	if descriptors > 0 {
+		limits.Connections = min(limits.Connections, int(descriptors/16))
+		limits.Tunnels = min(limits.Tunnels, int(descriptors/32))
+		limits.Names = min(limits.Names, int(descriptors/128))
+	}
+	return limits
+}
 
 // run serves until the context ends, and then drains. Nothing waits for anything else at the start: istiod's own pod, or that of
 // the cluster's names, may be waiting for the proxy.
@@ -38,10 +50,7 @@ func run(ctx context.Context, c config, p *plane, log *slog.Logger, level *slog.
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	factory := &pods.Factory{Control: p.control, Identities: p.identities, Registry: inbound.NewRegistry(p.control), Pool: tunnel.NewPool(),
-		Reporter: telemetry.New(registry), Limits: serving.DefaultLimits, Resolver: resolver, Log: log}
-	if c.fileDescriptors > 0 { // a connection has two ends, and pipes while much flows
-		factory.Limits.Connections = min(factory.Limits.Connections, int(c.fileDescriptors/4))
-	}
+		Reporter: telemetry.New(registry), Limits: bounded(serving.DefaultLimits, c.fileDescriptors), Resolver: resolver, Log: log}
 	keeper := pods.NewKeeper(p.control, p.identities)
 	manager := cni.NewManager(factory.Start, keeper.Pods, log)
 	pending := func() []string {
@@ -66,7 +75,9 @@ func run(ctx context.Context, c config, p *plane, log *slog.Logger, level *slog.
 			return err
 		}
 		defer func() { _ = listener.Close() }() // closed before by its server
-		listeners = append(listeners, listener)
+		// Any pod of the cluster reaches two of them, and the kubelet must get through.
+		refused := func(source netip.AddrPort, why error) { log.Debug("operators' port", "source", source, "error", why) }
+		listeners = append(listeners, serving.Bound(listener, serving.NewSlots(256, 32), refused))
 	}
 
 	// working outlives the drain: open connections need policies and certificates until they end.

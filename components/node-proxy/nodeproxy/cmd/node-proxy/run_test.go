@@ -23,6 +23,7 @@ import (
 	"bookstore.platform/istio/nodeproxy/internal/meshtest"
 	"bookstore.platform/istio/nodeproxy/internal/nettest"
 	"bookstore.platform/istio/nodeproxy/mesh"
+	"bookstore.platform/istio/nodeproxy/serving"
 )
 
 func values(changes map[string]string) func(string) string {
@@ -80,6 +81,20 @@ func get(t *testing.T, url string) (int, string) {
 
 // The whole program with an istio-cni and a control plane of the test: not ready before both have spoken, then traffic, numbers of it,
 // and an end that waits for what is open.
+// One pod that fills all of its bounds leaves half of the descriptors.
+func TestOnePodLeavesDescriptors(t *testing.T) {
+	for _, descriptors := range []uint64{1024, 65536, 1 << 20} {
+		limits := bounded(serving.DefaultLimits, descriptors)
+		used := 2*2*limits.Connections + limits.Tunnels + 2*limits.Names
+		if limits.Connections < 1 || limits.Tunnels < 1 || limits.Names < 1 || uint64(used) > descriptors/2 {
+			t.Errorf("%d descriptors: %+v takes %d", descriptors, limits, used)
+		}
+	}
+	if bounded(serving.DefaultLimits, 0) != serving.DefaultLimits {
+		t.Error("an unknown number of descriptors is a bound")
+	}
+}
+
 func TestLifeOfTheProxy(t *testing.T) {
 	network := nettest.New(t)
 	pod := network.Pod(nettest.Options{})
