@@ -4,8 +4,8 @@
 
 A proof counts for as long as everything stays that it depended on: the matrix and this code, the nodes and their boots, each
 running pod and its containers, Services, the policies of mesh and network, and all else by which the mesh's proxies are told
-what to do. What none of these shows (rules that somebody removed from
-a pod's kernel by hand) ends with the proof's age at the latest; calls from pods that are there are made in every run.
+what to do. What none of these shows (rules that somebody removed by hand inside a pod's network namespace) ends with the proof's age at
+the latest; calls from pods that are there are made in every run.
 """
 
 from __future__ import annotations
