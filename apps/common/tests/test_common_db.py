@@ -1,5 +1,6 @@
 """Sessions, pools and timeouts against a real PostgreSQL."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 
@@ -112,6 +113,35 @@ async def test_idle_connections_that_the_server_closed_are_replaced(database: Da
         "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'library-test-read'"
     )
     await database.check()
+
+
+async def test_transaction_that_rested_too_long_is_no_mistake_of_ours(
+    database_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, postgres: Postgres
+) -> None:
+    """As while another service is asked that does not answer; PostgreSQL calls it an internal error."""
+    monkeypatch.setenv("DATABASE_COMMAND_TIMEOUT_SECONDS", "0.1")
+    database = Database(load_settings(DatabaseSettings), "library-test")
+    app: FastAPI = create_app("test", listener="public", metrics=Metrics())
+    app.state.database = database
+    sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'library-test'"
+
+    @app.post("/rest")
+    async def rest(session: Writing) -> None:
+        await session.execute(text("SELECT 1"))
+        with postgres.connect() as connection:
+            while connection.execute(sessions).fetchone() != (0,):
+                await asyncio.sleep(0.05)
+        await session.execute(text("SELECT 1"))
+
+    @app.post("/mistake")
+    async def mistake(session: Writing) -> None:
+        await session.execute(text("SELECT 1/0"))
+
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://api") as client:
+        answer = await client.post("/rest")
+        assert (answer.status_code, answer.json()["code"]) == (503, "dependency_unavailable")
+        assert (await client.post("/mistake")).status_code == 500
+    await database.close()
 
 
 @pytest.fixture

@@ -21,8 +21,9 @@ _AWAY = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError, OSError)
 _STATES = ("08", "28", "3D", "53", "57P", "58", "25006", "42P01", "42703")
 # Of these, a statement can be the cause itself.
 _NO_STATES = ("53200",)
-# The statement did not end: cancelled for its time, lock not had, victim of a deadlock, serialization failure.
-_CONTENTION = ("57014", "55P03", "40")
+# The statement did not end: cancelled for its time, lock not had, victim of a deadlock, serialization failure; or its
+# transaction, which rested for too long, as while another service is asked that does not answer.
+_CONTENTION = ("57014", "55P03", "40", "25P03", "25P04")
 
 
 def sqlstate(error: BaseException) -> str:
@@ -42,7 +43,7 @@ def not_now(error: BaseException) -> bool:
 
 
 def contended(error: BaseException) -> bool:
-    """Whether a statement was given up for its time, or for others who had what it needed."""
+    """Whether a statement or its transaction was given up for its time, or for others who had what it needed."""
     return sqlstate(error).startswith(_CONTENTION)
 
 

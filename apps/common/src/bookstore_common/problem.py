@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import HTTPExceptionHandler
 
 from bookstore_common.context import request_id_var
+from bookstore_common.db import contended, not_now
 from bookstore_common.jsonbody import dumps
 
 MEDIA_TYPE = "application/problem+json"
@@ -206,6 +207,13 @@ async def _on_database(_request: Request, exc: Exception) -> Response:
     ).response()
 
 
+async def _on_database_error(request: Request, exc: Exception) -> Response:
+    """Its classes do not tell mistakes of ours from a database that takes nothing now; its codes do."""
+    if not_now(exc) or contended(exc):
+        return await _on_database(request, exc)
+    raise exc
+
+
 def install(app: FastAPI) -> None:
     """Render every error of ``app`` as a problem; unforeseen ones are caught by the middleware."""
     handlers: dict[type[Exception], Any] = {
@@ -216,6 +224,8 @@ def install(app: FastAPI) -> None:
         sa_exc.OperationalError: _on_database,
         sa_exc.InterfaceError: _on_database,
         sa_exc.TimeoutError: _on_database,
+        # Transaction that rested too long, no changes taken, schema of this release still being made.
+        sa_exc.DBAPIError: _on_database_error,
     }
     for error, handler in handlers.items():
         http_handler: HTTPExceptionHandler = handler
