@@ -179,7 +179,8 @@ def test_there_is_no_bootstrap_token_and_nothing_is_signed_with_one(cluster: Clu
 
 def test_every_certificate_lasts(cluster: Cluster) -> None:
     found = runner.all_certificates(cluster, CLUSTER, str(STATE / "kubeconfig"))
-    assert len(found) > 30, "nodes, proxies, Secrets and the kubeconfig"
+    # In ambient mode the gateway's is the only proxy whose certificate can be read; the node proxy keeps those of its pods in memory.
+    assert len(found) > 20, "nodes, proxies, Secrets and the kubeconfig"
     assert [one.describe(certificates.now()) for one in certificates.due(found, certificates.now())] == []
     assert node_certificates.read_proxies(node_certificates.running_nodes(CLUSTER))
 
