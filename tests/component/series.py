@@ -53,7 +53,7 @@ def scraped(port: int) -> Samples:
             time.sleep(0.1)
 
 
-def value(samples: Samples, name: str, **labels: str) -> float | None:
+def value(samples: Samples, name: str, /, **labels: str) -> float | None:
     """Return the only sample that has these labels, or None."""
     found = [number for have, number in samples.get(name, []) if labels.items() <= have.items()]
     assert len(found) < 2, f"{name} has {len(found)} samples with {labels}"
