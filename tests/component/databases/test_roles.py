@@ -94,7 +94,7 @@ def test_each_role_has_its_own_password_and_rights(
             assert rights == (False, False, False, False, name == "cdc"), role
             if name not in ("owner", *extra):
                 with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                    connection.execute("CREATE TABLE own (n int)")
+                    connection.execute("CREATE TABLE public.own (n int)")
     owner = as_role(server, f"{prefix}_owner", found["owner"], database)
     with owner, as_role(server, f"{prefix}_app", found["app"], database) as app:
         owner.execute("CREATE TABLE made (n int)")

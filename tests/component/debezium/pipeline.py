@@ -113,7 +113,9 @@ class Manifests:
 def limits(container: dict[str, Any]) -> list[str]:
     """The engine's arguments for a container's limits; no swap, as in the cluster."""
     memory = container["resources"]["limits"]["memory"].replace("Mi", "m")
-    return [f"--memory={memory}", f"--memory-swap={memory}", f"--cpus={container['resources']['limits']['cpu']}"]
+    processors = str(container["resources"]["limits"]["cpu"])
+    cpus = int(processors[:-1]) / 1000 if processors.endswith("m") else float(processors)
+    return [f"--memory={memory}", f"--memory-swap={memory}", f"--cpus={cpus}"]
 
 
 def mounted_agent(classes: dict[str, Path]) -> str:

@@ -42,8 +42,7 @@ def instance(rendered: Callable[[str, str], Documents], tmp_path_factory: pytest
     secrets.chmod(0o755)
     script = folder / "roles.sql"
     script.write_text(data["roles.sql"].replace("/etc/bookstore-roles/", f"{secrets}/"), encoding="utf-8")
-    for name in ("queries.yml",):
-        (folder / name).write_text(data[name], encoding="utf-8")
+    (folder / "queries.yml").write_text(data["queries.yml"], encoding="utf-8")
     folder.chmod(0o755)
     with running_postgres() as server:
         server.execute("ALTER SYSTEM SET wal_level = logical")
@@ -104,7 +103,7 @@ def test_its_role_reads_no_row_and_takes_few_connections(instance: Instance) -> 
         superuser.execute("SET ROLE ecom_owner")
         superuser.execute("CREATE TABLE secret (n int)")
     with connect() as one:
-        for statement in ("SELECT * FROM secret", "CREATE TABLE own (n int)", "SELECT pg_read_file('PG_VERSION')"):
+        for statement in ("SELECT * FROM secret", "CREATE TABLE public.own (n int)", "SELECT pg_read_file('PG_VERSION')"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 one.execute(statement)
         others = [connect(), connect()]
