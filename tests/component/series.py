@@ -26,13 +26,15 @@ def promised(role: str) -> dict[str, set[str]]:
 
 
 def parse(text: str) -> Samples:
-    """Read Prometheus' text format."""
+    """Read Prometheus' text format, in which a series occurs once."""
     found: Samples = {}
     for line in text.splitlines():
         if line and not line.startswith("#"):
             sample = SAMPLE.fullmatch(line)
             assert sample, f"no sample: {line!r}"
-            found.setdefault(sample["name"], []).append((dict(LABEL.findall(sample["labels"] or "")), float(sample["value"])))
+            labels, told = dict(LABEL.findall(sample["labels"] or "")), found.setdefault(sample["name"], [])
+            assert labels not in [other for other, _ in told], f"told twice: {line!r}"
+            told.append((labels, float(sample["value"])))
     return found
 
 
@@ -49,8 +51,9 @@ def scraped(port: int) -> Samples:
         try:
             return scrape(port)
         except OSError as error:
-            assert time.monotonic() < deadline, f"nobody tells anything on port {port} within {PATIENCE_SECONDS:.0f} s: {error}"
-            time.sleep(0.1)
+            if time.monotonic() > deadline:
+                raise AssertionError(f"nobody tells anything on port {port} within {PATIENCE_SECONDS:.0f} s: {error}") from error
+            time.sleep(0.1)  # the step of a bounded poll
 
 
 def value(samples: Samples, name: str, /, **labels: str) -> float | None:

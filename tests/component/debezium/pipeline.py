@@ -162,8 +162,8 @@ class Kafka:
         shell = 'sh /etc/bookstore/prepare.sh && exec "$@"'
         self.container = Container(name, [
             *limits(workload), "--read-only", "--tmpfs=/tmp", f"--volume={folder}/etc:/etc/bookstore:ro",
-            f"--volume={folder}/data:/var/lib/kafka", f"--volume={classes['kafka']}:/opt/kafka/tools:ro", mounted_agent(classes), *environment,
-            image, "sh", "-euc", shell, "sh", *told_at(workload, self.metrics),
+            f"--volume={folder}/data:/var/lib/kafka", f"--volume={classes['kafka']}:/opt/kafka/tools:ro", mounted_agent(classes),
+            *environment, image, "sh", "-euc", shell, "sh", *told_at(workload, self.metrics),
         ])  # fmt: skip
 
     def _moved(self, text: str) -> str:

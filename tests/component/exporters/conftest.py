@@ -82,7 +82,8 @@ def exporter(tmp_path: Path) -> Iterator[Start]:
         ) -> int:  # fmt: skip
             image = pipeline.newest_image(name)
             program = declared["command"][0]
-            if image is None or not pipeline.docker("run", "--rm", "--entrypoint=", image, "sh", "-c", f"command -v {program} || true").strip():
+            look = ["run", "--rm", "--entrypoint=", image or "", "sh", "-c", f"command -v {program} || true"]
+            if image is None or not pipeline.docker(*look).strip():
                 pytest.skip(f"no image bookstore.local/{name} with {program} is built on this host; `make up` builds it")
             # A file: arguments are visible to everyone.
             environment = tmp_path / f"{name}.env"

@@ -6,7 +6,6 @@ import re
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -46,6 +45,7 @@ def instance(rendered: Callable[[str, str], Documents], tmp_path_factory: pytest
     folder.chmod(0o755)
     with running_postgres() as server:
         server.execute("ALTER SYSTEM SET wal_level = logical")
+        server.execute("ALTER SYSTEM SET max_slot_wal_keep_size = '2GB'")
         server.stop()
         server.start()
         command = [str(find_binaries() / "psql"), "--host=127.0.0.1", f"--port={server.port}", "--username=postgres", "--dbname=postgres",
@@ -103,7 +103,7 @@ def test_its_role_reads_no_row_and_takes_few_connections(instance: Instance) -> 
         superuser.execute("SET ROLE ecom_owner")
         superuser.execute("CREATE TABLE secret (n int)")
     with connect() as one:
-        for statement in ("SELECT * FROM secret", "CREATE TABLE public.own (n int)", "SELECT pg_read_file('PG_VERSION')"):
+        for statement in ("SELECT * FROM public.secret", "CREATE TABLE public.own (n int)", "SELECT pg_read_file('PG_VERSION')"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 one.execute(statement)
         others = [connect(), connect()]
