@@ -244,7 +244,7 @@ def _pod(manifests: Documents, kind: str, name: str) -> Any:
     [
         ("redis: label app.kubernetes.io/name", lambda m: _labels(m, "StatefulSet", "redis").pop("app.kubernetes.io/name")),
         ("platform/account None", lambda m: _labels(m, "StatefulSet", "flink-taskmanager").pop("bookstore.platform/account")),
-        ("kafka: ports [9092, 9999]", lambda m: _pod(m, "StatefulSet", "kafka")["containers"][0]["ports"].append({"containerPort": 9999})),
+        ("kafka: ports [9092, 9404", lambda m: _pod(m, "StatefulSet", "kafka")["containers"][0]["ports"].append({"containerPort": 9999})),
         ("keycloak: users {1}", lambda m: _pod(m, "Deployment", "keycloak")["securityContext"].update(runAsUser=1)),
         ("superset: account default", lambda m: _pod(m, "Deployment", "superset").update(serviceAccountName="default")),
         ("ecom-api: replicas 2", lambda m: _of(m, "Deployment", "ecom-api")["spec"].update(replicas=2)),

@@ -8,11 +8,12 @@ socket=/run/redis/prepare.sock
 digest() { sha256sum <"/etc/redis-auth/$1" | cut -d ' ' -f 1; }
 
 # Digests only. What an application may do ends where it would hurt the others: no FLUSHALL, KEYS, CONFIG, DEBUG, SHUTDOWN.
-application=$(digest password) operator=$(digest operator) probe=$(digest probe)
+application=$(digest password) operator=$(digest operator) probe=$(digest probe) monitor=$(digest monitor)
 cat >/run/redis/users.acl <<END
 user default on #$application ~* &* +@all -@admin -@dangerous +info
 user operator on #$operator ~* &* +@all
 user probe on #$probe resetkeys resetchannels -@all +ping
+user monitor on #$monitor resetkeys resetchannels -@all +info +slowlog|len +slowlog|get
 END
 
 # Starts a server that nobody else reaches, and ends it as soon as it has loaded its data. Fails when it cannot.

@@ -84,7 +84,7 @@ def test_each_role_has_its_own_password_and_rights(
         found = prepare(server, tmp_path, scripts[instance["name"]])
     readers = [reader["role"] for reader in instance.get("readers", [])]
     extra = [other["database"] for other in instance.get("extra", [])]
-    assert set(found) == {"owner", "app", "cdc", "ro", *readers, *extra}
+    assert set(found) == {"owner", "app", "cdc", "ro", "monitor", *readers, *extra}
     names = {name: name if name in (*readers, *extra) else f"{prefix}_{name}" for name in found}
     for name, role in names.items():
         with as_role(server, role, found[name], role if name in extra else database) as connection:
@@ -94,7 +94,7 @@ def test_each_role_has_its_own_password_and_rights(
             assert rights == (False, False, False, False, name == "cdc"), role
             if name not in ("owner", *extra):
                 with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                    connection.execute("CREATE TABLE own (n int)")
+                    connection.execute("CREATE TABLE public.own (n int)")
     owner = as_role(server, f"{prefix}_owner", found["owner"], database)
     with owner, as_role(server, f"{prefix}_app", found["app"], database) as app:
         owner.execute("CREATE TABLE made (n int)")

@@ -33,22 +33,28 @@ def images() -> dict[str, str]:
 @pytest.fixture(scope="session")
 def compiler() -> Path:
     """The compiler of role kafka's recipe, from the cache."""
+    return fetched("java-compiler-*/ecj-*.jar")
+
+
+def fetched(pattern: str) -> Path:
+    """The newest file of an artifact in the cache; skips where the recipe was never carried out."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bookstore-platform"
-    found = sorted(cache.glob("artifacts/java-compiler-*/ecj-*.jar"), key=lambda path: path.stat().st_mtime)
+    found = sorted(cache.glob(f"artifacts/{pattern}"), key=lambda path: path.stat().st_mtime)
     if not found:
-        pytest.skip(f"there is no {cache}/artifacts/java-compiler-*; `make up` fetches it")
+        pytest.skip(f"there is no {cache}/artifacts/{pattern}; `make up` fetches it")
     return found[-1]
 
 
 @pytest.fixture(scope="session")
 def classes(images: dict[str, str], compiler: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Classes of our own, from the checkout's sources."""
+    """Classes of our own, from the checkout's sources, and the agent that serves metrics."""
     folder = tmp_path_factory.mktemp("classes")
     jars = {"kafka": "/opt/kafka/libs/*.jar", "debezium": "/opt/debezium/*.jar /opt/debezium/lib/*.jar"}
     homes = {"kafka": "kafka-ops", "debezium": "debezium-guard"}
-    return {
+    made = {
         name: compiled(images[name], compiler, ROOT / f"components/{homes[name]}/src", jars[name], folder / name) for name in jars
     }  # fmt: skip
+    return {**made, "agent": fetched("jmx-agent-*/jmx_prometheus_javaagent-*.jar")}
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +66,7 @@ def manifests(images: dict[str, str], tmp_path_factory: pytest.TempPathFactory) 
 @contextmanager
 def running_kafka(manifests: Manifests, images: dict[str, str], classes: dict[str, Path], tmp_path: Path) -> Iterator[Kafka]:
     """An empty broker with the declared topics."""
-    broker = Kafka(manifests, images["kafka"], classes["kafka"], tmp_path / "kafka", f"bookstore-test-kafka-{uuid.uuid4().hex[:8]}")
+    broker = Kafka(manifests, images["kafka"], classes, tmp_path / "kafka", f"bookstore-test-kafka-{uuid.uuid4().hex[:8]}")
     try:
         broker.empty()
         broker.make_topics()
@@ -116,7 +122,7 @@ def debezium(
 ) -> Iterator[Debezium]:
     """The server, not started yet."""
     name = f"bookstore-test-debezium-{uuid.uuid4().hex[:8]}"
-    one = Debezium(manifests, images["debezium"], classes["debezium"], tmp_path / "debezium", server, database, kafka, name)
+    one = Debezium(manifests, images["debezium"], classes, tmp_path / "debezium", server, database, kafka, name)
     try:
         yield one
     finally:

@@ -113,7 +113,22 @@ class Manifests:
 def limits(container: dict[str, Any]) -> list[str]:
     """The engine's arguments for a container's limits; no swap, as in the cluster."""
     memory = container["resources"]["limits"]["memory"].replace("Mi", "m")
-    return [f"--memory={memory}", f"--memory-swap={memory}", f"--cpus={container['resources']['limits']['cpu']}"]
+    processors = str(container["resources"]["limits"]["cpu"])
+    cpus = int(processors[:-1]) / 1000 if processors.endswith("m") else float(processors)
+    return [f"--memory={memory}", f"--memory-swap={memory}", f"--cpus={cpus}"]
+
+
+def mounted_agent(classes: dict[str, Path]) -> str:
+    """The engine's argument for the agent of the recipe, which an older image lacks."""
+    return f"--volume={classes['agent']}:/opt/jmx/agent.jar:ro"
+
+
+def told_at(container: dict[str, Any], port: int) -> list[str]:
+    """Return the container's command with its metrics at ``port``: all containers share the host's network."""
+    (declared,) = [one["containerPort"] for one in container["ports"] if one["name"] == "metrics"]
+    moved = [str(word).replace(f"/opt/jmx/agent.jar={declared}:", f"/opt/jmx/agent.jar={port}:") for word in container["command"]]
+    assert moved != container["command"], "no agent is started"
+    return moved
 
 
 def compiled(image: str, compiler: Path, sources: Path, jars: str, target: Path) -> Path:
@@ -131,8 +146,9 @@ def compiled(image: str, compiler: Path, sources: Path, jars: str, target: Path)
 class Kafka:
     """The broker. ``empty`` begins with a new volume."""
 
-    def __init__(self, manifests: Manifests, image: str, classes: Path, folder: Path, name: str) -> None:
+    def __init__(self, manifests: Manifests, image: str, classes: dict[str, Path], folder: Path, name: str) -> None:
         self._manifests, self._image, self._folder = manifests, image, folder
+        self.metrics = free_port()
         self._ports = {"MESH": free_port(), "CONTROLLER": free_port(), "LOCAL": free_port()}
         self.address = f"127.0.0.1:{self._ports['MESH']}"
         self.local = f"127.0.0.1:{self._ports['LOCAL']}"
@@ -146,8 +162,8 @@ class Kafka:
         shell = 'sh /etc/bookstore/prepare.sh && exec "$@"'
         self.container = Container(name, [
             *limits(workload), "--read-only", "--tmpfs=/tmp", f"--volume={folder}/etc:/etc/bookstore:ro",
-            f"--volume={folder}/data:/var/lib/kafka", f"--volume={classes}:/opt/kafka/tools:ro", *environment,
-            image, "sh", "-euc", shell, "sh", *workload["command"],
+            f"--volume={folder}/data:/var/lib/kafka", f"--volume={classes['kafka']}:/opt/kafka/tools:ro", mounted_agent(classes),
+            *environment, image, "sh", "-euc", shell, "sh", *told_at(workload, self.metrics),
         ])  # fmt: skip
 
     def _moved(self, text: str) -> str:
@@ -221,7 +237,7 @@ class Debezium:
 
     manifests: Manifests
     image: str
-    classes: Path
+    classes: dict[str, Path]
     folder: Path
     postgres: Postgres
     database: str
@@ -229,11 +245,14 @@ class Debezium:
     name: str
     port: int = field(default_factory=free_port)
     door: int = field(default_factory=free_port)
+    metrics: int = field(default_factory=free_port)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True)
         workload = self.manifests.container("Deployment", "debezium-ecom")
-        text = self.manifests.find("ConfigMap", "debezium-ecom")["data"]["application.properties"]
+        configuration = self.manifests.find("ConfigMap", "debezium-ecom")["data"]
+        text = configuration["application.properties"]
+        (self.folder / "metrics.yml").write_text(configuration["metrics.yml"], encoding="utf-8")
         prefix = "debezium.source.database."
         moved = {
             f"{prefix}hostname": "127.0.0.1", f"{prefix}port": str(self.postgres.port), f"{prefix}dbname": self.database,
@@ -248,7 +267,8 @@ class Debezium:
         environment.write_text(f"DATABASE_USER=ecom_cdc\nDATABASE_PASSWORD={self.postgres.role_passwords['ecom_cdc']}\n", encoding="utf-8")
         self.container = Container(self.name, [
             *limits(workload), "--read-only", "--tmpfs=/tmp", f"--volume={self.folder}:/opt/debezium/config:ro",
-            f"--volume={self.classes}:/opt/guard:ro", f"--env-file={environment}", self.image, *workload["command"],
+            f"--volume={self.classes['debezium']}:/opt/guard:ro", mounted_agent(self.classes), f"--env-file={environment}", self.image,
+            *told_at(workload, self.metrics),
         ])  # fmt: skip
 
     def first_snapshot(self) -> None:

@@ -12,6 +12,8 @@ POOLS = 2
 # Its streams of changes have a limit of their own (max_wal_senders); these are its ordinary connections, as counted on the
 # running platform.
 DEBEZIUM = 3
+# One for its collectors and one for its queries.
+EXPORTER = 2
 # PostgreSQL keeps three for its superuser (superuser_reserved_connections); two are for people and tests.
 RESERVE = 5
 
@@ -39,7 +41,7 @@ def budget(manifests: list[Manifest], instance: str, replicas: int, service_pool
     before it opens its pools, so migrations need no connections of their own.
     """
     environments = {(m["metadata"]["namespace"], m["metadata"]["name"]): m.get("data") or {} for m in of_kind(manifests, "ConfigMap")}
-    needed = DEBEZIUM + RESERVE
+    needed = DEBEZIUM + EXPORTER + RESERVE
     for deployment in of_kind(manifests, "Deployment"):
         metadata, spec = deployment["metadata"], deployment["spec"]
         environment = environments.get((metadata["namespace"], metadata["name"]), {})

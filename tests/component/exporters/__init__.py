@@ -1,0 +1,1 @@
+"""Exporters beside PostgreSQL and Redis."""
