@@ -341,7 +341,8 @@ def test_tags_choose_what_a_program_is_made_of(make: Make, monkeypatch: pytest.M
     monkeypatch.setattr(builders, "go_env", lambda context: {})
     spec = {"module": "module", "packages": {"server": "example.org/cmd/server"}}
     for tags in ({}, {"tags": ["without_all", "with_one"]}):
-        builders.build_go(recipes.Artifact("server", "go", project / "images", {**spec, **tags}), project / "out", make(FakeEngine()).context)
+        artifact = recipes.Artifact("server", "go", project / "images", {**spec, **tags})
+        builders.build_go(artifact, project / "out", make(FakeEngine()).context)
     assert [[word for word in call if word.startswith("-tags")] for call in calls] == [[], ["-tags=without_all,with_one"]]
 
 
