@@ -116,6 +116,17 @@ def test_the_network_is_the_matrix(manifests: Documents, edges: Documents, no_fa
     no_faults += coverage.network_covers(manifests, edges)
 
 
+def test_prometheus_reaches_the_parts_that_the_matrix_does_not_name(
+    manifests: Documents, data: inventory.Data, no_faults: list[str]
+) -> None:
+    meshed = [entry["name"] for entry in data["bookstore_namespaces"] if entry["mesh"]]
+    no_faults += coverage.scraping_covers(manifests, meshed, data["bookstore_node_cidr"])
+    wider = copy.deepcopy(manifests)
+    _of(wider, "NetworkPolicy", "istiod-metrics")["spec"]["ingress"][0]["ports"][0]["port"] = 15012
+    _of(wider, "NetworkPolicy", "prometheus-proxies")["metadata"]["namespace"] = "kube-system"
+    assert len(coverage.scraping_covers(wider, meshed, data["bookstore_node_cidr"])) == 3
+
+
 def test_workloads_are_the_table(manifests: Documents, data: inventory.Data, no_faults: list[str]) -> None:
     no_faults += tables.workloads_are_the_table(manifests, data["bookstore_workloads"], replicas=1)
 

@@ -21,6 +21,10 @@ PLATFORM = [
     ({NAMESPACE_LABEL: "kube-system"}, {"k8s-app": "kube-dns"}, [53, 53]),
     ({NAMESPACE_LABEL: "istio-system"}, {"app": "istiod"}, [15012]),
 ]
+# What Prometheus scrapes beside the matrix's edges: the mesh's own parts, proxies of sidecars, and kubelets.
+SCRAPER = ("observability", {"app.kubernetes.io/name": "prometheus"})
+SCRAPED = {"istiod": 15014, "ztunnel": 15020}
+PROXY_PORT, KUBELET_PORT = 15020, 10250
 
 
 @dataclass
@@ -119,6 +123,9 @@ def network_covers(manifests: list[Manifest], matrix: list[Row]) -> list[str]:
     for policy in of_kind(manifests, "NetworkPolicy"):
         if policy["metadata"]["name"] == "platform":
             faults += _platform(policy)
+        if policy["metadata"]["name"] in ("prometheus-platform", "prometheus-proxies", "istiod-metrics"):
+            # No row of the matrix is about these: scraping_covers compares them.
+            continue
         if policy["metadata"]["namespace"] == "istio-system":
             # Istio's own part, which istioctl makes; no row of the matrix is about it.
             continue
@@ -160,6 +167,41 @@ def _api_clients(manifests: list[Manifest], pods: Pods) -> set[tuple[str, str, i
     """Return the pods whose account has rights at the API server, with its port."""
     subjects = [(s["namespace"], s["name"]) for b in of_kind(manifests, "RoleBinding", "ClusterRoleBinding") for s in b["subjects"]]
     return {(*pod, API_SERVER_PORT) for subject in subjects if subject[0] != "kube-system" for pod in pods.of_account(*subject)}
+
+
+def scraping_covers(manifests: list[Manifest], meshed: list[str], node_cidr: str) -> list[str]:
+    """Prometheus reaches the mesh's parts, the proxies of the meshed namespaces and the kubelets; only it is let in there."""
+    found = {name_of(policy).removeprefix("NetworkPolicy "): policy["spec"] for policy in of_kind(manifests, "NetworkPolicy")}
+    namespace, labels = SCRAPER
+    itself = [{"namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: namespace}}, "podSelector": {"matchLabels": labels}}]
+    outward = [
+        {"to": [{"namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: "istio-system"}}, "podSelector": {"matchLabels": {"app": app}}}],
+         "ports": _tcp(port)}
+        for app, port in SCRAPED.items()
+    ]  # fmt: skip
+    proxies = [{"namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: name}}} for name in meshed]
+    outward.append({"to": proxies, "ports": _tcp(PROXY_PORT)})
+    outward.append({"to": [{"ipBlock": {"cidr": node_cidr}}], "ports": _tcp(KUBELET_PORT)})
+    expected = {
+        f"{namespace}/prometheus-platform": {"podSelector": {"matchLabels": labels}, "policyTypes": ["Egress"], "egress": outward},
+        "istio-system/istiod-metrics": {
+            "podSelector": {"matchLabels": {"app": "istiod"}}, "policyTypes": ["Ingress"],
+            "ingress": [{"from": itself, "ports": _tcp(SCRAPED["istiod"])}],
+        },
+    } | {
+        f"{name}/prometheus-proxies": {
+            "podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{"from": itself, "ports": _tcp(PROXY_PORT)}],
+        }
+        for name in meshed
+    }  # fmt: skip
+    others = {name for name in found if name.endswith(("/prometheus-platform", "/prometheus-proxies", "/istiod-metrics"))} - set(expected)
+    faults = [f"NetworkPolicy {name}: lets Prometheus reach what nothing declares" for name in sorted(others)]
+    wrong = {name: spec for name, spec in expected.items() if found.get(name) != spec}
+    return faults + [f"NetworkPolicy {name}: {found.get(name)}, expected {spec}" for name, spec in wrong.items()]
+
+
+def _tcp(port: int) -> list[Manifest]:
+    return [{"protocol": "TCP", "port": port}]
 
 
 def _platform(policy: Manifest) -> list[str]:

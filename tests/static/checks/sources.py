@@ -44,7 +44,7 @@ RULES = (
     _rule(
         "unverified-tls",
         r"\bcurl\b.*\s(?:-\w*k\w*|--insecure)\b|\bverify\s*=\s*False|CERT_NONE|check_hostname\s*=\s*False|validate_certs:\s*(?:false|no)\b"
-        r"|InsecureSkipVerify:\s*true|insecure-skip-tls-verify",
+        r"|InsecureSkipVerify:\s*true|insecure-skip-tls-verify|insecure_skip_verify:\s*true",
         "verify against the platform's CA",
     ),
     _rule("floating-version", r"[\w/-]:latest\b", "name a version"),

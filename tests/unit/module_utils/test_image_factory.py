@@ -335,6 +335,17 @@ def test_a_module_is_beside_its_recipe_or_in_the_checkout(
     assert builders.inputs(artifact, context) != before
 
 
+def test_tags_choose_what_a_program_is_made_of(make: Make, monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
+    calls: list[list[str]] = []
+    monkeypatch.setattr(commands, "run", lambda name, call, log, cwd, **_: calls.append(call))
+    monkeypatch.setattr(builders, "go_env", lambda context: {})
+    spec = {"module": "module", "packages": {"server": "example.org/cmd/server"}}
+    for tags in ({}, {"tags": ["without_all", "with_one"]}):
+        artifact = recipes.Artifact("server", "go", project / "images", {**spec, **tags})
+        builders.build_go(artifact, project / "out", make(FakeEngine()).context)
+    assert [[word for word in call if word.startswith("-tags")] for call in calls] == [[], ["-tags=without_all,with_one"]]
+
+
 def test_only_the_named_files_of_a_module_decide(make: Make, project: Path) -> None:
     home = project / "components/proxy"
     (home / "proxy").mkdir(parents=True)

@@ -17,7 +17,7 @@ TABLE: dict[str, Row] = {
         "namespace": "front", "kind": "Gateway",
         "ports": {
             "https": {"number": 8443, "protocol": "http", "node_port": {"id": "N1", "number": 30000, "serves": "shop"}},
-            "metrics": {"number": 15020, "protocol": "http", "metrics": True},
+            "metrics": {"number": 15020, "protocol": "http", "metrics": {"path": "/stats"}},
         },
     },
     "db": {
@@ -109,6 +109,28 @@ def test_a_node_port_opens_its_port_to_the_nodes_with_or_without_a_row() -> None
 def test_metrics_means_every_port_that_is_scraped() -> None:
     found = [(row["workload"], row["ports"]) for row in edges({"to": "metrics", "from": ["later"]}) if row["sources"] == ["front/later"]]
     assert found == [("gate", [15020]), ("web", [8002])]
+
+
+def test_what_is_scraped_has_the_path_of_its_port_and_is_not_planned() -> None:
+    table = copy.deepcopy(TABLE)
+    table["later"]["ports"]["http"]["metrics"] = True
+    found = [(row["workload"], row["kind"], row["namespace"], row["number"], row["path"]) for row in workload_table.metrics(table)]
+    assert found == [("gate", "Gateway", "front", 15020, "/stats"), ("web", "Deployment", "front", 8002, "/metrics")]
+
+
+@pytest.mark.parametrize("metrics", [False, "yes", {}, {"path": "metrics"}, {"path": "/a b"}, {"path": "/a", "port": 1}])
+def test_metrics_are_at_a_path_or_at_the_usual_one(metrics: Any) -> None:
+    table = copy.deepcopy(TABLE)
+    table["web"]["ports"]["metrics"]["metrics"] = metrics
+    with pytest.raises(ValueError, match="bookstore_workloads: web: port metrics: metrics"):
+        workload_table.metrics(table)
+
+
+def test_metrics_are_fetched_by_http() -> None:
+    table = copy.deepcopy(TABLE)
+    table["db"]["ports"]["sql"]["metrics"] = True
+    with pytest.raises(ValueError, match="db: port sql: metrics are fetched by HTTP; write protocol: http"):
+        workload_table.metrics(table)
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ class FilterModule:
             "workload_node_ports": workload_table.node_ports,
             "workload_volumes": workload_table.volumes,
             "workload_accounts": workload_table.accounts,
+            "workload_metrics": workload_table.metrics,
             "workload_address": workload_table.address,
             "workloads_expected": workload_table.expected,
             "workloads_optional": workload_table.optional,

@@ -296,6 +296,27 @@ options:
       flink_port:
         description: Port of Flink's REST API on the loopback address; not asked without it.
         type: int
+  scraping:
+    description: Who scrapes, and what. Without it nothing is asked.
+    type: dict
+    suboptions:
+      namespace:
+        description: Where Prometheus runs.
+        type: str
+        required: true
+      workload:
+        description: Name of its StatefulSet and container.
+        type: str
+        required: true
+      port:
+        description: Where it answers in its own pod.
+        type: int
+        required: true
+      workloads:
+        description: Ports that have to be scraped, each with C(workload) and C(namespace); every ready pod counts.
+        type: list
+        elements: dict
+        default: []
   memory_ceiling_mib:
     description: Most memory that the node containers may use, in MiB. 0 means that it is only measured.
     type: int
@@ -393,6 +414,12 @@ PIPELINE_SPEC = {
     "capture": LIST_OF_DICTS,
     "flink_port": {"type": "int"},
 }
+SCRAPING_SPEC = {
+    "namespace": NEEDED,
+    "workload": NEEDED,
+    "port": {"type": "int", "required": True},
+    "workloads": LIST_OF_DICTS,
+}
 ARGUMENTS = {
     "cluster_name": {"type": "str", "required": True},
     "control_planes": {"type": "int", "default": 1},
@@ -433,6 +460,7 @@ ARGUMENTS = {
     "mesh_proof": {"type": "path"},
     "mesh_proof_hours": {"type": "float", "default": 0.0},
     "pipeline": {"type": "dict", "default": {}, "options": PIPELINE_SPEC, "apply_defaults": True},
+    "scraping": {"type": "dict", "options": SCRAPING_SPEC},
     "memory_ceiling_mib": {"type": "int", "default": 0},
     "patience": {"type": "float", "default": 15.0},
     "report": {"type": "path"},

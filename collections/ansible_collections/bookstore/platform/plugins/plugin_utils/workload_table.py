@@ -25,6 +25,7 @@ KEYS = frozenset({
     "node_agent",
 })  # fmt: skip
 PORT_KEYS = frozenset({"number", "protocol", "metrics", "node_port"})
+METRICS_PATH = "/metrics"
 NODE_PORT_KEYS = frozenset({"id", "number", "service", "path", "serves"})
 EDGE_KEYS = frozenset({"to", "from"})
 
@@ -96,6 +97,8 @@ def _check_port(what: str, entry: Any, node_ports: dict[int, str]) -> None:
         raise ValueError(f"{what}: number={entry.get('number')}: write a number from 1 to 65535")
     if entry.get("protocol") not in PROTOCOLS:
         raise ValueError(f"{what}: protocol={entry.get('protocol')}: write one of {', '.join(PROTOCOLS)}")
+    if "metrics" in entry:
+        _check_metrics(what, entry)
     if "node_port" in entry:
         node_port = entry["node_port"]
         _unknown(f"{what}: node_port", _map(f"{what}: node_port", node_port), NODE_PORT_KEYS)
@@ -108,6 +111,16 @@ def _check_port(what: str, entry: Any, node_ports: dict[int, str]) -> None:
         if node_port["number"] in node_ports:
             raise ValueError(f"{what}: node_port {node_port['number']} is that of {node_ports[node_port['number']]}; write another one")
         node_ports[node_port["number"]] = what.removeprefix("bookstore_workloads: ")
+
+
+def _check_metrics(what: str, entry: Mapping[str, Any]) -> None:
+    metrics = entry["metrics"]
+    if metrics is not True:
+        path = _map(f"{what}: metrics", metrics).get("path")
+        if set(metrics) != {"path"} or not re.fullmatch(r"(?:/[\w.-]+)+", str(path)):
+            raise ValueError(f"{what}: metrics: write true, or path: /where/they/are")
+    if entry["protocol"] != "http":
+        raise ValueError(f"{what}: metrics are fetched by HTTP; write protocol: http")
 
 
 def made_name(name: str, row: Mapping[str, Any]) -> str:
@@ -204,6 +217,16 @@ def node_port_requests(table: Table) -> list[Row]:
     check(table)
     found = [entry["node_port"] for _, _, _, entry in _ports(table) if "path" in entry.get("node_port", {})]
     return [{"id": entry["id"], "path": entry["path"]} for entry in sorted(found, key=lambda entry: int(entry["id"][1:]))]
+
+
+def metrics(table: Table) -> list[Row]:
+    """Return the ports that Prometheus scrapes, planned workloads left out: workload, kind, namespace, number, path."""
+    check(table)
+    return [
+        {"workload": name, "kind": row["kind"], "namespace": row["namespace"], "number": entry["number"],
+         "path": METRICS_PATH if entry["metrics"] is True else entry["metrics"]["path"]}
+        for name, row, _, entry in _ports(table) if entry.get("metrics") and not row.get("planned")
+    ]  # fmt: skip
 
 
 def exec_sources(table: Table) -> list[str]:

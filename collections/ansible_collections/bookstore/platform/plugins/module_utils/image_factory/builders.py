@@ -116,7 +116,7 @@ def go_env(context: Context) -> dict[str, str]:
 
 
 def build_go(artifact: Artifact, target: Path, context: Context) -> None:
-    """Build ``packages`` ({binary: package}) of the Go module in folder ``module``; ``ldflags`` optional.
+    """Build ``packages`` ({binary: package}) of the Go module in folder ``module``; ``ldflags`` and ``tags`` optional.
 
     ``tests`` ({binary: package}) are made of the tests of packages. ``files`` names the only files of the module that the packages
     need, when the module holds other programs, too: an edit of those builds nothing anew.
@@ -125,7 +125,8 @@ def build_go(artifact: Artifact, target: Path, context: Context) -> None:
     env = go_env(context)
     ldflags = " ".join(["-s -w", *[f"-X {flag}" for flag in artifact.spec.get("ldflags", [])]])
     packages: dict[str, str] = artifact.spec["packages"]
-    command = ["go", "build", "-trimpath", "-ldflags", ldflags, "-o"]
+    tags = [f"-tags={','.join(artifact.spec['tags'])}"] if "tags" in artifact.spec else []
+    command = ["go", "build", "-trimpath", *tags, "-ldflags", ldflags, "-o"]
     if all(binary == package.rsplit("/", 1)[-1] for binary, package in packages.items()):
         # One call compiles what they share once and links side by side.
         calls = [[*command, f"{target}/", *packages.values()]]

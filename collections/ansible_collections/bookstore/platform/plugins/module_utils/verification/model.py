@@ -84,6 +84,7 @@ class Context:
 
     ``patient_until``: until when (time.monotonic) a wrong answer of the gateway may still become right.
     ``certificates``: all of the platform; None in check mode.
+    ``scraping``: what Prometheus has to scrape, and what scraping.observe() saw; None in check mode.
     ``tokens``: None on a platform without clients for tests. ``pipeline``: what pipeline.observe() saw; None in check mode.
     """
 
@@ -96,6 +97,7 @@ class Context:
     tokens: Tokens | None = None
     pipeline: Future[Object] | None = None
     certificates: Future[list[Certificate]] | None = None
+    scraping: tuple[set[tuple[str, str]], Future[Object]] | None = None
 
 
 @dataclass(frozen=True)

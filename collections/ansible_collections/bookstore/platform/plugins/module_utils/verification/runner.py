@@ -33,6 +33,7 @@ from ansible_collections.bookstore.platform.plugins.module_utils.verification im
     image_checks,
     pipeline,
     pipeline_checks,
+    scraping,
     security_checks,
     tokens,
     web,
@@ -123,6 +124,8 @@ CHECKS = (
           "look for orders_counted_wrongly and sums_differ in the log of analytics/mv-refresher; docs/errors.md has how to count all anew"),
     Check("V-CAPTURE", "BK-367", "Capture as declared", pipeline_checks.capture,
           "make up restores identities and publications, and brings back what they left out"),
+    Check("V-TARGETS", "BK-465", "Everything is scraped", scraping.targets,
+          "look at the workload that is named; for all of them at the log of observability/prometheus-0"),
     Check("V-MEMORY", "BK-320", "Memory in use", cluster_checks.memory, "make status shows memory by workload"),
 )  # fmt: skip
 
@@ -242,7 +245,12 @@ def verify(cluster: Cluster, params: Object, check_mode: bool) -> Object:
         seen: Future[Object] | None = None
         if not check_mode and any(params["pipeline"].values()):
             seen = pool.submit(pipeline.observe, cluster, live, params["pipeline"], time.monotonic() + pipeline.PATIENCE)
-        context = Context(params, objects, live, mesh, memory, patient_until, clients, seen, held)
+        scraped: tuple[set[scraping.Target], Future[Object]] | None = None
+        if not check_mode and params["scraping"]:
+            wanted = scraping.expected(params["scraping"]["workloads"], objects["Pod"], objects["Node"])
+            ask = scraping.asker(cluster, params["scraping"])
+            scraped = (wanted, pool.submit(scraping.observe, ask, wanted, time.monotonic() + scraping.PATIENCE))
+        context = Context(params, objects, live, mesh, memory, patient_until, clients, seen, held, scraped)
         return report(run_checks(checks_for(params), context), started)
 
 
