@@ -25,13 +25,15 @@ def sources(committed: dict[str, str]) -> str:
     )  # fmt: skip
 
 
-def test_alerts_are_complete_and_ask_for_metrics_that_there_are(root: Path, committed: dict[str, str], sources: str, no_faults: list[str]) -> None:
+def test_alerts_are_complete_and_ask_for_metrics_that_there_are(
+    root: Path, committed: dict[str, str], sources: str, no_faults: list[str]
+) -> None:
     no_faults += alerts.faults(*alerts.load(root / RULES), sources, committed["docs/errors.md"])
 
 
 BREAKS: list[tuple[str, Callable[[list[dict[str, Any]]], Any]]] = [
     ("nobody exports chore_failuers_total", lambda rules: rules[0].update(expr="increase(chore_failuers_total[2h]) > 2")),
-    ("nobody exports no_such_metric", lambda rules: rules[0].update(expr='sum by (table) (rate(no_such_metric{table!=""}[5m])) / on (pod) up > 1')),
+    ("nobody exports no_such_metric", lambda rules: rules[0].update(expr='sum by (x) (rate(no_such_metric{y!=""}[5m])) / on (z) up > 1')),
     ("severity is one of", lambda rules: rules[0]["labels"].update(severity="bad")),
     ("does not list BK-999", lambda rules: rules[0]["annotations"].update(remedy="BK-" + "999")),
     ("annotations are", lambda rules: rules[0]["annotations"].pop("summary")),

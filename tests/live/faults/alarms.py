@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +18,7 @@ from .conftest import report
 ASK = r"""exec 3<>"/dev/tcp/127.0.0.1/$0" && printf 'GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n' "$1" >&3 && sed '1,/^\r*$/d' <&3"""
 # Two scrapes and an evaluation beyond what the rule itself asks for, on a machine that has other things to do.
 SLACK_S = 150.0
+Labels = Mapping[str, str]
 
 
 class Alarms:
@@ -27,7 +28,7 @@ class Alarms:
         self._cluster = cluster
         self._name = name
 
-    def firing(self, alert: str, **labels: str) -> bool:
+    def firing(self, alert: str, labels: Labels) -> bool:
         """Whether an alert of this name with these labels, and maybe others, fires now."""
         return any(
             one["state"] == "firing" and one["labels"]["alertname"] == alert and labels.items() <= one["labels"].items()
@@ -38,24 +39,24 @@ class Alarms:
         """Whether a query has an answer."""
         return bool(self._ask(f"query?query={quote(expression)}")["result"])
 
-    def quiet(self, alert: str, **labels: str) -> None:
+    def quiet(self, alert: str, labels: Labels) -> None:
         """Nothing can be said of a fault that was there before."""
-        assert not self.firing(alert, **labels), f"{alert} {labels} fires before the fault"
+        assert not self.firing(alert, labels), f"{alert} {labels} fires before the fault"
 
-    def fires(self, alert: str, seconds: float, began: float, during: Callable[[], object] = lambda: None, **labels: str) -> None:
+    def fires(self, alert: str, labels: Labels, seconds: float, began: float, during: Callable[[], object] = lambda: None) -> None:
         """Wait until it fires; ``during`` is done again and again meanwhile. Reports the time since ``began`` (monotonic)."""
 
         def asked() -> bool:
             during()
-            return self.firing(alert, **labels)
+            return self.firing(alert, labels)
 
         until(asked, f"{alert} {labels} to fire", seconds + SLACK_S, pause=3)
         report(f"{self._name}: {alert} fires", {"seconds": round(time.monotonic() - began, 1)})
 
-    def clears(self, alert: str, seconds: float, **labels: str) -> None:
+    def clears(self, alert: str, labels: Labels, seconds: float) -> None:
         """Wait until it fires no more after the fault was mended."""
         began = time.monotonic()
-        until(lambda: not self.firing(alert, **labels), f"{alert} {labels} to clear", seconds + SLACK_S, pause=3)
+        until(lambda: not self.firing(alert, labels), f"{alert} {labels} to clear", seconds + SLACK_S, pause=3)
         report(f"{self._name}: {alert} clears", {"seconds": round(time.monotonic() - began, 1)})
 
     def _ask(self, path: str) -> Any:

@@ -68,8 +68,12 @@ def metrics_of(expression: str) -> set[str]:
     text = re.sub(r"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)", " ", text)
     text = re.sub(r"\{[^}]*\}", " ", text)
     text = re.sub(r"\[[^\]]*\]", " ", text)
-    words = {match.group() for match in _NAME.finditer(text) if not re.match(r"\s*\(", text[match.end() :]) and not text[: match.start()][-1:].isdigit()}
-    return {word for word in words if word not in {"and", "or", "unless", "bool", "offset"}} - named
+    words = set()
+    for match in _NAME.finditer(text):
+        called, within_a_number = re.match(r"\s*\(", text[match.end() :]), text[: match.start()][-1:].isdigit()
+        if not called and not within_a_number:
+            words.add(match.group())
+    return words - {"and", "or", "unless", "bool", "offset"} - named
 
 
 def faults(alerts: Iterable[Alert], records: Iterable[dict[str, Any]], sources: str, errors: str) -> list[str]:

@@ -59,8 +59,9 @@ class Housekeeping:
         self._rows = Counter("chore_rows_deleted_total", "Rows deleted.", ["chore"], registry=metrics.registry)
         self._failures = Counter("chore_failures_total", "Chores that failed.", ["chore"], registry=metrics.registry)
         self._put_off = Counter(
-            "chore_put_off_total", "Chores that the database's state did not allow.", ["chore"], registry=metrics.registry
-        )
+            "chore_put_off_total", "Chores that the database's state did not allow.", ["chore"],
+            registry=metrics.registry,
+        )  # fmt: skip
         self._success = Gauge(
             "chore_last_success_timestamp_seconds", "When a chore last ended without failure.", ["chore"],
             registry=metrics.registry,

@@ -34,9 +34,11 @@ from ecom.reservations.clients import InventoryUnavailableError, OutOfStockError
 # For giving a reservation back after a failure; what takes longer is left to Inventory's expiry.
 RELEASE_SECONDS = 3.0
 OPERATION = "checkout"
-# Results of checkouts that a metric shows from the start: of a series that begins with its first event no increase is seen.
-RESULTS = ("created", "replayed", "failed", "cart_empty", "out_of_stock", "price_changed", "inventory_unavailable",
-           "dependency_unavailable", "idempotency_key_reused")  # fmt: skip
+# What a metric shows from the start: of a series that begins with its first event no increase is seen.
+RESULTS = (
+    "created", "replayed", "failed", "cart_empty", "out_of_stock", "price_changed", "inventory_unavailable",
+    "dependency_unavailable", "idempotency_key_reused",
+)  # fmt: skip
 _log = structlog.get_logger(__name__)
 
 
