@@ -12,13 +12,20 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 ROOT = Path(__file__).parents[3]
 WHEELS = Path.home() / ".cache/bookstore-platform/wheels"
+SECRET = "kubernetes://bookstore-gateway-tls"
+DAYS = 10
 CLUSTER = "outbound|8000||ecom-api.ecom.svc.cluster.local"
 # Of the agent's bootstrap: how a name is taken apart.
 TAGS = [
@@ -52,6 +59,49 @@ def address(port: int) -> dict[str, object]:
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
 
 
+def certificate() -> tuple[str, str]:
+    """Key and certificate of both ends, which trust it and nothing else; it ends in ten days."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "edge")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+        .not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(days=DAYS))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True).sign(key, hashes.SHA256())
+    )  # fmt: skip
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return pem.decode(), made.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def tls(side: str, **more: object) -> dict[str, object]:
+    """The settings of one end of mutual TLS: upstream or downstream."""
+    kind = {"upstream": "UpstreamTlsContext", "downstream": "DownstreamTlsContext"}[side]
+    common = {"tls_certificate_sds_secret_configs": [{"name": SECRET}], "validation_context_sds_secret_config": {"name": "authority"}}
+    settings = {"@type": f"type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.{kind}", "common_tls_context": common, **more}
+    return {"name": "envoy.transport_sockets.tls", "typed_config": settings}
+
+
+def passing(cluster: str) -> dict[str, object]:
+    """A filter chain that passes requests on."""
+    hosts = [{"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": {"cluster": cluster}}]}]
+    manager = {
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "in",
+        "route_config": {"virtual_hosts": hosts},
+        "http_filters": [
+            {"name": "router", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}
+        ],
+    }  # fmt: skip
+    return {"filters": [{"name": "http", "typed_config": manager}]}
+
+
+def cluster(name: str, port: int, **more: object) -> dict[str, object]:
+    """A cluster of one server."""
+    endpoint = {"lb_endpoints": [{"endpoint": {"address": address(port)}}]}
+    assignment = {"cluster_name": name, "endpoints": [endpoint]}
+    return {"name": name, "alt_stat_name": f"{name};", "type": "STATIC", "connect_timeout": "5s", "load_assignment": assignment, **more}
+
+
 def selection() -> list[dict[str, object]]:
     """What role istio asks the agent to include."""
     template = (ROOT / "roles/istio/templates/operator.yml.j2").read_text(encoding="utf-8")
@@ -68,29 +118,25 @@ def counters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip("Envoy comes with the first make up")
     upstream = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
     threading.Thread(target=upstream.serve_forever, daemon=True).start()
-    listener, admin = free_port(), free_port()
-    manager = {
-        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "in",
-        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": {"cluster": CLUSTER}}]}]},
-        "http_filters": [
-            {"name": "router", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}
-        ],
-    }  # fmt: skip
+    plain, secure, admin = free_port(), free_port(), free_port()
+    key, chain = certificate()
+    pair = {"certificate_chain": {"inline_string": chain}, "private_key": {"inline_string": key}}
+    inbound = {**passing("local"), "transport_socket": tls("downstream", require_client_certificate=True)}
     bootstrap = {
         "admin": {"address": address(admin)},
         "stats_config": {"use_all_default_tags": False, "stats_tags": TAGS, "stats_matcher": {"inclusion_list": {"patterns": selection()}}},
         "static_resources": {
-            "listeners": [{"address": address(listener), "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}]}],
-            "clusters": [{
-                "name": CLUSTER, "alt_stat_name": f"{CLUSTER};", "type": "STATIC", "connect_timeout": "1s",
-                "load_assignment": {
-                    "cluster_name": CLUSTER,
-                    "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(upstream.server_port)}}]}],
-                },
-            }],
+            "secrets": [
+                {"name": SECRET, "tls_certificate": pair},
+                {"name": "authority", "validation_context": {"trusted_ca": {"inline_string": chain}}},
+            ],
+            "listeners": [
+                {"address": address(plain), "filter_chains": [passing(CLUSTER)]},
+                {"address": address(secure), "filter_chains": [inbound]},
+            ],
+            "clusters": [cluster(CLUSTER, secure, transport_socket=tls("upstream")), cluster("local", upstream.server_port)],
         },
-    }  # fmt: skip
+    }
     file = tmp_path_factory.mktemp("envoy") / "bootstrap.json"
     file.write_text(json.dumps(bootstrap), encoding="utf-8")
     log = file.with_name("log")
@@ -98,7 +144,7 @@ def counters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         envoy = subprocess.Popen([programs[-1], "--config-path", file, "--concurrency", "1", "--base-id", str(admin)], stderr=output)
     try:
         ask(admin, "ready", envoy, log)
-        assert [ask(listener, status, envoy, log)[0] for status in ("200", "200", "503")] == [200, 200, 503]
+        assert [ask(plain, status, envoy, log)[0] for status in ("200", "200", "503")] == [200, 200, 503]
         # Envoy adds to its histograms every five seconds.
         deadline, shown = time.monotonic() + 30, ""
         while f'envoy_cluster_upstream_rq_time_count{{cluster_name="{CLUSTER}"}} 3' not in shown:
@@ -136,15 +182,35 @@ def test_the_counters_of_an_edge_have_the_names_that_the_rules_read(counters: st
     ), counters
     for name in ("upstream_cx_total", "upstream_cx_connect_ms_count", "upstream_cx_rx_bytes_total", "upstream_cx_tx_bytes_total"):
         value = re.search(rf"^envoy_cluster_{name}{re.escape(of)}}} (\d+)$", counters, re.MULTILINE)
-        assert value and int(value.group(1)) > 0, f"{name}: {counters}"
+        assert value, f"{name}: {counters}"
+        assert int(value.group(1)) > 0, name
     assert re.search(rf'^envoy_cluster_upstream_rq_time_bucket{re.escape(of)},le="\+Inf"}} 3$', counters, re.MULTILINE), counters
+
+
+def test_handshakes_are_as_many_as_connections(counters: str) -> None:
+    """What the rule calls mutual_tls: each connection proved both ends."""
+    of = re.escape(f'{{cluster_name="{CLUSTER}"}}')
+    shown = {
+        name: int(re.search(rf"^envoy_cluster_{name}{of} (\d+)$", counters, re.MULTILINE).group(1))  # type: ignore[union-attr]
+        for name in ("ssl_handshake", "upstream_cx_connect_ms_count")
+    }
+    assert shown["ssl_handshake"] == shown["upstream_cx_connect_ms_count"] > 0, shown
+
+
+def test_the_end_of_a_listeners_certificate_is_told(counters: str) -> None:
+    """By the pattern of CertificateEnds."""
+    rules = yaml.safe_load((ROOT / "roles/observability/files/rules/alerts-platform.yml").read_text(encoding="utf-8"))
+    rule = next(one["expr"] for group in rules["groups"] for one in group["rules"] if one["alert"] == "CertificateEnds")
+    pattern = re.search(r'__name__=~"([^"]+)"', rule)
+    assert pattern
+    shown = re.findall(rf"^({pattern.group(1)})(?:\{{.*\}})? (\S+)$", counters, re.MULTILINE)
+    assert any("bookstore_gateway_tls" in name for name, _ in shown), counters
+    assert all(float(end) == pytest.approx(time.time() + DAYS * 86400, abs=600) for _, end in shown), shown
 
 
 def test_nothing_else_of_a_cluster_is_told(counters: str) -> None:
     """Each would be a series for each service that each proxy might call."""
     names = set(re.findall(r"^(envoy_cluster_\w+)\{", counters, re.MULTILINE))
     families = {re.sub(r"_(bucket|sum|count)$", "", name) for name in names}
-    assert families <= {
-        "envoy_cluster_upstream_rq", "envoy_cluster_upstream_rq_time", "envoy_cluster_upstream_cx_total", "envoy_cluster_upstream_cx_connect_ms",
-        "envoy_cluster_upstream_cx_rx_bytes_total", "envoy_cluster_upstream_cx_tx_bytes_total", "envoy_cluster_ssl_handshake",
-    }, families  # fmt: skip
+    read = {"rq", "rq_time", "cx_total", "cx_connect_ms", "cx_rx_bytes_total", "cx_tx_bytes_total"}
+    assert families == {"envoy_cluster_ssl_handshake", *(f"envoy_cluster_upstream_{name}" for name in read)}

@@ -63,7 +63,7 @@ def test_every_rule_is_tested() -> None:
     assert not untested, f"no test asks for {sorted(untested)}"
 
 
-@pytest.mark.parametrize("stem", ["platform", "traffic", "shop", "pipeline"])
+@pytest.mark.parametrize("stem", ["platform", "traffic", "shop", "pipeline", "analytics"])
 def test_an_alert_that_never_fires_fails_its_test(stem: str, tmp_path: Path) -> None:
     file = RULES / f"alerts-{stem}.yml"
     silent = yaml.safe_load(file.read_text(encoding="utf-8"))

@@ -19,7 +19,7 @@ from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics im
 from ..conftest import PLACES
 from ..goods import Goods, Sql
 from ..people import People
-from ..signin import Hidden, SignInError, sign_in
+from ..signin import Hidden, SignInError, body_of, sign_in
 from ..tls import Trust
 from ..waiting import until
 from ..workloads import Workloads
@@ -219,6 +219,16 @@ def test_forged_tokens(alarms: Alarms, cluster: Cluster, breakage: Breakage) -> 
 
     alarms.fires("TokensRefused", of, 60, began, forge)
     alarms.clears("TokensRefused", of, 300)
+
+
+def test_redis_away(alarms: Alarms, workloads: Workloads, people: People) -> None:
+    """Reading goes on: who has a token is let in, although nobody knows whether the session was ended."""
+    of = {"namespace": "ecom", "workload": "ecom-api"}
+    customer = people.customer()
+    alarms.quiet("SessionsNotChecked", of)
+    with workloads.without("StatefulSet", "infra", "redis"):
+        alarms.fires("SessionsNotChecked", of, 120, time.monotonic(), lambda: body_of(customer.get("/ecom/orders")))
+    alarms.clears("SessionsNotChecked", of, 300)
 
 
 def test_caller_who_is_not_in_the_matrix(alarms: Alarms, cluster: Cluster, breakage: Breakage) -> None:
