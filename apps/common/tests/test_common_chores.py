@@ -124,4 +124,6 @@ async def test_a_database_that_is_away_is_no_failure(rows: sa.Connection, databa
     fill(rows, 1)
     assert not await Housekeeping(database, metrics, [away, OLD]).round()
     assert value(metrics, "chore_failures_total", "gone") == 0
+    assert value(metrics, "chore_put_off_total", "gone") == 1
+    assert metrics.registry.get_sample_value("chore_put_off_total", {"chore": "old"}) == 0
     assert "chores_put_off" in {line["event"] for line in log_stream.events()}

@@ -9,6 +9,7 @@ from ecom_testing import SHIPPING, Caller, Inventory, book, metric, problem_of
 from bookstore_common import events
 from bookstore_common.testing.tokens import TOKEN_PATH, Issuer
 from ecom.app import Service
+from ecom.checkout.service import RESULTS
 from ecom.orders.schemas import OrderDetail
 
 pytestmark = pytest.mark.anyio
@@ -50,6 +51,9 @@ async def test_order(customer: Caller, service: Service, inventory: Inventory, i
     assert asked.headers["authorization"] == f"Bearer {token}"
     assert asked.headers["x-request-id"] == response.headers["x-request-id"]
     assert metric(service, "checkout_total", result="created") == 1
+    for result in RESULTS:
+        shown = service.metrics.registry.get_sample_value("checkout_total", {"result": result})
+        assert shown is not None, f"{result}: a series that begins with its first event shows no increase"
 
 
 async def test_event(customer: Caller, books: Any) -> None:

@@ -171,9 +171,14 @@ def test_a_view_that_cannot_be_refreshed_does_not_hold_up_the_others(start: Star
     detail = process.get("/health/ready").json()["checks"]["views"]["detail"]
     assert detail.startswith("1 views cannot be refreshed, mv_inventory_turnover: cannot refresh materialized view")
     assert process.metric("mv_refresh_failures_total") > 0
+    dirty = 'mv_dirty_since_timestamp{{view="{}"}}'.format
+    assert process.metric(dirty("mv_inventory_turnover")) == pytest.approx(time.time(), abs=60)
+    until(lambda: process.metric(dirty("mv_sales_over_time")) == 0, "a view that can be refreshed to show all changes")
+    assert process.metric(dirty("mv_inventory_turnover")) > 0
     assert process.status("/health/live") == 200
     connect("analytics_owner").execute("CREATE UNIQUE INDEX again ON mv_inventory_turnover (book_id)")
     process.ready()
+    until(lambda: process.metric("mv_dirty_since_timestamp") == 0, "all views to show all changes")
 
 
 def test_it_waits_for_a_lost_database_and_then_refreshes_everything(start: Start, roles: Postgres, rows: Any) -> None:

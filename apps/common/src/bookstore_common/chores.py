@@ -58,6 +58,10 @@ class Housekeeping:
         self._limit = text(f"SET LOCAL statement_timeout = {max(1, int(statement_seconds * 1000))}")
         self._rows = Counter("chore_rows_deleted_total", "Rows deleted.", ["chore"], registry=metrics.registry)
         self._failures = Counter("chore_failures_total", "Chores that failed.", ["chore"], registry=metrics.registry)
+        self._put_off = Counter(
+            "chore_put_off_total", "Chores that the database's state did not allow.", ["chore"],
+            registry=metrics.registry,
+        )  # fmt: skip
         self._success = Gauge(
             "chore_last_success_timestamp_seconds", "When a chore last ended without failure.", ["chore"],
             registry=metrics.registry,
@@ -65,6 +69,7 @@ class Housekeeping:
         for chore in chores:
             self._failures.labels(chore.name)
             self._rows.labels(chore.name)
+            self._put_off.labels(chore.name)
 
     async def run(self) -> None:
         """One round after the other, without end."""
@@ -83,6 +88,7 @@ class Housekeeping:
             except Exception as error:
                 failed = True
                 if not_now(error):
+                    self._put_off.labels(chore.name).inc()
                     _log.warning("chores_put_off", chore=chore.name, error=type(error).__name__)
                     return False
                 self._failures.labels(chore.name).inc()

@@ -23,6 +23,12 @@ var labels = []string{
 	"request_protocol", "response_flags", "connection_security_policy",
 }
 
+// refusedLabels of connections that were not let through, or could not be made; cause: policy or other.
+var refusedLabels = []string{
+	"reporter", "source_workload", "source_workload_namespace", "source_principal", "destination_workload",
+	"destination_workload_namespace", "cause",
+}
+
 // principal writes an identity as Istio does in metrics and logs, whichever form it came in.
 func principal(identity string) string {
 	if identity == "" || strings.HasPrefix(identity, "spiffe://") {
@@ -52,10 +58,10 @@ const queue = 4096
 
 // Reporter counts and logs.
 type Reporter struct {
-	opened, closed, sent, received *prometheus.CounterVec
-	dropped                        prometheus.Counter
-	lines                          chan func(*slog.Logger)
-	refusals                       atomic.Uint64
+	opened, closed, sent, received, refused *prometheus.CounterVec
+	dropped                                 prometheus.Counter
+	lines                                   chan func(*slog.Logger)
+	refusals                                atomic.Uint64
 }
 
 // New registers the metrics.
@@ -70,11 +76,13 @@ func New(registry prometheus.Registerer) *Reporter {
 		closed:   counter("istio_tcp_connections_closed_total", "Connections closed."),
 		sent:     counter("istio_tcp_sent_bytes_total", "Bytes sent in response, that is from destination to source."),
 		received: counter("istio_tcp_received_bytes_total", "Bytes received in request, that is from source to destination."),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "node_proxy_connections_refused_total",
+			Help: "Connections that were not let through (cause: policy), or that could not be made (other)."}, refusedLabels),
 		dropped: prometheus.NewCounter(prometheus.CounterOpts{Name: "node_proxy_access_log_dropped_total",
 			Help: "Lines of the access log that were dropped because its reader is too slow."}),
 		lines: make(chan func(*slog.Logger), queue),
 	}
-	registry.MustRegister(r.dropped)
+	registry.MustRegister(r.refused, r.dropped)
 	return r
 }
 
@@ -175,6 +183,17 @@ func (o *Open) Closed(sent, received uint64, err error) {
 // Refused writes the line of a connection that was not let through, or that could not be made.
 func (r *Reporter) Refused(record Record, reason string) {
 	r.refusals.Add(1)
+	values := record.values()
+	counted := prometheus.Labels{"cause": "other"}
+	if strings.HasPrefix(reason, "policy: ") {
+		counted["cause"] = "policy"
+	}
+	for _, name := range refusedLabels {
+		if value, standard := values[name]; standard {
+			counted[name] = value
+		}
+	}
+	r.refused.With(counted).Inc()
 	duration := time.Since(record.Began)
 	r.line(func(log *slog.Logger) {
 		log.LogAttrs(context.Background(), slog.LevelWarn, "connection failed",

@@ -27,6 +27,8 @@ func TestMetricsAndLines(t *testing.T) {
 	open := reporter.Opened(record())
 	open.Closed(10, 20, errors.New("connection reset"))
 	reporter.Refused(record(), "policy: strict")
+	reporter.Refused(record(), "policy: strict (401)")
+	reporter.Refused(record(), "connection refused")
 	var lines bytes.Buffer
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -44,6 +46,16 @@ func TestMetricsAndLines(t *testing.T) {
 	values := map[string]*dto.Metric{}
 	for _, family := range families {
 		values[family.GetName()] = family.GetMetric()[0]
+		for _, metric := range family.GetMetric() {
+			for _, label := range metric.GetLabel() {
+				if label.GetName() == "cause" {
+					values["refused by "+label.GetValue()] = metric
+				}
+			}
+		}
+	}
+	if refused, failed := values["refused by policy"].GetCounter().GetValue(), values["refused by other"].GetCounter().GetValue(); refused != 2 || failed != 1 {
+		t.Errorf("%v connections are counted as refused by a policy, want 2; %v otherwise, want 1", refused, failed)
 	}
 	for name, want := range map[string]float64{"istio_tcp_connections_opened_total": 1, "istio_tcp_connections_closed_total": 1,
 		"istio_tcp_received_bytes_total": 10, "istio_tcp_sent_bytes_total": 20} {

@@ -34,6 +34,11 @@ from ecom.reservations.clients import InventoryUnavailableError, OutOfStockError
 # For giving a reservation back after a failure; what takes longer is left to Inventory's expiry.
 RELEASE_SECONDS = 3.0
 OPERATION = "checkout"
+# What a metric shows from the start: of a series that begins with its first event no increase is seen.
+RESULTS = (
+    "created", "replayed", "failed", "cart_empty", "out_of_stock", "price_changed", "inventory_unavailable",
+    "dependency_unavailable", "idempotency_key_reused",
+)  # fmt: skip
 _log = structlog.get_logger(__name__)
 
 
@@ -77,6 +82,8 @@ class CheckoutService:
         self._results = results
         self._slots = slots
         self._slot_seconds = slot_seconds
+        for result in RESULTS:
+            results.labels(result)
 
     async def place(self, user_id: str, key: str, request: CheckoutRequest) -> tuple[dict[str, Any], bool]:
         """The order and whether it was made now (else: the answer of the first time).

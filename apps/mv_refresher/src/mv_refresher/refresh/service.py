@@ -88,8 +88,10 @@ class Refresher(Background):
             began = time.monotonic()
             # Also before a full round: its refreshes cover what is taken here.
             wanted = await self._collect(views, began + _CATCH_UP_SECONDS)
+            self._metrics.note_dirty(wanted)
             if began >= next_full:
                 wanted = await views.all()
+                self._metrics.know(wanted)
                 next_full = began + self._settings.mv_full_refresh_seconds
             began = time.monotonic()
             for view in wanted:
@@ -120,8 +122,7 @@ class Refresher(Background):
             self._tell(view, "refresh_failed", view=view, reason=self._failed[view])
         else:
             self._failed.pop(view, None)
-            self._metrics.duration.labels(view).observe(seconds)
-            self._metrics.last_success.labels(view).set_to_current_time()
+            self._metrics.note_fresh(view, seconds)
 
     def _tell(self, subject: str, event: str, **facts: str) -> None:
         """Log what repeats itself at most twice a minute."""
