@@ -18,7 +18,7 @@ from .tls import plain_client
 URL = f"http://127.0.0.1:{door('N2')}"
 SERVERS = {"ecom-db": "ecom_ro", "inventory-db": "inventory_ro", "keycloak-db": "keycloak_ro", "analytics-db": "analytics_ro"}
 # A table of each that the role may read.
-KNOWN = {"ecom-db": "books", "inventory-db": "stock_movements", "keycloak-db": "keycloak_role", "analytics-db": "alembic_version"}
+KNOWN = {"ecom-db": "books", "inventory-db": "stock_movements", "keycloak-db": "keycloak_role", "analytics-db": "fact_orders"}
 
 
 @pytest.fixture(scope="module")

@@ -75,6 +75,7 @@ class Server:
             "PGADMIN_PORT": str(self.port),
             "DOOR_NAMES": "localhost,pgadmin",
             "PYTHONDONTWRITEBYTECODE": "1",
+            "MALLOC_ARENA_MAX": "2",
         }
         log = self.folder / "log"
         with log.open("ab") as output:
