@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from pathlib import Path
@@ -48,6 +49,14 @@ def end_a_lock() -> None:
         if user is not None and LOCKS.over(user.id, user.login_attempts, app.config["MAX_LOGIN_ATTEMPTS"]):
             user.login_attempts, user.locked = 0, False
             db.session.commit()
+
+
+@app.after_request
+def give_memory_back(response: Any) -> Any:
+    """Free what a closed query tool had read: cursors refer to themselves, and are few, so Python would not look for them soon."""
+    if request.endpoint == "sqleditor.close":
+        gc.collect()
+    return response
 
 
 def keep_at_sign_in(_sender: Any, user: User, **_fields: Any) -> None:
