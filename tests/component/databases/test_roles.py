@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from bookstore_common.testing.postgres import Postgres, find_binaries, running_p
 
 ROOT = Path(__file__).parents[3]
 ROLE = ROOT / "roles/databases"
-INSTANCES = yaml.safe_load((ROLE / "defaults/main.yml").read_text("utf-8"))["databases_instances"]
+DEFAULTS = yaml.safe_load((ROLE / "defaults/main.yml").read_text("utf-8"))
+INSTANCES = DEFAULTS["databases_instances"]
 
 
 # Manifests of the real template, by Ansible itself, with the inventory's variables.
@@ -92,6 +94,11 @@ def test_each_role_has_its_own_password_and_rights(
                 "SELECT rolsuper, rolcreaterole, rolcreatedb, rolbypassrls, rolreplication FROM pg_roles WHERE rolname = current_user"
             ).fetchone()
             assert rights == (False, False, False, False, name == "cdc"), role
+            if name == "ro":
+                with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+                    connection.execute("CREATE TABLE own (n int)")
+                # A person may ask for the other kind, and has no rights for it.
+                connection.execute("SET default_transaction_read_only = off")
             if name not in ("owner", *extra):
                 with pytest.raises(psycopg.errors.InsufficientPrivilege):
                     connection.execute("CREATE TABLE public.own (n int)")
@@ -129,3 +136,39 @@ def test_a_reader_reads_views_of_yesterday_and_tomorrow_and_no_table(
                 reader.execute(f"SELECT * FROM {name}")
         owner.execute("REFRESH MATERIALIZED VIEW mv_early")
         owner.execute('DROP MATERIALIZED VIEW mv_early, "mv Late"; DROP VIEW v_late; DROP TABLE fact, fact_late')
+
+
+@pytest.mark.parametrize("instance", INSTANCES, ids=[instance["name"] for instance in INSTANCES])
+def test_the_role_for_people_is_bounded(server: Postgres, scripts: dict[str, str], tmp_path: Path, instance: dict[str, Any]) -> None:
+    found = prepare(server, tmp_path, scripts[instance["name"]])
+    role, database = f"{instance['prefix']}_ro", instance["database"]
+    with ExitStack() as opened:
+        most = DEFAULTS["databases_ro_connections"]
+        connections = [opened.enter_context(as_role(server, role, found["ro"], database)) for _ in range(most)]
+        for setting, value in (("statement_timeout", DEFAULTS["databases_ro_statement_timeout"]), ("lock_timeout", "5s"),
+                               ("idle_in_transaction_session_timeout", "1min"), ("default_transaction_read_only", "on")):  # fmt: skip
+            assert connections[0].execute(f"SHOW {setting}").fetchone() == (value,), setting
+        with pytest.raises(psycopg.OperationalError, match="too many connections for role"):
+            as_role(server, role, found["ro"], database)
+
+
+def test_of_keycloak_it_reads_what_is_named_and_nothing_that_comes(server: Postgres, scripts: dict[str, str], tmp_path: Path) -> None:
+    script = scripts["keycloak-db"]
+    found = prepare(server, tmp_path, script)
+    owner = as_role(server, "keycloak_owner", found["owner"], "keycloakdb")
+    with owner, as_role(server, "keycloak_ro", found["ro"], "keycloakdb") as people:
+        owner.execute("CREATE TABLE credential (n int); CREATE TABLE keycloak_role (n int)")
+        # As earlier releases had it: everything was granted.
+        with server.connect("keycloakdb") as superuser:
+            superuser.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO keycloak_ro")
+            superuser.execute("ALTER DEFAULT PRIVILEGES FOR ROLE keycloak_owner IN SCHEMA public GRANT SELECT ON TABLES TO keycloak_ro")
+        for _ in range(2):
+            prepare(server, tmp_path, script)
+        owner.execute("CREATE TABLE user_entity (n int); CREATE TABLE client (n int)")
+        owner.execute("CREATE SCHEMA other; CREATE TABLE other.client_scope (n int)")
+        for name in ("keycloak_role", "user_entity"):
+            assert people.execute(f"SELECT count(*) FROM {name}").fetchone() == (0,)
+        for name in ("credential", "client", "other.client_scope"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                people.execute(f"SELECT * FROM {name}")
+        owner.execute("DROP TABLE credential, keycloak_role, user_entity, client; DROP SCHEMA other CASCADE")

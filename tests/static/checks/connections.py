@@ -16,6 +16,8 @@ DEBEZIUM = 3
 EXPORTER = 2
 # PostgreSQL keeps three for its superuser (superuser_reserved_connections); two are for people and tests.
 RESERVE = 5
+# PgAdmin's, each bound by the role's own limit (databases_ro_connections).
+READERS = 6
 
 
 def replicas_at_most(data: dict[str, Any]) -> int:
@@ -41,7 +43,7 @@ def budget(manifests: list[Manifest], instance: str, replicas: int, service_pool
     before it opens its pools, so migrations need no connections of their own.
     """
     environments = {(m["metadata"]["namespace"], m["metadata"]["name"]): m.get("data") or {} for m in of_kind(manifests, "ConfigMap")}
-    needed = DEBEZIUM + EXPORTER + RESERVE
+    needed = DEBEZIUM + EXPORTER + RESERVE + READERS
     for deployment in of_kind(manifests, "Deployment"):
         metadata, spec = deployment["metadata"], deployment["spec"]
         environment = environments.get((metadata["namespace"], metadata["name"]), {})

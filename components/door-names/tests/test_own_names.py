@@ -1,4 +1,4 @@
-"""Superset answers to its own names only."""
+"""A door answers to its own names only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Ask = Callable[[str | None], tuple[str, dict[str, str], bytes]]
 @pytest.fixture
 def ask(monkeypatch: pytest.MonkeyPatch) -> Ask:
     """Ask the middleware in front of an application that says ``inside``."""
-    monkeypatch.setenv("SUPERSET_HOSTS", ",".join(doors.names("analytics", ["superset"])))
+    monkeypatch.setenv("DOOR_NAMES", ",".join(doors.names("analytics", ["superset"])))
     monkeypatch.setenv("POD_IP", "10.244.1.9")
     spec = importlib.util.spec_from_file_location("own_names", FILE)
     assert spec

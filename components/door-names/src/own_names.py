@@ -20,7 +20,7 @@ class OwnNames:
 
     def __init__(self, application: Callable[..., Iterable[bytes]]) -> None:
         self.application = application
-        self.names = frozenset(os.environ["SUPERSET_HOSTS"].split(","))
+        self.names = frozenset(os.environ["DOOR_NAMES"].split(","))
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Hand the request on, or refuse it."""
