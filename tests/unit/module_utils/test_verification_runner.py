@@ -43,7 +43,7 @@ def test_ids_are_unique_and_in_range() -> None:
     params = {"optional_components": [{"name": "ztunnel", "reason": "r"}]}
     checks = runner.checks_for(params)
     assert len({c.id for c in checks}) == len(checks)
-    assert all(c.id.startswith("V-") and c.error.startswith(("BK-275", "BK-3", "BK-405", "BK-450")) and c.hint for c in checks)
+    assert all(c.id.startswith("V-") and c.error.startswith(("BK-275", "BK-3", "BK-405", "BK-450", "BK-491")) and c.hint for c in checks)
     assert checks[-1].id == "V-ZTUNNEL"
 
 

@@ -79,6 +79,8 @@ CHECKS = (
     Check("V-TLS", "BK-309", "TLS below 1.2 refused", web_checks.old_tls, "look at the TLS options of the listener"),
     Check("V-BOOTSTRAP", "BK-300", "No bootstrap token", security_checks.bootstrap_tokens, "make up deletes them"),
     Check("V-STRICT-POLICY", "BK-310", "STRICT declared", security_checks.strict_policy, "run the role istio"),
+    Check("V-DATA-PLANE", "BK-491", "Data plane", security_checks.what_carries_traffic,
+          "make up; pods that keep another data plane than the mode's are renewed by it"),
     Check("V-MESH-EDGES", "BK-311", "Allowed edges work", _mesh("allowed"),
           "make recover probes again and restarts only what is broken"),
     Check("V-MESH-IDENTITY", "BK-312", "Identities proven", _mesh("principal", "identity", "port"),
