@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fakes import FakeCluster
 
-from ansible_collections.bookstore.platform.plugins.module_utils import bootstrap_tokens
+from ansible_collections.bookstore.platform.plugins.module_utils import bootstrap_tokens, mesh_run
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import ClusterError
 from ansible_collections.bookstore.platform.plugins.module_utils.verification import runner
 from ansible_collections.bookstore.platform.plugins.module_utils.verification.model import (
@@ -152,9 +152,9 @@ def test_probe_image_comes_from_a_running_workload() -> None:
         },
     }
     cluster = FakeCluster({"Pod": [pod]})
-    assert runner.workload_image(cluster, "ecom/ecom-api") == "bookstore.local/ecom:1"
-    assert runner.workload_image(cluster, "ecom/other") == ""
-    assert runner.workload_image(cluster, "") == ""
+    assert mesh_run.workload_image(cluster, "ecom/ecom-api") == "bookstore.local/ecom:1"
+    assert mesh_run.workload_image(cluster, "ecom/other") == ""
+    assert mesh_run.workload_image(cluster, "") == ""
 
 
 def test_of_bootstrap_tokens_only_the_metadata_is_kept() -> None:

@@ -16,6 +16,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, mesh_run, probe_script, waiter
@@ -94,7 +95,8 @@ def fingerprint(cluster: Cluster, matrix: list[Object], settings: mesh_run.Setti
     seen = {
         "code": [inspect.getsource(module) for module in (mesh_plan, mesh_run, probe_script)],
         "matrix": matrix,
-        "settings": repr(settings),
+        # How long and how patiently it was probed is no part of what was proven, and a pinned probe proves as much.
+        "settings": repr(replace(settings, timeout=0.0, pinned=False, tolerant=False)),
         "nodes": sorted(_node(node) for node in cluster.objects("Node")),
         "namespaces": sorted([_name_of(n), sorted((n["metadata"].get("labels") or {}).items())] for n in cluster.objects("Namespace")),
         "pods": sorted(_pod(pod) for pod in cluster.objects("Pod") if _counts(pod)),

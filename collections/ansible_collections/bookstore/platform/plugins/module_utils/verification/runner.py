@@ -18,7 +18,6 @@ from typing import cast
 from ansible_collections.bookstore.platform.plugins.module_utils import (
     bootstrap_tokens,
     certificates,
-    mesh_plan,
     mesh_proof,
     mesh_run,
     node_certificates,
@@ -230,7 +229,7 @@ def verify(cluster: Cluster, params: Object, check_mode: bool) -> Object:
         if not check_mode:
             memory = pool.submit(node_memory, params["cluster_name"])
             held = pool.submit(all_certificates, cluster, params["cluster_name"], params["kubeconfig"])
-            image = params["probe_image"] or workload_image(cluster, params["probe_from"])
+            image = params["probe_image"] or mesh_run.workload_image(cluster, params["probe_from"])
             if image:
                 proof = mesh_proof.Store(Path(params["mesh_proof"]), params["mesh_proof_hours"]) if params["mesh_proof"] else None
                 mesh = pool.submit(probe, cluster, params["matrix"], probe_settings(params, image), proof)
@@ -246,17 +245,6 @@ def verify(cluster: Cluster, params: Object, check_mode: bool) -> Object:
             seen = pool.submit(pipeline.observe, cluster, live, params["pipeline"], time.monotonic() + pipeline.PATIENCE)
         context = Context(params, objects, live, mesh, memory, patient_until, clients, seen, held)
         return report(run_checks(checks_for(params), context), started)
-
-
-def workload_image(cluster: Cluster, workload: str) -> str:
-    """Return the image of <namespace>/<workload>'s own container; empty when no such pod runs."""
-    namespace, _, name = workload.partition("/")
-    if not name:
-        return ""
-    for pod in cluster.objects("Pod", namespace, labelSelector=f"app.kubernetes.io/name={name}"):
-        if mesh_plan.PROBE_LABEL not in pod["metadata"]["labels"]:
-            return str(next(c["image"] for c in pod["spec"]["containers"] if c["name"] != "istio-proxy"))
-    return ""
 
 
 def probe_settings(params: Object, image: str) -> mesh_run.Settings:
