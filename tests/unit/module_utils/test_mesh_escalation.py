@@ -72,12 +72,22 @@ ISTIOD = "istiod istio-system/istiod"
     ),
     pytest.param(
         [edge("probe:w1", "infra/redis-0"), edge("probe:w2", "ecom/db-0")],
-        [edge("probe:w1", "infra/redis-0", "principal", ok=True), edge("probe:w2", "ecom/db-0", "principal", ok=True)],
+        [edge("probe:w1", "admin/admin-1", ok=True), edge("probe:w2", "identity/kc-1", "identity", ok=True)],
         [ISTIOD, "workload ecom/ecom-db", "workload infra/redis"], id="nothing is shared and each node has edges that hold",
     ),
     pytest.param(
         [edge("probe:w1", "ecom/db-0", "plaintext", outcome="answered")], [edge("ecom/api-1", "ecom/db-0", ok=True)],
         ["node w2", ISTIOD, "workload ecom/ecom-db"], id="plaintext is let in: only the destination's side is touched",
+    ),
+    pytest.param(
+        [edge("probe:w1", "infra/redis-0"), edge("probe:w2", "ecom/db-0")],
+        [edge("probe:w1", "infra/redis-0", kind, ok=True) for kind in ("principal", "plaintext", "port")],
+        ["node w1", "node w2", ISTIOD, "workload ecom/ecom-db", "workload infra/redis"], id="a refusal shows no proxy that works",
+    ),
+    pytest.param(
+        [edge("ecom/api-1", "ecom/db-0"), edge("ecom/api-1", "infra/redis-0")], [],
+        ["node w1", "node w2", ISTIOD, "workload ecom/ecom-api", "workload ecom/ecom-db", "workload infra/redis"],
+        id="what all share before the order",
     ),
     pytest.param([outside("ecom/db-0")], [], ["workload ecom/ecom-db"], id="a pod outside the mesh is renewed, and nothing else"),
     pytest.param(

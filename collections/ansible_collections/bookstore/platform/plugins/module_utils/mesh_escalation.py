@@ -19,6 +19,8 @@ Object = dict[str, Any]
 
 # What the mesh has to do with. Dropped packets are the network's, and no restart of a proxy brings them about.
 KINDS = frozenset({"allowed", "principal", "plaintext", "identity", "port"})
+# Of those that hold, only these show that proxies work: what is to be refused is also refused by one that is broken.
+ANSWERED = frozenset({"allowed", "identity"})
 # A pod that belongs into the mesh and is not in it; no call shows it where only probe pods speak for its account.
 ENROLLED = "enrolled"
 NODE, CNI, ISTIOD, GATEWAY, WORKLOAD = STAGES = ("node", "cni", "istiod", "gateway", "workload")
@@ -84,7 +86,8 @@ def judged(edges: Iterable[Object], ready: Collection[str]) -> tuple[list[Object
 
     ``ready``: pods that take requests. Where no pod of the destination does, an allowed call fails whatever the mesh does.
     """
-    broken, open_ones = [], []
+    broken: list[Object] = []
+    open_ones: list[Object] = []
     for edge in edges:
         if edge["ok"]:
             continue
@@ -119,14 +122,15 @@ def _node(broken: list[Object], holding: list[Object], done: Collection[tuple[st
     def count(edges: list[Object], node: str) -> int:
         return sum(node in nodes_of(edge) for edge in edges)
 
+    working = [edge for edge in holding if edge["kind"] in ANSWERED]
     candidates = [
         node for node in touched
-        if node in layout.proxies and (NODE, node) not in done and (node in shared or not count(holding, node))
+        if node in layout.proxies and (NODE, node) not in done and (node in shared or not count(working, node))
     ]  # fmt: skip
     if not candidates:
         return None
-    node = min(candidates, key=lambda one: (count(holding, one), -count(broken, one), one))
-    bad, good = count(broken, node), count(holding, node)
+    node = min(candidates, key=lambda one: (count(working, one), -count(broken, one), one))
+    bad, good = count(broken, node), count(working, node)
     why = f"all {bad} broken edges touch node {node}" if node in shared else f"{bad} edges of node {node} are broken and none holds"
     return Step(NODE, node, (layout.proxies[node],), f"{why}; {good} hold")
 
@@ -155,7 +159,9 @@ def _gateway(broken: list[Object], _holding: list[Object], done: Collection[tupl
 def _workload(
     broken: list[Object], holding: list[Object], done: Collection[tuple[str, str]], layout: Layout, outside: set[str]
 ) -> Step | None:
-    """One workload: first what is outside the mesh, then one of whose edges of that kind none holds, then in the order of the layout."""
+    """One workload: first what is outside the mesh, then what all broken edges share, then one of whose edges of that kind none holds;
+    of those that are suspected alike the first in the order of the layout.
+    """
     pods: dict[str, set[str]] = {}
     for pod in set().union(*(pods_of(edge) for edge in broken)):
         workload = layout.workloads.get(pod)
@@ -165,10 +171,11 @@ def _workload(
         return None
     good = set().union(*(_roles(edge) for edge in holding))
 
-    def suspected(workload: str) -> tuple[bool, bool, int, str]:
+    def suspected(workload: str) -> tuple[bool, bool, bool, int, str]:
         roles = [(role, kind) for edge in broken for role, kind, pod in _roles(edge) if pod in pods[workload]]
         cleared = all(any((role, kind, pod) in good for pod in pods[workload]) for role, kind in roles)
-        return not pods[workload] & outside, cleared, layout.rank(workload), workload
+        shared = all(pods_of(edge) & pods[workload] for edge in broken)
+        return not pods[workload] & outside, not shared, cleared, layout.rank(workload), workload
 
     workload = min(pods, key=suspected)
     mine = pods[workload] & outside or pods[workload]
