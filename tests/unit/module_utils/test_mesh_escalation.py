@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ PODS = {
     "identity/kc-1": ("identity/keycloak", "w2"), "admin/admin-1": ("admin/admin-api", "w1"),
 }  # fmt: skip
 LAYOUT = escalation.Layout(
-    "ambient", {"w1": "istio-system/z1", "w2": "istio-system/z2"}, {"w1": "istio-system/c1", "w2": "istio-system/c2"},
+    "ambient", {"w1": "istio-system/z1", "w2": "istio-system/z2"}, {"w1": "istio-system/c1", "w2": "istio-system/c2"}, (),
     ("istio-system/istiod-1",), ("gateway/gw-1",), GATEWAY, {pod: workload for pod, (workload, _) in PODS.items()},
     ("*-db", "redis", "keycloak", "*-api"),
 )  # fmt: skip
@@ -108,10 +109,18 @@ def test_steps(broken: list[Edge], holding: list[Edge], expected: list[str]) -> 
 
 
 def test_sidecar_mode_has_no_step_for_nodes() -> None:
-    layout = escalation.Layout("sidecar", {}, LAYOUT.cni, LAYOUT.istiod, LAYOUT.gateway, GATEWAY, LAYOUT.workloads, LAYOUT.order)
+    layout = replace(LAYOUT, mode="sidecar", proxies={})
     assert targets(steps([edge("ecom/api-1", "infra/redis-0")], [], layout)) == [ISTIOD, "workload infra/redis", "workload ecom/ecom-api"]
-    left_over = escalation.Layout("sidecar", LAYOUT.proxies, {}, LAYOUT.istiod, workloads=LAYOUT.workloads)
+    left_over = replace(LAYOUT, mode="sidecar")
     assert "node w1" not in targets(steps([edge("ecom/api-1", "infra/redis-0")], [], left_over))
+
+
+def test_istio_cni_that_is_not_ready_comes_before_the_proxy_that_it_feeds() -> None:
+    layout = replace(LAYOUT, unready={"istio-system/c2", "istio-system/c1"})
+    found = steps([edge("probe:w2", "infra/redis-0", outcome=mesh_run.UNSTARTED)], [], layout)
+    assert targets(found) == ["cni w2", "node w2", ISTIOD]
+    # Whoever starts pods is not asked to.
+    assert "cni w1" not in targets(steps([edge("ecom/api-1", "infra/redis-0")], [], layout))
 
 
 def test_a_step_says_why() -> None:
@@ -148,10 +157,11 @@ HOLDING = st.lists(st.builds(edge, SOURCE, POD, KIND, ok=st.just(True)), max_siz
 
 
 @settings(max_examples=300, deadline=None)
-@given(broken=BROKEN, holding=HOLDING, ambient=st.booleans())
-def test_nothing_is_restarted_that_no_broken_edge_touches(broken: list[Edge], holding: list[Edge], ambient: bool) -> None:
-    layout = LAYOUT if ambient else escalation.Layout("sidecar", LAYOUT.proxies, LAYOUT.cni, LAYOUT.istiod, LAYOUT.gateway, GATEWAY,
-                                                      LAYOUT.workloads, LAYOUT.order)  # fmt: skip
+@given(broken=BROKEN, holding=HOLDING, ambient=st.booleans(), unready=st.sets(st.sampled_from(sorted(LAYOUT.cni.values()))))
+def test_nothing_is_restarted_that_no_broken_edge_touches(
+    broken: list[Edge], holding: list[Edge], ambient: bool, unready: set[str]
+) -> None:
+    layout = replace(LAYOUT, mode="ambient" if ambient else "sidecar", unready=unready)
     found = steps(broken, holding, layout)
     pods = {pod for one in broken for pod in escalation.pods_of(one)}
     nodes = {node for one in broken for node in escalation.nodes_of(one)}
@@ -164,8 +174,8 @@ def test_nothing_is_restarted_that_no_broken_edge_touches(broken: list[Edge], ho
             assert {layout.workloads[pod] for pod in step.pods} == {step.target}, "one workload at a time"
         elif step.stage == escalation.GATEWAY:
             assert any(one["source"] == GATEWAY for one in broken)
-    stages = [escalation.STAGES.index(step.stage) for step in found]
-    assert stages == sorted(stages), "it only goes up"
+    levels = [escalation.LEVELS[step.stage] for step in found]
+    assert levels == sorted(levels), "it only goes up"
     assert len({step.key for step in found}) == len(found), "nothing is restarted twice"
     assert ambient or escalation.NODE not in {step.stage for step in found}
     assert found or not broken or not pods, "whatever is broken, something is tried"

@@ -84,9 +84,11 @@ class World(FakeCluster):
         if kind == "control":
             return "timeout" if ("network", "") in self.faults else ""
         proxied = {where[destination]} | ({where[source]} if kind != "plaintext" else set())
-        if kind != "plaintext" and source.startswith("probe:") and ("dead", f"istio-system/istio-cni-node-{where[source][1]}") in self.faults:
+        started_anew = kind != "plaintext" and source.startswith("probe:")
+        if started_anew and ("dead", f"istio-system/istio-cni-node-{where[source][1]}") in self.faults:
             return mesh_run.UNSTARTED
-        if any(("hung", f"istio-system/ztunnel-{node[1]}") in self.faults for node in proxied) or ("stale", "istio-system/istiod-1") in self.faults:
+        hung = any(("hung", f"istio-system/ztunnel-{node[1]}") in self.faults for node in proxied)
+        if hung or ("stale", "istio-system/istiod-1") in self.faults:
             return "timeout"
         gone = {pod for what, pod in self.faults if what in ("flushed", "outside")}
         if kind == "plaintext":
@@ -94,7 +96,7 @@ class World(FakeCluster):
         return "reset" if source in gone else ""
 
     def probe(self, cluster: Cluster, matrix: object, using: mesh_run.Settings, clock: object, *, only: Any = None) -> Object:
-        assert using.pinned and using.tolerant
+        assert (using.pinned, using.tolerant) == (True, True)
         edges = []
         for kind, source, destination in EDGES:
             if only is not None and (kind, source, destination) not in only:

@@ -9,7 +9,7 @@ what holds then is left alone. Nothing is restarted that no broken edge touches;
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -23,7 +23,9 @@ KINDS = frozenset({"allowed", "principal", "plaintext", "identity", "port"})
 ANSWERED = frozenset({"allowed", "identity"})
 # A pod that belongs into the mesh and is not in it; no call shows it where only probe pods speak for its account.
 ENROLLED = "enrolled"
-NODE, CNI, ISTIOD, GATEWAY, WORKLOAD = STAGES = ("node", "cni", "istiod", "gateway", "workload")
+NODE, CNI, ISTIOD, GATEWAY, WORKLOAD = "node", "cni", "istiod", "gateway", "workload"
+# How far up a stage is: the two of a node are alike, for each may keep the other from working.
+LEVELS = {NODE: 0, CNI: 0, ISTIOD: 1, GATEWAY: 2, WORKLOAD: 3}
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Layout:
-    """What there is to restart. ``proxies`` and ``cni``: node to pod. ``workloads``: pod to <namespace>/<workload>.
+    """What there is to restart. ``proxies`` and ``cni``: node to pod; ``unready``: those of them that are not ready.
+
+    ``workloads``: pod to <namespace>/<workload>.
 
     ``order``: patterns of workload names; of those that are suspected alike, what fits an earlier one comes first.
     """
@@ -51,6 +55,7 @@ class Layout:
     mode: str
     proxies: dict[str, str] = field(default_factory=dict)
     cni: dict[str, str] = field(default_factory=dict)
+    unready: Collection[str] = ()
     istiod: tuple[str, ...] = ()
     gateway: tuple[str, ...] = ()
     gateway_account: str = ""
@@ -101,12 +106,12 @@ def next_step(broken: list[Object], holding: list[Object], done: Collection[tupl
     """Return the next step, None when nothing is left to do. ``done``: keys of the steps of before."""
     if not broken:
         return None
-    stage = max((STAGES.index(one) for one, _ in done), default=0)
+    level = max((LEVELS[one] for one, _ in done), default=0)
     outside = {pod for edge in broken if edge["kind"] == ENROLLED for pod in edge["pods"]}
     # A pod outside the mesh explains its edges, and no restart of a proxy brings it in.
     unexplained = [edge for edge in broken if edge["kind"] != ENROLLED and not pods_of(edge) & outside]
-    for place, choose in enumerate((_node, _cni, _istiod, _gateway)):
-        step = choose(unexplained, holding, done, layout) if unexplained and place >= stage else None
+    for stage, choose in ((CNI, _unready_cni), (NODE, _node), (CNI, _cni), (ISTIOD, _istiod), (GATEWAY, _gateway)):
+        step = choose(unexplained, holding, done, layout) if unexplained and LEVELS[stage] >= level else None
         if step is not None:
             return step
     return _workload(broken, holding, done, layout, outside)
@@ -140,6 +145,12 @@ def _cni(broken: list[Object], _holding: list[Object], done: Collection[tuple[st
     nodes = sorted({edge["source_node"] for edge in broken if edge["outcome"] == mesh_run.UNSTARTED} & set(layout.cni))
     node = next((one for one in nodes if (CNI, one) not in done), None)
     return None if node is None else Step(CNI, node, (layout.cni[node],), f"node {node} starts no pod of the mesh")
+
+
+def _unready_cni(broken: list[Object], holding: list[Object], done: Collection[tuple[str, str]], layout: Layout) -> Step | None:
+    """The same, where istio-cni itself is not ready: the node proxy is told by it about pods, and would not become ready either."""
+    suspects = {node: pod for node, pod in layout.cni.items() if pod in layout.unready}
+    return _cni(broken, holding, done, replace(layout, cni=suspects))
 
 
 def _istiod(broken: list[Object], _holding: list[Object], done: Collection[tuple[str, str]], layout: Layout) -> Step | None:

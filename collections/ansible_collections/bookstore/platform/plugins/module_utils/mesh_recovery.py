@@ -150,6 +150,7 @@ class Recovery:
         workloads = {_name(pod): mesh_escalation.workload_of(pod) for pod in pods if pod["metadata"]["namespace"] != data_plane.NAMESPACE}
         return Layout(
             mode, on_nodes(data_plane.NODE_PROXY), on_nodes("istio-cni"),
+            {_name(pod) for pod in system if readiness.pod(pod).state is not State.READY},
             tuple(sorted(_name(pod) for pod in system if (pod["metadata"].get("labels") or {}).get("app") == "istiod")),
             tuple(sorted(map(_name, own))), gateway,
             {pod: name for pod, name in workloads.items() if name is not None and pod not in set(map(_name, own))},
