@@ -17,7 +17,7 @@ from bookstore_common.testing.postgres import free_port
 
 from ansible_collections.bookstore.platform.plugins.module_utils import node_registry
 from ansible_collections.bookstore.platform.plugins.module_utils.docker import docker
-from ansible_collections.bookstore.platform.plugins.module_utils.image_factory import builders, cache, engine, factory, ledger, recipes
+from ansible_collections.bookstore.platform.plugins.module_utils.image_factory import builders, cache, engine, factory, ledger, push, recipes
 from ansible_collections.bookstore.platform.plugins.module_utils.loopback import failure
 from ansible_collections.bookstore.platform.plugins.module_utils.waiter import wait_for
 
@@ -62,8 +62,11 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[node_registry
 
 
 @pytest.fixture
-def make(registry: node_registry.Registry, tmp_path: Path) -> Make:
-    """A factory of these recipes; it publishes to the same registry, under the images' own names."""
+def make(registry: node_registry.Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    """A factory of these recipes; it publishes to the same registry, under the images' own names.
+
+    The registry wants credentials of the engine's client, as a company's own does: they are in the client's configuration.
+    """
     (tmp_path / "images/built").mkdir(parents=True)
     (tmp_path / "images/built/Containerfile").write_text("FROM scratch\nCOPY Containerfile /recipe\n", encoding="ascii")
     (tmp_path / "images/recipes.yml").write_text(RECIPES, encoding="ascii")
@@ -77,7 +80,11 @@ def make(registry: node_registry.Registry, tmp_path: Path) -> Make:
             ledger=ledger.Ledger(tmp_path / "ledger.json"), upstream_registry=address,
         )
 
-    return create
+    (tmp_path / "client").mkdir()
+    with push.allowed(registry.name, address, tmp_path / "client") as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        yield create
 
 
 @pytest.mark.parametrize(("source", "expected"), [
@@ -91,11 +98,11 @@ def test_where_each_image_comes_from(make: Make, source: str, expected: dict[str
 
 
 @pytest.mark.parametrize(("source", "built"), [("auto", "packages"), ("registry", "registry")])
-def test_what_is_pulled_is_published_by_digest(make: Make, tmp_path: Path, source: str, built: str) -> None:
+def test_what_is_pulled_is_published_by_digest(make: Make, source: str, built: str) -> None:
     result = make(source).run(["offered", "built"])
     assert set(result.images) == {"offered", "built"}
     assert all("@sha256:" in reference for reference in result.images.values())
-    known = {reference.rpartition("/")[2].partition(":")[0]: entry for reference, entry in ledger.Ledger(tmp_path / "ledger.json").read().items()}
+    known = {reference.rpartition("/")[2].partition(":")[0]: entry for reference, entry in result.origins.items()}
     assert {name: entry.source for name, entry in known.items()} == {"offered": "registry", "built": built}
     assert all(entry.digest for entry in known.values())
     # Nothing is left under upstream's name, and a second run has nothing to do.

@@ -214,7 +214,7 @@ def test_a_node_that_starts_no_pod_of_the_mesh_is_an_outcome_and_tried_once() ->
     result = run(cluster, **TOLERANT)
     lost = [edge for edge in result["edges"] if edge["outcome"] == mesh_run.UNSTARTED]
     assert {edge["source_node"] for edge in lost} == {"worker"}
-    assert {edge["kind"] for edge in lost} == {"allowed", "principal"}
+    assert {edge["kind"] for edge in lost} == {"allowed", "principal", "port"}
     assert all("istio-cni does not answer" in edge["detail"] for edge in lost)
     # What is outside the mesh is probed all the same, and nothing is left.
     assert {edge["outcome"] for edge in result["edges"] if edge["kind"] == "dropped"} == {"timeout"}
