@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, mesh_run, probe_script, waiter
+from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, mesh_pod, mesh_run, probe_script, waiter
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, Object
 
 POLICIES = ("NetworkPolicy", "AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication")
@@ -93,7 +93,7 @@ def prove(
 def fingerprint(cluster: Cluster, matrix: list[Object], settings: mesh_run.Settings) -> str:
     """Return a hash of all that a proof depends on."""
     seen = {
-        "code": [inspect.getsource(module) for module in (mesh_plan, mesh_run, probe_script)],
+        "code": [inspect.getsource(module) for module in (mesh_plan, mesh_pod, mesh_run, probe_script)],
         "matrix": matrix,
         # How long and how patiently it was probed is no part of what was proven, and a pinned probe proves as much.
         "settings": repr(replace(settings, timeout=0.0, pinned=False, tolerant=False)),

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, probe_script, readiness, waiter
+from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, mesh_pod, probe_script, readiness, waiter
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, ClusterError, Object, look
 from ansible_collections.bookstore.platform.plugins.module_utils.mesh_plan import Plan, Probe
 
@@ -157,7 +157,7 @@ class Runner:
         return text
 
     def _create(self, name: str, probe: Probe) -> Object:
-        body = mesh_plan.pod_manifest(
+        body = mesh_pod.pod_manifest(
             probe,
             name,
             self.run_id,

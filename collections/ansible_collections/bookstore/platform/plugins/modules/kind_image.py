@@ -174,6 +174,7 @@ from ansible_collections.bookstore.platform.plugins.module_utils.image_factory i
     ledger,
     recipes,
     runs,
+    sources,
 )
 
 
@@ -239,7 +240,7 @@ def main() -> None:
     told: dict[str, object] = {}
     if p["survey"]:
         stand_ins = {name: image.stand_in for name, image in catalogue.images.items() if image.stand_in}
-        told = {"sources": result.sources, "report_lines": factory.source_lines(result.sources, stand_ins)}
+        told = {"sources": result.sources, "report_lines": sources.lines(result.sources, stand_ins)}
     module.exit_json(
         changed=bool(result.built), images=result.images, artifacts=result.artifacts, skipped_images=result.skipped,
         built=result.built, missing=result.missing, seconds=result.seconds, source=result.source, **told,

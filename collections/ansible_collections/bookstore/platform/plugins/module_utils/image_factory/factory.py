@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,46 +13,10 @@ from .errors import FactoryError
 from .ledger import Entry, Ledger, repository
 from .progress import Progress
 from .recipes import Artifact, Catalogue, Image
+from .result import Result
 
 SOURCES = ("packages", "registry", "auto")
 REGISTRY_SECONDS = 5.0
-# Where images come from, in the words of the report.
-WORDS = {"packages": "built from packages", "archive": "from archives", "registry": "from a container registry", "absent": "absent"}
-
-
-@dataclass
-class Result:
-    """``images`` maps a name to the reference that nodes pull, with its digest; ``artifacts`` to a folder on the host.
-
-    ``replaced``: references whose tag named something else in the registry than was pushed.
-    """
-
-    images: dict[str, str] = field(default_factory=dict)
-    artifacts: dict[str, str] = field(default_factory=dict)
-    skipped: dict[str, str] = field(default_factory=dict)
-    built: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-    # What the cluster is made of: packages or registry.
-    source: str = "packages"
-    # Image to where it comes from: packages, archive, registry or absent.
-    sources: dict[str, str] = field(default_factory=dict)
-    # Reference without digest to where the image came from, whatever the source of the run, and its digest.
-    origins: dict[str, Entry] = field(default_factory=dict)
-    replaced: list[str] = field(default_factory=list)
-
-
-def source_lines(sources: Mapping[str, str], stand_ins: Mapping[str, str]) -> list[str]:
-    """Return one line for each source that gives images. ``stand_ins``: image to the one of ours that does its work where it is absent."""
-    lines = []
-    for source, words in WORDS.items():
-        names = sorted(name for name, found in sources.items() if found == source)
-        if not names:
-            continue
-        told = [f"{name} ({stand_ins[name]} stands in)" if source == "absent" and name in stand_ins else name for name in names]
-        lines.append(f"images {words}: {len(names)}" if source == "packages" else f"images {words}: {', '.join(told)}")
-    return lines
-
 
 class Factory:
     """One run over a catalogue of recipes."""
