@@ -162,6 +162,30 @@ def test_sidecar_mode(monkeypatch: pytest.MonkeyPatch) -> None:
     assert outside.deleted == ["ecom/api-1"]
 
 
+def test_without_probes_only_pods_outside_the_mesh_are_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the mesh's mode was changed: every pod keeps the data plane of before."""
+    there = {place for place in BASE if not place.startswith(("istio-system/", "gateway/"))}
+    world = World({("outside", place) for place in there} | {("hung", Z1)})
+    report = recover(world, monkeypatch, probe=False)
+    assert world.probed == []
+    assert world.deleted == ["ecom/db-0", "infra/redis-0", "identity/kc-1", "ecom/api-1"]
+    assert report["still_broken"] == []
+    healthy = World(set())
+    assert recover(healthy, monkeypatch, probe=False)["steps"] == []
+
+
+def test_istio_cni_may_be_late_for_a_pod_that_runs_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World({("outside", "ecom/api-1")})
+    looks: list[int] = []
+
+    def enrol(self: mesh_recovery.Recovery) -> list[Object]:
+        looks.append(1)
+        return mesh_escalation.enrolment([world.pod("ecom/api-1", "ecom/api-1")], [len(looks) > 3])
+
+    monkeypatch.setattr(mesh_recovery.Recovery, "_enrolment", enrol)
+    assert recover(world, monkeypatch, probe=False)["steps"] == []
+
+
 def test_a_destination_that_takes_no_requests_is_nobodys_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World({("unready", "identity/kc-1")})
     monkeypatch.setattr(world, "broken", lambda kind, source, destination: "unavailable" if destination == "identity/kc-1" else "")

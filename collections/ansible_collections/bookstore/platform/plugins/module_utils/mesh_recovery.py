@@ -27,11 +27,15 @@ from ansible_collections.bookstore.platform.plugins.module_utils.readiness impor
 Name = tuple[str, str, str]
 # Broken edges that the output names.
 SHOWN = 5
+# Seconds that istio-cni may take for a pod that runs already, after its namespace joined the mesh.
+ENROLS_WITHIN = 15.0
 
 
 @dataclass(frozen=True)
 class Options:
-    """Bounds in seconds. ``settle``: how long pods that start may make no progress before it is probed; ``ready``: for what was
+    """``probe``: without it only pods outside the mesh are looked for, and renewed; that costs a second.
+
+    Bounds in seconds. ``settle``: how long pods that start may make no progress before it is probed; ``ready``: for what was
     restarted; ``timeout``: no step begins later. ``order`` as mesh_escalation.Layout.
     """
 
@@ -41,6 +45,7 @@ class Options:
     ready: float = 120.0
     timeout: float = 900.0
     proof: Path | None = None
+    probe: bool = True
 
 
 class Recovery:
@@ -58,9 +63,10 @@ class Recovery:
     def run(self) -> Object:
         """Return the report: {started, seconds, mode, probed, broken, steps, still_broken, not_judged, network, lines}."""
         started, begun = datetime.now(UTC), self.clock.monotonic()
-        self._settle()
+        if self.options.probe:
+            self._settle()
         result = self._first()
-        edges = [*result["edges"], *self._enrolment()]
+        edges = [*result["edges"], *self._enrolled()]
         broken, open_ones = mesh_escalation.judged(edges, self._ready())
         first, steps, done = broken, [], set[tuple[str, str]]()
         holding = [edge for edge in edges if edge["ok"]]
@@ -87,6 +93,8 @@ class Recovery:
 
     def _first(self) -> Object:
         """Probe everything. What holds is kept as a proof, which `verify` takes over if nothing changes until then."""
+        if not self.options.probe:
+            return {"mode": mesh_plan.mesh_mode(self.cluster.objects("Namespace")), "edges": []}
         if self.options.proof is None:
             return mesh_run.probe_mesh(self.cluster, self.matrix, self.settings, self.clock)
         # One of before is no proof of what came back now.
@@ -105,6 +113,13 @@ class Recovery:
         pods = {pod for edge in broken if edge["kind"] == mesh_escalation.ENROLLED for pod in edge["pods"]}
         outside = [edge for edge in self._enrolment() if edge["pods"][0] in pods or not edge["ok"]] if pods else []
         return [edge for edge in [*kept, *outside] if not edge["ok"]]
+
+    def _enrolled(self) -> list[Object]:
+        """Look at all pods, and again for a while where one is outside the mesh."""
+        look = waiter.wait_for(
+            self._enrolment, lambda edges: all(edge["ok"] for edge in edges), timeout=ENROLS_WITHIN, interval=1, clock=self.clock
+        )
+        return look.value
 
     def _enrolment(self) -> list[Object]:
         namespaces = {n["metadata"]["name"]: n for n in self.cluster.objects("Namespace")}

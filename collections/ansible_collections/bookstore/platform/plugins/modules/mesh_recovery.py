@@ -18,6 +18,10 @@ description:
     broken edges, one workload at a time. After each step the broken edges are probed again; it ends as soon as they hold.
   - Edges that stay broken are a warning (BK-490), for whatever runs next may mend them; M(bookstore.platform.platform_verify) judges.
 options:
+  probe:
+    description: V(false) makes no call, and only renews the pods that are outside the mesh, one workload at a time.
+    type: bool
+    default: true
   matrix:
     description: Rows of the authorization matrix, as C(bookstore_edges) in the inventory.
     type: list
@@ -110,7 +114,7 @@ report_lines:
   description: The report as lines. The callback bookstore.platform.progress shows them.
   type: list
   elements: str
-  returned: always
+  returned: when probed, or something was found
 """
 
 import json
@@ -126,6 +130,7 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
+            "probe": {"type": "bool", "default": True},
             "matrix": {"type": "list", "elements": "dict", "required": True},
             "probe_from": {"type": "str", "required": True},
             "exec_sources": {"type": "list", "elements": "str", "default": []},
@@ -148,14 +153,14 @@ def main() -> None:
     try:
         cluster = Cluster.of(p)
         image = mesh_run.workload_image(cluster, p["probe_from"])
-        if not image:
+        if p["probe"] and not image:
             module.exit_json(changed=False, proven=False, report_lines=[f"mesh: not probed, for no pod of {p['probe_from']} is there"])
         settings = mesh_run.Settings(image, timeout=p["probe_timeout"], outsider=p["outsider"], exec_sources=p["exec_sources"])
         proof = Path(p["proof"]) if p["proof"] else None
-        options = mesh_recovery.Options(p["gateway"], p["order"], p["settle"], p["ready"], p["timeout"], proof)
+        options = mesh_recovery.Options(p["gateway"], p["order"], p["settle"], p["ready"], p["timeout"], proof, p["probe"])
         report = mesh_recovery.Recovery(cluster, p["matrix"], settings, options).run()
         told = report.pop("lines")
-        if p["report"]:
+        if p["report"] and (p["probe"] or report["steps"]):
             path = Path(p["report"])
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(report, indent=1), encoding="utf-8")
@@ -166,10 +171,10 @@ def main() -> None:
         names = ", ".join(f"{edge['source']} -> {edge['destination']} ({edge['kind']})" for edge in left[: mesh_recovery.SHOWN])
         module.warn(f"BK-490: {len(left)} edges of the mesh are broken after all steps of recovery, {names}; what follows may mend them")
     keys = ("steps", "broken", "still_broken", "not_judged")
-    module.exit_json(
-        changed=bool(report["steps"]), proven=not report["broken"] and not report["not_judged"] and proof is not None and proof.is_file(),
-        report_lines=told, **{key: report[key] for key in keys},
-    )
+    proven = p["probe"] and not report["broken"] and not report["not_judged"] and proof is not None and proof.is_file()
+    # Who did not ask need not hear that nothing was found.
+    shown = {"report_lines": told} if p["probe"] or report["broken"] else {}
+    module.exit_json(changed=bool(report["steps"]), proven=proven, **shown, **{key: report[key] for key in keys})
 
 
 if __name__ == "__main__":
