@@ -162,6 +162,14 @@ def test_sidecar_mode(monkeypatch: pytest.MonkeyPatch) -> None:
     assert outside.deleted == ["ecom/api-1"]
 
 
+def test_what_was_only_slow_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(set())
+    monkeypatch.setattr(world, "broken", lambda kind, source, destination: "timeout" if not world.probed and source == "ecom/api-1" else "")
+    report = recover(world, monkeypatch)
+    assert (world.deleted, world.probed, report["passing"]) == ([], [len(EDGES), 2], 2)
+    assert "2 of them held at the second look only" in report["lines"]
+
+
 def test_without_probes_only_pods_outside_the_mesh_are_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
     """As when the mesh's mode was changed: every pod keeps the data plane of before."""
     there = {place for place in BASE if not place.startswith(("istio-system/", "gateway/"))}
