@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.bookstore.platform.plugins.module_utils import bootstrap_tokens, certificates, node_certificates
+from ansible_collections.bookstore.platform.plugins.module_utils import bootstrap_tokens, certificates, mesh_run, node_certificates
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, Object
 from ansible_collections.bookstore.platform.plugins.module_utils.verification import runner
 
@@ -97,7 +97,7 @@ def stranger(cluster: Cluster, addresses: list[str], authority: str, istiod: str
     calls += [call("10.96.0.1", 443), call("10.96.0.1", 81), call("10.96.255.254", 80), with_known_token(authority, "10.96.0.1", 443)]
     calls += [call(istiod, port) for port in (15010, 15012, 15014, 15017, 8080)]
     namespace = f"stranger-{uuid.uuid4().hex[:8]}"
-    image = runner.workload_image(cluster, "ecom/ecom-api")
+    image = mesh_run.workload_image(cluster, "ecom/ecom-api")
     cluster.create("Namespace", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     try:
         until(lambda: cluster.get("ServiceAccount", namespace, "default") is not None, f"the account of {namespace}", 30)

@@ -14,10 +14,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.bookstore.platform.plugins.module_utils import node_registry
+from ansible_collections.bookstore.platform.plugins.module_utils import mesh_run, node_registry
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, Object
 from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.engine import Engine
-from ansible_collections.bookstore.platform.plugins.module_utils.verification import runner
 
 from .conftest import STATE
 from .declared import NETWORK
@@ -140,7 +139,7 @@ def ended(cluster: Cluster, namespace: str, name: str) -> Object:
 
 def test_no_pod_reaches_it(cluster: Cluster, namespace: str) -> None:
     calls = [call for call in requests() if call["address"] == ADDRESS]
-    image = runner.workload_image(cluster, "ecom/ecom-api")
+    image = mesh_run.workload_image(cluster, "ecom/ecom-api")
     cluster.create("Pod", pod("attacker", namespace, image, ["python3", "-c", SCRIPT, json.dumps(calls)]))
     ended(cluster, namespace, "attacker")
     answers = json.loads(cluster.logs(namespace, "attacker", "app", lines=20)[-1])

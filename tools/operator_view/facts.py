@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, readiness
+from ansible_collections.bookstore.platform.plugins.module_utils import data_plane, mesh_plan, readiness
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.image_factory import ledger
 from ansible_collections.bookstore.platform.plugins.module_utils.readiness import State
 from ansible_collections.bookstore.platform.plugins.module_utils.verification import web
 from operator_view.settings import Settings
@@ -223,11 +224,12 @@ def pods(settings: Settings) -> Fact:
 
 
 def mesh(settings: Settings) -> Fact:
-    """Mesh mode and the image of istiod."""
+    """Mesh mode, what carries the traffic, and the image of istiod."""
     cluster = connect(settings)
     istiod = cluster.get("Deployment", "istio-system", "istiod")
     image = istiod["spec"]["template"]["spec"]["containers"][0]["image"] if istiod else "istiod is not deployed"
-    return Fact("mesh", f"mode {mesh_plan.mesh_mode(cluster.objects('Namespace'))}, {image}")
+    found = data_plane.look(cluster.objects("Namespace"), cluster.objects("Pod"))
+    return Fact("mesh", f"{found.describe()}; {image}", f"BK-491: {'; '.join(found.faults[:3])}; run: make up" if found.faults else "")
 
 
 def gateway(settings: Settings) -> Fact:
@@ -250,13 +252,24 @@ def gateway(settings: Settings) -> Fact:
 # Earlier runs ---------------------------------------------------------------------------------------------------
 
 
+def image_sources(settings: Settings) -> list[str]:
+    """Return one text for each source of the images that were made here; what no recipe made is named."""
+    path = settings.state / "ledger.json"
+    made: dict[str, set[str]] = {}
+    for reference, entry in ledger.Ledger(path).read().items():
+        made.setdefault(entry.source, set()).add(ledger.repository(reference).rpartition("/")[2])
+    return [
+        f"{len(names)} images from {source}" + ("" if source == "packages" else f" ({', '.join(sorted(names))})")
+        for source, names in sorted(made.items())
+    ]
+
+
 def images(settings: Settings) -> Fact:
     """Where the images came from."""
-    ledger = settings.state / "ledger.json"
-    if not ledger.is_file():
-        return Fact("images", f"none made yet ({ledger} does not exist)")
-    sources = list(json.loads(ledger.read_text(encoding="utf-8")).values())
-    return Fact("images", ", ".join(f"{sources.count(s)} from {s}" for s in sorted(set(sources))))
+    path = settings.state / "ledger.json"
+    if not path.is_file():
+        return Fact("images", f"none made yet ({path} does not exist)")
+    return Fact("images", ", ".join(image_sources(settings)) or "none made yet")
 
 
 def bring_up(settings: Settings) -> Fact:

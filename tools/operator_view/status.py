@@ -1,4 +1,4 @@
-"""`make status`: nodes, workloads with restarts and memory, addresses, mesh mode, image source."""
+"""`make status`: nodes, workloads with restarts and memory, addresses, data plane of the mesh, image sources."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.bookstore.platform.plugins.module_utils import addresses, mesh_plan, readiness, workloads
+from ansible_collections.bookstore.platform.plugins.module_utils import addresses, data_plane, readiness, workloads
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, ClusterError
 from ansible_collections.bookstore.platform.plugins.module_utils.readiness import State
 from operator_view import facts
@@ -101,7 +101,8 @@ def look(cluster: Cluster, settings: Settings) -> View:
     view.addresses = served(cluster.objects("Service"), settings)
     if not view.addresses:
         view.troubles.append("BK-209: no address is served yet; run: make up")
-    view.notes.insert(0, f"mesh mode {mesh_plan.mesh_mode(cluster.objects('Namespace'))}")
+    view.notes.insert(0, f"mesh: {data_plane.look(cluster.objects('Namespace'), pods).describe()}")
+    view.notes += facts.image_sources(settings)
     view.notes.append(f"memory of all pods {mib(sum(used.values()))} MiB")
     return view
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,7 @@ class FakeEngine:
         self.registry: dict[tuple[str, str], str] = {}
         self.calls: list[str] = []
         self.reachable = False
+        self.asked: list[str] = []
 
     def reference(self, name: str, tag: str) -> str:
         return f"local/{name}:{tag}"
@@ -66,6 +68,7 @@ class FakeEngine:
         return f"digest of {reference}"
 
     def registry_answers(self, upstream: str, seconds: float) -> bool:
+        self.asked.append(upstream)
         return self.reachable
 
 
@@ -97,10 +100,10 @@ Make = Callable[..., factory.Factory]
 
 @pytest.fixture
 def make(project: Path) -> Make:
-    def create(engine: FakeEngine, source: str = "packages", archives: Path | None = None, jobs: int = 2) -> factory.Factory:
+    def create(engine: FakeEngine, source: str = "packages", archives: Path | None = None, jobs: int = 2, **more: Any) -> factory.Factory:
         context = builders.Context(cache.Cache(project / "cache"), project, project / "logs", {"go": "1", "app": "2.0"})
         return factory.Factory(recipes.load([project / "images/recipes.yml"]), context, engine,  # type: ignore[arg-type]
                                source=source, archives=archives, jobs=jobs, progress_file=project / "progress.json",
-                               ledger=ledger.Ledger(project / "state/ledger.json"))
+                               ledger=ledger.Ledger(project / "state/ledger.json"), **more)
 
     return create

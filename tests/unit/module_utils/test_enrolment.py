@@ -1,4 +1,4 @@
-"""Which workloads are rolled after a change of the mesh mode: all whose pods do not fit, and no others."""
+"""Which workloads are rolled after a change of the mesh mode: all with running pods outside of the mesh, and no others."""
 
 from typing import Any
 
@@ -8,74 +8,64 @@ from ansible_collections.bookstore.platform.plugins.module_utils import enrolmen
 
 AMBIENT = {"istio.io/dataplane-mode": "ambient"}
 SIDECAR = {"istio-injection": "enabled"}
-HAS_SIDECAR = {"sidecar.istio.io/status": "{}"}
 REDIRECTED = {"ambient.istio.io/redirection": "enabled"}
 
 
+def namespaces(labels: dict[str, str]) -> list[dict[str, Any]]:
+    return [{"metadata": {"name": "ecom", "labels": labels}}, {"metadata": {"name": "gateway", "labels": {}}}]
+
+
 def pod(
-    annotations: dict[str, str], labels: dict[str, str] | None = None, owner: tuple[str, str] = ("StatefulSet", "kafka"),
-    phase: str = "Running", namespace: str = "infra", **more: Any,
+    owner: tuple[str, str], annotations: dict[str, str] | None = None, *, sidecar: bool = False, phase: str = "Running",
+    namespace: str = "ecom", labels: dict[str, str] | None = None, **more: Any,
 ) -> dict[str, Any]:  # fmt: skip
+    containers = [{"name": "app", "image": "a"}, *([{"name": "istio-proxy", "image": "p"}] if sidecar else [])]
     return {
         "metadata": {
-            "name": f"{owner[1]}-0", "namespace": namespace, "annotations": annotations, "labels": labels or {},
+            "name": f"{owner[1]}-x", "namespace": namespace, "annotations": annotations or {}, "labels": labels or {},
             "ownerReferences": [{"kind": owner[0], "name": owner[1]}], **more,
         },
-        "spec": {},
+        "spec": {"containers": containers},
         "status": {"phase": phase},
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("labels", "mode"),
-    [(AMBIENT, "ambient"), (SIDECAR, "sidecar"), ({}, ""), ({"istio.io/dataplane-mode": "none"}, ""), ({**AMBIENT, **SIDECAR}, "ambient")],
-)
-def test_a_namespace_asks_by_its_labels(labels: dict[str, str], mode: str) -> None:
-    assert enrolment.wanted_of(labels) == mode
+def test_a_change_to_ambient_rolls_what_has_sidecars_once_and_by_its_workload() -> None:
+    pods = [
+        pod(("ReplicaSet", "ecom-api-7764d4559"), sidecar=True),
+        pod(("ReplicaSet", "ecom-api-7764d4559"), sidecar=True),
+        pod(("StatefulSet", "ecom-db"), sidecar=True),
+        pod(("ReplicaSet", "ecom-worker-1"), REDIRECTED),
+        pod(("ReplicaSet", "bookstore-gateway-istio-1"), sidecar=True, namespace="gateway"),
+    ]
+    assert enrolment.outside(pods, namespaces(AMBIENT)) == {
+        ("Deployment", "ecom", "ecom-api"): "ecom-api-7764d4559-x",
+        ("StatefulSet", "ecom", "ecom-db"): "ecom-db-x",
+    }
+
+
+def test_a_change_to_sidecars_rolls_what_has_none() -> None:
+    pods = [pod(("StatefulSet", "ecom-db"), REDIRECTED), pod(("StatefulSet", "other"), sidecar=True)]
+    assert enrolment.outside(pods, namespaces(SIDECAR)) == {("StatefulSet", "ecom", "ecom-db"): "ecom-db-x"}
 
 
 @pytest.mark.parametrize(
-    ("found", "mode", "reason"),
+    "alone",
     [
-        (pod(HAS_SIDECAR), "sidecar", ""),
-        (pod(REDIRECTED), "ambient", ""),
-        (pod(HAS_SIDECAR), "ambient", "has a sidecar"),
-        (pod({**HAS_SIDECAR, **REDIRECTED}), "ambient", "has a sidecar"),
-        (pod(REDIRECTED), "sidecar", "has no sidecar"),
-        (pod({}), "sidecar", "has no sidecar"),
-        (pod({}), "ambient", "is not redirected to the node proxy"),
-        (pod({"ambient.istio.io/redirection": "pending"}), "ambient", "is not redirected to the node proxy"),
         # Not yet: istio-cni comes with its address.
-        (pod({}, phase="Pending"), "ambient", ""),
+        pod(("StatefulSet", "ecom-db"), phase="Pending"),
+        pod(("StatefulSet", "ecom-db"), phase="Succeeded"),
         # Meant to be outside.
-        (pod({}, {"istio.io/dataplane-mode": "none"}), "ambient", ""),
-        (pod({}, {"sidecar.istio.io/inject": "false"}), "sidecar", ""),
-        (pod(HAS_SIDECAR, {"gateway.networking.k8s.io/gateway-name": "shop"}), "ambient", ""),
+        pod(("StatefulSet", "ecom-db"), labels={"istio.io/dataplane-mode": "none"}),
         # On its way out: what comes after it is made anew anyway.
-        (pod(HAS_SIDECAR, deletionTimestamp="2026-11-28T17:00:00Z"), "ambient", ""),
+        pod(("StatefulSet", "ecom-db"), deletionTimestamp="2026-11-28T17:00:00Z"),
+        # Nothing would make it again.
+        pod(("Job", "db-ops")),
     ],
 )
-def test_why_a_pod_does_not_fit(found: dict[str, Any], mode: str, reason: str) -> None:
-    assert enrolment.misfit(found, mode) == reason
+def test_what_is_left_alone(alone: dict[str, Any]) -> None:
+    assert enrolment.outside([alone], namespaces(AMBIENT)) == {}
 
 
-def test_workloads_are_named_once_and_by_what_can_be_rolled() -> None:
-    pods = [
-        pod(HAS_SIDECAR),
-        pod(HAS_SIDECAR, owner=("ReplicaSet", "ecom-api-7764d4559"), namespace="ecom"),
-        pod(HAS_SIDECAR, owner=("ReplicaSet", "ecom-api-7764d4559"), namespace="ecom"),
-        pod(REDIRECTED, owner=("ReplicaSet", "admin-api-1"), namespace="admin"),
-        pod(HAS_SIDECAR, owner=("Job", "db-ops-1"), namespace="ecom"),
-        pod(HAS_SIDECAR, namespace="foreign"),
-    ]
-    assert enrolment.misfits(pods, {"infra": "ambient", "ecom": "ambient", "admin": "ambient", "gateway": ""}) == {
-        ("StatefulSet", "infra", "kafka"): "kafka-0 has a sidecar",
-        ("Deployment", "ecom", "ecom-api"): "ecom-api-7764d4559-0 has a sidecar",
-    }
-    assert enrolment.misfits(pods, {"infra": "", "ecom": ""}) == {}
-
-
-def test_a_pod_without_an_owner_is_left_alone() -> None:
-    alone = pod(HAS_SIDECAR)
-    alone["metadata"]["ownerReferences"] = []
-    assert enrolment.misfits([alone], {"infra": "ambient"}) == {}
+def test_without_a_mesh_nothing_is_outside() -> None:
+    assert enrolment.outside([pod(("StatefulSet", "ecom-db"))], namespaces({})) == {}

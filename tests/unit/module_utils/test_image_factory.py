@@ -101,13 +101,6 @@ def test_registry_pulls_the_pinned_upstream(make: Make, built: list[str]) -> Non
     assert engine.calls == ["pull org/app:2.0", "publish app"]
 
 
-@pytest.mark.parametrize(("reachable", "source"), [(True, "registry"), (False, "packages")])
-def test_auto_asks_the_registry(make: Make, built: list[str], reachable: bool, source: str) -> None:
-    engine = FakeEngine()
-    engine.reachable = reachable
-    assert make(engine, source="auto").run(["app"]).source == source
-
-
 def test_image_without_source_is_skipped_with_the_remedy(make: Make, built: list[str]) -> None:
     result = make(FakeEngine()).run(["foreign", "app"])
     assert "foreign" not in result.images

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from mesh_scene import MATRIX, PODS, SERVICES
 
-from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan
+from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, mesh_pod
 from ansible_collections.bookstore.platform.plugins.module_utils.mesh_plan import Account, Plan, Scene
 from ansible_collections.bookstore.platform.plugins.module_utils.verification import security_checks
 
@@ -99,12 +99,12 @@ def test_exec_source_uses_its_own_pod_and_not_the_proxy_container() -> None:
 
 def test_manifest_is_restricted_short_lived_and_in_no_service() -> None:
     probe = next(p for p in build().probes if not p.meshed and p.labels)
-    body = mesh_plan.pod_manifest(probe, "x", "run", "image", "python3", "script", "{}", "sidecar")
+    body = mesh_pod.pod_manifest(probe, "x", "run", "image", "python3", "script", "{}", "sidecar")
     assert security_checks.pod_faults(body["spec"]) == []
-    assert body["spec"]["readinessGates"] == [{"conditionType": mesh_plan.NEVER_READY}]
+    assert body["spec"]["readinessGates"] == [{"conditionType": mesh_pod.NEVER_READY}]
     assert body["spec"]["activeDeadlineSeconds"] <= 180
     assert body["metadata"]["labels"]["sidecar.istio.io/inject"] == "false"
-    body = mesh_plan.pod_manifest(probe, "x", "run", "image", "python3", "script", "{}", "ambient")
+    body = mesh_pod.pod_manifest(probe, "x", "run", "image", "python3", "script", "{}", "ambient")
     assert body["metadata"]["labels"]["istio.io/dataplane-mode"] == "none"
 
 

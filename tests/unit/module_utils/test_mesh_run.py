@@ -163,3 +163,78 @@ def test_output_that_was_lost_on_its_way_is_asked_for_again(lost: int, broken: s
     else:
         assert run(cluster, exec_sources=["ecom/ecom-api"])["broken"] == []
     assert len(asked) == min(lost + 1, 3)
+
+
+TOLERANT = {"tolerant": True, "pinned": True, "timeout": 90.0}
+
+
+def test_pinned_probes_run_where_the_pod_runs_for_which_they_stand() -> None:
+    cluster = MeshCluster(as_it_should_be)
+    run(cluster, pinned=True)
+    nodes = {(body["metadata"]["namespace"], body["spec"]["serviceAccountName"]): body["spec"].get("nodeName") for body in cluster.created}
+    assert nodes["ecom", "ecom-api"] == "worker"
+    assert nodes["gateway", "bookstore-gateway-istio"] == "worker"
+    # What comes from outside the mesh proves nothing about a node.
+    assert nodes["storefront", "default"] is None
+    assert all("nodeName" not in body["spec"] for body in _created(pinned=False))
+
+
+def _created(**settings: Any) -> list[dict[str, Any]]:
+    cluster = MeshCluster(as_it_should_be)
+    run(cluster, **settings)
+    return cluster.created
+
+
+def test_only_the_named_edges() -> None:
+    cluster = MeshCluster(as_it_should_be)
+    whole = run(cluster)
+    wanted = {mesh_run.name_of(edge) for edge in whole["edges"] if edge["kind"] == "plaintext"}
+    again = MeshCluster(as_it_should_be)
+    part = mesh_run.probe_mesh(again, MATRIX, mesh_run.Settings("i"), FakeClock(), only=wanted)  # type: ignore[arg-type]
+    assert {mesh_run.name_of(edge) for edge in part["edges"]} == wanted
+    assert len(again.created) < len(cluster.created)
+
+
+class StartsNone(MeshCluster):
+    """Node ``worker`` starts no pod of the mesh, for as long as it is waited for."""
+
+    def create(self, kind: str, body: dict[str, Any]) -> dict[str, Any]:
+        made = super().create(kind, body)
+        meshed = body["metadata"]["labels"].get("sidecar.istio.io/inject") == "true"
+        if meshed:
+            pod = self.store["Pod"][-1]
+            pod["status"] = {"phase": "Pending", "containerStatuses": [{"name": "probe", "state": {"waiting": {}}}]}
+            pod["metadata"]["creationTimestamp"] = "2020-01-01T00:00:00Z"
+            self.event_lines[pod["metadata"]["name"]] = ["Warning FailedCreatePodSandBox: istio-cni does not answer"]
+        return made
+
+
+def test_a_node_that_starts_no_pod_of_the_mesh_is_an_outcome_and_tried_once() -> None:
+    cluster = StartsNone(as_it_should_be)
+    result = run(cluster, **TOLERANT)
+    lost = [edge for edge in result["edges"] if edge["outcome"] == mesh_run.UNSTARTED]
+    assert {edge["source_node"] for edge in lost} == {"worker"}
+    assert {edge["kind"] for edge in lost} == {"allowed", "principal", "port"}
+    assert all("istio-cni does not answer" in edge["detail"] for edge in lost)
+    # What is outside the mesh is probed all the same, and nothing is left.
+    assert {edge["outcome"] for edge in result["edges"] if edge["kind"] == "dropped"} == {"timeout"}
+    assert sorted(cluster.deleted) == sorted(body["metadata"]["name"] for body in cluster.created)
+
+
+def test_a_tolerant_run_ends_in_time_with_what_it_has() -> None:
+    cluster = MeshCluster(as_it_should_be, state={"running": {}})
+    for_long = run(cluster, **TOLERANT)
+    assert {edge["outcome"] for edge in for_long["edges"]} == {mesh_run.NOT_TRIED}
+    assert sorted(cluster.deleted) == sorted(body["metadata"]["name"] for body in cluster.created)
+
+
+def test_a_container_that_does_not_run_tells_nothing_about_the_mesh(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> str:
+        raise ClusterError("BK-204: container not found")
+
+    monkeypatch.setattr(mesh_run, "look", refuse)
+    result = run(MeshCluster(as_it_should_be), exec_sources=["ecom/ecom-api"], **TOLERANT)
+    [edge] = [edge for edge in result["edges"] if edge["source_pod"]]
+    assert (edge["outcome"], edge["source_pod"]) == (mesh_run.NOT_TRIED, "ecom/api-1")
+    with pytest.raises(ClusterError, match="container not found"):
+        run(MeshCluster(as_it_should_be), exec_sources=["ecom/ecom-api"])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fakes import FakeCluster
 
-from ansible_collections.bookstore.platform.plugins.module_utils import bootstrap_tokens
+from ansible_collections.bookstore.platform.plugins.module_utils import bootstrap_tokens, mesh_run
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import ClusterError
 from ansible_collections.bookstore.platform.plugins.module_utils.verification import runner
 from ansible_collections.bookstore.platform.plugins.module_utils.verification.model import (
@@ -43,7 +43,8 @@ def test_ids_are_unique_and_in_range() -> None:
     params = {"optional_components": [{"name": "ztunnel", "reason": "r"}]}
     checks = runner.checks_for(params)
     assert len({c.id for c in checks}) == len(checks)
-    assert all(c.id.startswith("V-") and c.error.startswith(("BK-275", "BK-3", "BK-405", "BK-450", "BK-465")) and c.hint for c in checks)
+    known = ("BK-275", "BK-3", "BK-405", "BK-450", "BK-465", "BK-491")
+    assert all(c.id.startswith("V-") and c.error.startswith(known) and c.hint for c in checks)
     assert checks[-1].id == "V-ZTUNNEL"
 
 
@@ -152,9 +153,9 @@ def test_probe_image_comes_from_a_running_workload() -> None:
         },
     }
     cluster = FakeCluster({"Pod": [pod]})
-    assert runner.workload_image(cluster, "ecom/ecom-api") == "bookstore.local/ecom:1"
-    assert runner.workload_image(cluster, "ecom/other") == ""
-    assert runner.workload_image(cluster, "") == ""
+    assert mesh_run.workload_image(cluster, "ecom/ecom-api") == "bookstore.local/ecom:1"
+    assert mesh_run.workload_image(cluster, "ecom/other") == ""
+    assert mesh_run.workload_image(cluster, "") == ""
 
 
 def test_of_bootstrap_tokens_only_the_metadata_is_kept() -> None:

@@ -19,6 +19,7 @@ from ansible_collections.bookstore.platform.plugins.modules import (
     event_replay,
     keycloak_realm,
     mesh_probe,
+    mesh_recovery,
     platform_verify,
     workload_ready,
 )
@@ -56,7 +57,7 @@ def compare(spec: dict[str, Any], documented: dict[str, Any], where: str) -> Non
 
 @pytest.mark.parametrize(
     "module",
-    [cdc_convergence, debezium_server, event_replay, keycloak_realm, workload_ready, mesh_probe, platform_verify],
+    [cdc_convergence, debezium_server, event_replay, keycloak_realm, workload_ready, mesh_probe, mesh_recovery, platform_verify],
     ids=lambda m: m.__name__.rsplit(".", 1)[-1],
 )
 def test_documentation_equals_the_argument_spec(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

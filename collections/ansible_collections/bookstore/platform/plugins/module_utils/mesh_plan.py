@@ -42,8 +42,6 @@ EXPECTED: dict[str, tuple[str, ...]] = {
     "control": ("answered",),
 }
 PROBE_LABEL = "platform.bookstore/probe"
-# Never true: keeps a probe with a workload's labels out of that workload's Services.
-NEVER_READY = "platform.bookstore/never-ready"
 CALL_TIMEOUT = 4.0
 ALLOWED_PATIENCE = 15.0
 # A node drops packets of a pod elsewhere until a kubelet reported its address: silence proves nothing about the peer then,
@@ -101,7 +99,10 @@ class Call:
 
 @dataclass
 class Probe:
-    """A pod to make calls from; ``pod`` and ``container`` name an existing one to run in instead."""
+    """A pod to make calls from; ``pod`` and ``container`` name an existing one to run in instead.
+
+    ``pin``: the node on which it has to run.
+    """
 
     namespace: str
     account: str
@@ -111,6 +112,7 @@ class Probe:
     pod: str = ""
     container: str = ""
     node: str = ""
+    pin: str = ""
 
 
 @dataclass
@@ -193,10 +195,14 @@ def protocol_of(row: Object, port: int) -> str | None:
 
 
 class Planner:
-    """Builds a Plan. ``exec_sources``: accounts whose own pods hold python3 and make their allowed calls themselves."""
+    """Builds a Plan. ``exec_sources``: accounts whose own pods hold python3 and make their allowed calls themselves.
 
-    def __init__(self, scene: Scene, exec_sources: list[Account], outsider: str) -> None:
+    ``pinned``: a probe of the mesh runs on the node of the pod for which it stands, and so proves that node's part in the edge.
+    """
+
+    def __init__(self, scene: Scene, exec_sources: list[Account], outsider: str, pinned: bool = False) -> None:
         self.scene = scene
+        self.pinned = pinned
         self.exec_sources = exec_sources
         self.outsider = outsider
         self.plan = Plan()
@@ -242,8 +248,10 @@ class Planner:
             self._other_ports(sources[0], row, matrix)
 
     def _forbidden(self, source: Account, target: str, address: tuple[str, int], protocol: str, pod: Object) -> None:
-        labels = workload_labels(self.scene.pods_as(source)[0])
+        stands_for = self.scene.pods_as(source)[0]
+        labels = workload_labels(stands_for)
         stranger = self._probe(source.namespace, "default", True, labels)
+        self._pin(stranger, stands_for)
         self._add(stranger, "principal", f"{source.namespace}/default", target, address, protocol)
         bare = self._probe(source.namespace, "default", False, labels)
         self._add(bare, "plaintext", f"{source.namespace} pod outside the mesh", target, address, protocol)
@@ -283,7 +291,13 @@ class Planner:
         if account in self.exec_sources:
             probe.pod, probe.node = pod["metadata"]["name"], pod["spec"].get("nodeName", "")
             probe.container = next(c["name"] for c in pod["spec"]["containers"] if c["name"] != "istio-proxy")
+        else:
+            self._pin(probe, pod)
         return probe
+
+    def _pin(self, probe: Probe, pod: Object) -> None:
+        if self.pinned:
+            probe.pin = probe.node = pod["spec"].get("nodeName", "")
 
     def _probe(self, namespace: str, account: str, meshed: bool, labels: dict[str, str]) -> Probe:
         key = (namespace, f"{account}/{meshed}", str(sorted(labels.items())))
@@ -309,58 +323,11 @@ class Planner:
         )
 
 
-def pod_manifest(
-    probe: Probe, name: str, run: str, image: str, interpreter: str, script: str, request: str, mode: str
-) -> Object:
-    """Return the manifest of a probe pod: short-lived, restricted, never Ready and so never in a Service."""
-    labels = {**probe.labels, PROBE_LABEL: run}
-    if mode == "ambient":
-        labels["istio.io/dataplane-mode"] = "ambient" if probe.meshed else "none"
-    else:
-        labels["sidecar.istio.io/inject"] = "true" if probe.meshed else "false"
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "namespace": probe.namespace, "labels": labels},
-        "spec": {
-            "serviceAccountName": probe.account,
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
-            "restartPolicy": "Never",
-            "activeDeadlineSeconds": 180,
-            "terminationGracePeriodSeconds": 0,
-            "readinessGates": [{"conditionType": NEVER_READY}],
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": 65532,
-                "runAsGroup": 65532,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "containers": [
-                {
-                    "name": "probe",
-                    "image": image,
-                    "imagePullPolicy": "IfNotPresent",
-                    "command": [interpreter, "-c", script, request],
-                    "securityContext": {
-                        "allowPrivilegeEscalation": False,
-                        "readOnlyRootFilesystem": True,
-                        "capabilities": {"drop": ["ALL"]},
-                    },
-                    "resources": {
-                        "requests": {"cpu": "10m", "memory": "32Mi"},
-                        "limits": {"cpu": "500m", "memory": "96Mi"},
-                    },
-                }
-            ],
-        },
-    }
-
-
 def judge(call: Call, probe: Probe, result: Object | None, destinations: dict[str, list[Object]]) -> Object:
     """Return a tested edge.
 
-    {kind, source, destination, expected, outcome, detail, seconds, ok, source_node, destination_nodes, pods}
+    {kind, source, destination, expected, outcome, detail, seconds, ok, source_node, source_pod, destination_nodes, pods}; source_pod is
+    empty where a probe pod stands for it.
     """
     seen = result or {"outcome": "error", "detail": "the probe gave no result", "seconds": 0.0}
     expected = list(EXPECTED[call.kind])
@@ -379,6 +346,7 @@ def judge(call: Call, probe: Probe, result: Object | None, destinations: dict[st
         "seconds": seen["seconds"],
         "ok": ok,
         "source_node": probe.node,
+        "source_pod": f"{probe.namespace}/{probe.pod}" if probe.pod else "",
         "destination_nodes": sorted({p["spec"].get("nodeName", "") for p in pods}),
         "pods": sorted(f"{p['metadata']['namespace']}/{p['metadata']['name']}" for p in pods),
     }

@@ -16,9 +16,10 @@ import json
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, mesh_run, probe_script, waiter
+from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, mesh_pod, mesh_run, probe_script, waiter
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, Object
 
 POLICIES = ("NetworkPolicy", "AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication")
@@ -92,9 +93,10 @@ def prove(
 def fingerprint(cluster: Cluster, matrix: list[Object], settings: mesh_run.Settings) -> str:
     """Return a hash of all that a proof depends on."""
     seen = {
-        "code": [inspect.getsource(module) for module in (mesh_plan, mesh_run, probe_script)],
+        "code": [inspect.getsource(module) for module in (mesh_plan, mesh_pod, mesh_run, probe_script)],
         "matrix": matrix,
-        "settings": repr(settings),
+        # How long and how patiently it was probed is no part of what was proven, and a pinned probe proves as much.
+        "settings": repr(replace(settings, timeout=0.0, pinned=False, tolerant=False)),
         "nodes": sorted(_node(node) for node in cluster.objects("Node")),
         "namespaces": sorted([_name_of(n), sorted((n["metadata"].get("labels") or {}).items())] for n in cluster.objects("Namespace")),
         "pods": sorted(_pod(pod) for pod in cluster.objects("Pod") if _counts(pod)),

@@ -8,11 +8,12 @@ import inspect
 import json
 import time
 import uuid
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, probe_script, readiness, waiter
+from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, mesh_pod, probe_script, readiness, waiter
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, ClusterError, Object, look
 from ansible_collections.bookstore.platform.plugins.module_utils.mesh_plan import Plan, Probe
 
@@ -20,6 +21,10 @@ from ansible_collections.bookstore.platform.plugins.module_utils.mesh_plan impor
 STALE_SECONDS = 300
 # Each probe pod starts a proxy: more of them at once only take the processor from one another and from what is probed.
 AT_ONCE = 6
+# A probe that a tolerant run pinned to a node starts within this time, or the node starts none.
+START_SECONDS = 30.0
+# Outcomes of a tolerant run: the node starts no pod of the mesh, which tells about the mesh; the call was not made, which tells nothing.
+UNSTARTED, NOT_TRIED = "unstarted", "not_tried"
 READY_URL = ("127.0.0.1", 15021, "/healthz/ready")
 
 
@@ -29,7 +34,10 @@ class ProbeError(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """``image`` holds python3 (``interpreter``); ``timeout`` bounds all probes together, in seconds."""
+    """``image`` holds python3 (``interpreter``); ``timeout`` bounds all probes together, in seconds.
+
+    ``pinned``: as mesh_plan.Planner. ``tolerant``: a probe that cannot run is an outcome of its calls, and no error of all.
+    """
 
     image: str
     interpreter: str = "python3"
@@ -38,14 +46,17 @@ class Settings:
     exec_sources: list[str] = field(default_factory=list)
     trust_domain: str = "cluster.local"
     full: bool = True
+    pinned: bool = False
+    tolerant: bool = False
 
 
 def probe_mesh(
-    cluster: Cluster, matrix: list[Object], settings: Settings, clock: waiter.Clock = time, *, inside_only: bool = False
-) -> Object:
+    cluster: Cluster, matrix: list[Object], settings: Settings, clock: waiter.Clock = time, *, inside_only: bool = False,
+    only: Collection[tuple[str, str, str]] | None = None,
+) -> Object:  # fmt: skip
     """Return {mode, edges, broken, shared_nodes, shared_pods, skipped, seconds}; edges as mesh_plan.judge().
 
-    ``inside_only``: make the calls from pods that are there, and start none.
+    ``inside_only``: make the calls from pods that are there, and start none. ``only``: make those of these edges (see name_of()).
     """
     start = clock.monotonic()
     mode = mesh_plan.mesh_mode(cluster.objects("Namespace"))
@@ -53,9 +64,13 @@ def probe_mesh(
         raise ProbeError("BK-221: no namespace has a label istio-injection or istio.io/dataplane-mode; run `make up`")
     scene = mesh_plan.Scene(cluster.objects("Pod"), cluster.objects("Service"), mode, settings.trust_domain)
     exec_sources = [mesh_plan.Account.parse(text) for text in settings.exec_sources]
-    plan = mesh_plan.Planner(scene, exec_sources, settings.outsider).build(matrix, settings.full)
+    plan = mesh_plan.Planner(scene, exec_sources, settings.outsider, settings.pinned).build(matrix, settings.full)
     if inside_only:
         plan.probes = [probe for probe in plan.probes if probe.pod]
+    if only is not None:
+        for probe in plan.probes:
+            probe.calls = [call for call in probe.calls if (call.kind, call.source, call.destination) in only]
+        plan.probes = [probe for probe in plan.probes if probe.calls]
     results = Runner(cluster, settings, mode, clock).run(plan)
     edges = [
         mesh_plan.judge(call, probe, results.get(call.id), plan.destinations)
@@ -73,6 +88,27 @@ def probe_mesh(
         "skipped": plan.skipped,
         "seconds": round(clock.monotonic() - start, 1),
     }
+
+
+def name_of(edge: Object) -> tuple[str, str, str]:
+    """Return what names an edge, as mesh_plan.judge() gives it."""
+    return edge["kind"], edge["source"], edge["destination"]
+
+
+def unmade(probe: Probe, outcome: str, detail: str) -> dict[str, Object]:
+    """Return results for calls that were not made."""
+    return {call.id: {"outcome": outcome, "detail": detail[:200], "seconds": 0.0} for call in probe.calls}
+
+
+def workload_image(cluster: Cluster, workload: str) -> str:
+    """Return the image of <namespace>/<workload>'s own container; empty when no such pod runs."""
+    namespace, _, name = workload.partition("/")
+    if not name:
+        return ""
+    for pod in cluster.objects("Pod", namespace, labelSelector=f"app.kubernetes.io/name={name}"):
+        if mesh_plan.PROBE_LABEL not in pod["metadata"]["labels"]:
+            return str(next(c["image"] for c in pod["spec"]["containers"] if c["name"] != "istio-proxy"))
+    return ""
 
 
 class Runner:
@@ -121,7 +157,7 @@ class Runner:
         return text
 
     def _create(self, name: str, probe: Probe) -> Object:
-        body = mesh_plan.pod_manifest(
+        body = mesh_pod.pod_manifest(
             probe,
             name,
             self.run_id,
@@ -135,13 +171,21 @@ class Runner:
 
     def _execute(self, probe: Probe) -> dict[str, Object]:
         command = [self.settings.interpreter, "-c", self.script, self._request(probe)]
-        text = look(self.cluster, probe.namespace, probe.pod, probe.container, command, self.settings.timeout)
-        return self._parse(text.splitlines(), f"{probe.namespace}/{probe.pod}")
+        try:
+            text = look(self.cluster, probe.namespace, probe.pod, probe.container, command, self.settings.timeout)
+            return self._parse(text.splitlines(), f"{probe.namespace}/{probe.pod}")
+        except (ClusterError, ProbeError) as error:
+            # A container that does not run tells nothing about the mesh.
+            if not self.settings.tolerant:
+                raise
+            return unmade(probe, NOT_TRIED, str(error))
 
     def _collect(self, probes: dict[str, Probe]) -> dict[str, Object]:
         """Run all probe pods; each is read and removed as soon as its container has ended, which makes room for the next."""
         waiting = list(probes)
         results: dict[str, Object] = {}
+        # Node to why no pod of the mesh starts there: the others that are pinned to it need not be tried.
+        dead: dict[str, str] = {}
 
         def poll() -> list[Object]:
             running = []
@@ -150,10 +194,20 @@ class Runner:
                 if ended(pod):
                     results.update(self._read(pod, probes[pod["metadata"]["name"]]))
                     self._remove([pod])
+                elif self.settings.tolerant and (given_up := self._given_up(pod, verdict)):
+                    probe = probes[pod["metadata"]["name"]]
+                    starts_none = given_up[0] == UNSTARTED and probe.meshed and probe.pin
+                    results.update(unmade(probe, UNSTARTED if starts_none else NOT_TRIED, given_up[1]))
+                    if starts_none:
+                        dead[probe.pin] = given_up[1]
+                    self._remove([pod])
                 elif verdict.state is readiness.State.FAILED:
                     raise ProbeError(f"BK-223: probe {_name(pod)} cannot run: {verdict.reason}")
                 else:
                     running.append(pod)
+            for name in [name for name in waiting if probes[name].pin in dead]:
+                waiting.remove(name)
+                results.update(unmade(probes[name], UNSTARTED, dead[probes[name].pin]))
             while waiting and len(running) < AT_ONCE:
                 running.append(self._create(waiting[0], probes[waiting.pop(0)]))
             return running
@@ -162,14 +216,32 @@ class Runner:
             poll, lambda running: not running, timeout=self.settings.timeout, interval=0.5, clock=self.clock
         )
         if not outcome.done:
-            raise ProbeError(self._late(outcome.value))
+            if not self.settings.tolerant:
+                raise ProbeError(self._late(outcome.value))
+            for probe in probes.values():
+                late = unmade(probe, NOT_TRIED, f"not made within timeout={self.settings.timeout:.0f} s")
+                results.update({call: result for call, result in late.items() if call not in results})
         return results
+
+    def _given_up(self, pod: Object, verdict: readiness.Verdict) -> tuple[str, str] | None:
+        """Return outcome and reason for a probe that is waited for no longer. Its network is what istio-cni and the node proxy give it."""
+        if verdict.state is readiness.State.FAILED:
+            return NOT_TRIED, f"the probe cannot run: {verdict.reason}"
+        if pod.get("status", {}).get("podIP") or readiness.age_seconds(pod) < START_SECONDS:
+            return None
+        events = self.cluster.events(pod["metadata"]["namespace"], pod["metadata"]["name"], limit=1)
+        return UNSTARTED, f"no network within {START_SECONDS:.0f} s: {' '.join(events) or verdict.reason}"
 
     def _read(self, pod: Object, probe: Probe) -> dict[str, Object]:
         probe.node = pod["spec"].get("nodeName", "")
-        return self._parse(
-            self.cluster.logs(probe.namespace, pod["metadata"]["name"], "probe", lines=40), _name(pod)
-        )
+        lines = self.cluster.logs(probe.namespace, pod["metadata"]["name"], "probe", lines=40)
+        try:
+            return self._parse(lines, _name(pod))
+        except ProbeError as error:
+            if not self.settings.tolerant:
+                raise
+            # A proxy that does not become ready is the mesh's, one without python3 is not.
+            return unmade(probe, UNSTARTED if probe.pin and "BK-226" in str(error) else NOT_TRIED, str(error))
 
     def _late(self, late: list[Object]) -> str:
         lines = [f"BK-224: {len(late)} probe pods did not finish within timeout={self.settings.timeout:.0f} s:"]

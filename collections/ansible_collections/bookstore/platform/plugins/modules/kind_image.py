@@ -26,10 +26,21 @@ options:
     elements: str
     default: []
   source:
-    description: V(packages) builds from package registries, V(registry) pulls upstream images, V(auto) asks the registry.
+    description:
+      - V(packages) builds from package registries, V(registry) pulls upstream images where there are any.
+      - V(auto) builds every image that has a recipe; one without is pulled if a container registry offers it.
     type: str
     choices: [packages, registry, auto]
     default: auto
+  upstream_registry:
+    description: Registry, C(host:port), that offers images under their upstream names; empty means the engine's own default.
+    type: str
+    default: ""
+  absent:
+    description: Images that no source offered earlier in the same run; a registry is not asked for them again.
+    type: list
+    elements: str
+    default: []
   archives:
     description: Folder of OCI or docker archives named C(<image>.tar); one found there wins over O(source).
     type: path
@@ -134,9 +145,18 @@ seconds:
   type: dict
   returned: success
 source:
-  description: The source that was used, never V(auto).
+  description: What the cluster is made of, V(packages) or V(registry).
   type: str
   returned: success
+sources:
+  description: Image to where it comes from, C(packages), C(archive), C(registry) or C(absent).
+  type: dict
+  returned: with O(survey)
+report_lines:
+  description: One line for each source. The callback bookstore.platform.progress shows them.
+  type: list
+  elements: str
+  returned: with O(survey)
 """
 
 import os
@@ -154,6 +174,7 @@ from ansible_collections.bookstore.platform.plugins.module_utils.image_factory i
     ledger,
     recipes,
     runs,
+    sources,
 )
 
 
@@ -165,6 +186,8 @@ def main() -> None:
             "wanted": {"type": "list", "elements": "str", "default": []},
             "source": {"type": "str", "choices": list(factory.SOURCES), "default": "auto"},
             "archives": {"type": "path"},
+            "upstream_registry": {"type": "str", "default": ""},
+            "absent": {"type": "list", "elements": "str", "default": []},
             "cache_dir": {"type": "path", "required": True},
             "project_dir": {"type": "path", "required": True},
             "log_dir": {"type": "path", "required": True},
@@ -200,6 +223,7 @@ def main() -> None:
             archives=Path(p["archives"]) if p["archives"] else None, jobs=p["jobs"] or os.cpu_count() or 1,
             progress_file=Path(p["progress_file"]) if p["progress_file"] else None,
             sboms=Path(p["sboms"]) if p["sboms"] else None, further_tags=p["further_tags"],
+            upstream_registry=p["upstream_registry"], absent=p["absent"],
         )
         with runs.noted(Path(p["runs"]) if p["runs"] and not module.check_mode else None):
             if p["required"]:
@@ -213,9 +237,13 @@ def main() -> None:
         module.fail_json(msg=failures.message(error))
     for reference in result.replaced:
         module.warn(f"BK-400: the tag of {reference} named something in the nodes' registry that was not pushed; no node runs that")
+    told: dict[str, object] = {}
+    if p["survey"]:
+        stand_ins = {name: image.stand_in for name, image in catalogue.images.items() if image.stand_in}
+        told = {"sources": result.sources, "report_lines": sources.lines(result.sources, stand_ins)}
     module.exit_json(
         changed=bool(result.built), images=result.images, artifacts=result.artifacts, skipped_images=result.skipped,
-        built=result.built, missing=result.missing, seconds=result.seconds, source=result.source,
+        built=result.built, missing=result.missing, seconds=result.seconds, source=result.source, **told,
     )
 
 

@@ -16,11 +16,10 @@ description:
   - All such workloads are rolled at once; whoever needs them waits for them. Pods of two data planes do not understand each other,
     so nothing would be gained by rolling them one by one.
 options:
-  namespaces:
-    description: The namespaces of the mesh; what each asks for is read from its labels.
-    type: list
-    elements: str
-    required: true
+  patience:
+    description: Seconds that istio-cni may take for a pod that runs already.
+    type: float
+    default: 15.0
 extends_documentation_fragment:
   - bookstore.platform.connection
 author: The Bookstore Platform authors (@bookstore)
@@ -30,12 +29,11 @@ EXAMPLES = r"""
 - name: Have running pods use the mesh's mode
   bookstore.platform.mesh_enrolment:
     kubeconfig: "{{ bookstore_kubeconfig }}"
-    namespaces: [ecom, inventory]
 """
 
 RETURN = r"""
 rolled:
-  description: The workloads that were rolled, each with a pod and the reason.
+  description: The workloads that were rolled, each with a pod that was outside of the mesh.
   type: list
   returned: success
 """
@@ -44,21 +42,21 @@ from datetime import UTC, datetime
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bookstore.platform.plugins.module_utils import enrolment, failures
+from ansible_collections.bookstore.platform.plugins.module_utils import enrolment, failures, waiter
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC, Cluster, ClusterError, path_of
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        argument_spec={"namespaces": {"type": "list", "elements": "str", "required": True}, **CONNECTION_SPEC},
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec={"patience": {"type": "float", "default": 15.0}, **CONNECTION_SPEC}, supports_check_mode=True)
     try:
         cluster = Cluster.of(module.params)
-        labels = {one["metadata"]["name"]: one["metadata"].get("labels") or {} for one in cluster.objects("Namespace")}
-        wanted = {name: enrolment.wanted_of(labels.get(name, {})) for name in module.params["namespaces"]}
-        found = enrolment.misfits(cluster.objects("Pod"), wanted)
+        found = waiter.wait_for(
+            lambda: enrolment.outside(cluster.objects("Pod"), cluster.objects("Namespace")),
+            lambda pods: not pods,
+            timeout=module.params["patience"],
+            interval=1,
+        ).value
         if not module.check_mode:
             patch = enrolment.restart_patch(datetime.now(UTC).isoformat(timespec="seconds"))
             for kind, namespace, name in found:
@@ -66,7 +64,7 @@ def main() -> None:
                 cluster.raw(path, "PATCH", patch, content_type="application/strategic-merge-patch+json")
     except (ClusterError, ValueError) as error:
         module.fail_json(msg=failures.message(error))
-    rolled = [f"{kind} {namespace}/{name}: {reason}" for (kind, namespace, name), reason in sorted(found.items())]
+    rolled = [f"{kind} {namespace}/{name}: {pod} is outside of the mesh" for (kind, namespace, name), pod in sorted(found.items())]
     module.exit_json(changed=bool(rolled), rolled=rolled)
 
 

@@ -134,6 +134,9 @@ edges:
     source_node:
       description: Node of the caller.
       type: str
+    source_pod:
+      description: Pod in which the call was made; empty for a probe pod, which stands for it.
+      type: str
     destination_nodes:
       description: Nodes of the destination's pods.
       type: list

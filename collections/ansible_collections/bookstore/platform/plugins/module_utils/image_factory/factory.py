@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +13,10 @@ from .errors import FactoryError
 from .ledger import Entry, Ledger, repository
 from .progress import Progress
 from .recipes import Artifact, Catalogue, Image
+from .result import Result
 
 SOURCES = ("packages", "registry", "auto")
 REGISTRY_SECONDS = 5.0
-
-
-@dataclass
-class Result:
-    """``images`` maps a name to the reference that nodes pull, with its digest; ``artifacts`` to a folder on the host.
-
-    ``replaced``: references whose tag named something else in the registry than was pushed.
-    """
-
-    images: dict[str, str] = field(default_factory=dict)
-    artifacts: dict[str, str] = field(default_factory=dict)
-    skipped: dict[str, str] = field(default_factory=dict)
-    built: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-    source: str = "packages"
-    # Reference without digest to where the image came from, whatever the source of the run, and its digest.
-    origins: dict[str, Entry] = field(default_factory=dict)
-    replaced: list[str] = field(default_factory=list)
-
 
 class Factory:
     """One run over a catalogue of recipes."""
@@ -45,6 +25,7 @@ class Factory:
         self, catalogue: Catalogue, context: builders.Context, engine: Engine, *,
         source: str, archives: Path | None, jobs: int, progress_file: Path | None, ledger: Ledger | None = None,
         sboms: Path | None = None, further_tags: Mapping[str, Sequence[str]] | None = None,
+        upstream_registry: str = "", absent: Sequence[str] = (),
     ) -> None:
         self.catalogue = catalogue
         self.context = context
@@ -58,6 +39,10 @@ class Factory:
         self.sboms = sboms
         # Names to tags that are known only when the run begins.
         self.further_tags = further_tags or {}
+        # Offers images under their upstream names; empty: the engine's own default.
+        self.upstream_registry = upstream_registry
+        # Image to whether a registry offers it; asked once. What nobody had earlier in the same run is not asked for again.
+        self._offers = dict.fromkeys(absent, False)
         self._keys: dict[str, str] = {}
         self._digests: dict[str, str] = {}
         self._replaced: set[str] = set()
@@ -99,12 +84,47 @@ class Factory:
         return next((self.archives / f"{image.name}{end}" for end in (".tar", ".tar.gz", ".tgz")
                      if (self.archives / f"{image.name}{end}").is_file()), None)
 
+    @property
+    def cluster_source(self) -> str:
+        """What the cluster is made of: its nodes' image has a recipe, so ``auto`` is packages for it."""
+        return "registry" if self.source == "registry" else "packages"
+
     def _pulls(self, image: Image) -> bool:
-        return self.source == "registry" and image.upstream is not None
+        if image.upstream is None or self.source == "packages":
+            return False
+        return self.source == "registry" or (not image.has_recipe and not self._archive(image) and self._offered(image))
+
+    def _offered(self, image: Image) -> bool:
+        """Tell whether a container registry offers an image, or whether it was pulled from one before."""
+        if image.name not in self._offers:
+            key = cache.digest({"upstream": self._upstream(image)})
+            self._offers[image.name] = self._pulled_before(image.name, key) or self.engine.registry_answers(
+                self._upstream(image), REGISTRY_SECONDS
+            )
+        return self._offers[image.name]
+
+    def _pulled_before(self, name: str, key: str) -> bool:
+        if self.engine.has(self.engine.reference(name, key)):
+            return True
+        try:
+            return self.engine.published(name, key) is not None
+        except FactoryError:
+            # The nodes' registry does not run yet.
+            return False
 
     def _upstream(self, image: Image) -> str:
         assert image.upstream is not None
-        return image.upstream.format(**{f"{name}_version": value for name, value in self.context.versions.items()})
+        name = image.upstream.format(**{f"{name}_version": value for name, value in self.context.versions.items()})
+        return f"{self.upstream_registry}/{name}" if self.upstream_registry else name
+
+    def sources(self) -> dict[str, str]:
+        """Return image to where it comes from: packages, archive, registry or absent. What the cluster does not need is left out."""
+        _, skipped = self.plan(list(self.catalogue.images))
+        return {
+            name: "absent" if name in skipped else self._origin(image)
+            for name, image in self.catalogue.images.items()
+            if image.only_source in (None, self.cluster_source)
+        }
 
     def plan(self, names: list[str]) -> tuple[list[str], dict[str, str]]:
         """Return what has to exist, needs first, and the images that no source offers, with the reason."""
@@ -112,14 +132,15 @@ class Factory:
         wanted = []
         for name in names:
             image = self.catalogue.images.get(name)
-            if image is not None and image.only_source not in (None, self.source):
+            if image is not None and image.only_source not in (None, self.cluster_source):
                 continue
-            if image is None or self._archive(image) or self._pulls(image) or image.context or image.rootfs:
+            if image is None or self._archive(image) or self._pulls(image) or image.has_recipe:
                 wanted.append(name)
             else:
                 skipped[name] = (
                     f"image {name} cannot be built from package registries; put {name}.tar into the folder "
-                    "bookstore_image_archives, or set bookstore_image_source=registry where one is reachable"
+                    "bookstore_image_archives"
+                    + (f", or let bookstore_image_source=auto find {self._upstream(image)} in a registry" if image.upstream else "")
                 )
         # What is pulled or loaded needs neither base nor artifacts.
         closed: list[str] = []
@@ -131,10 +152,8 @@ class Factory:
 
     def run(self, names: list[str], check: bool = False) -> Result:
         """Make every named image or artifact available; with ``check`` only report what would be built."""
-        if self.source == "auto":
-            self.source = self.resolve_source(names)
         order, skipped = self.plan(names)
-        result = Result(skipped=skipped, source=self.source)
+        result = Result(skipped=skipped, source=self.cluster_source)
         missing = [name for name in order if not self._present(name)]
         if check:
             result.built = missing
@@ -149,12 +168,12 @@ class Factory:
     def survey(self) -> Result:
         """Return every image and artifact that is there already, and what the other images still need; build nothing."""
         names = [*self.catalogue.images, *self.catalogue.artifacts]
-        if self.source == "auto":
-            self.source = self.resolve_source(names)
         order, skipped = self.plan(names)
         there = [name for name in order if self._present(name)]
         missing = self._needed(list(self.catalogue.images), set(order) - set(there))
-        return self._listed(there, Result(skipped=skipped, missing=sorted(missing), source=self.source, origins=self._adopted()))
+        return self._listed(there, Result(
+            skipped=skipped, missing=sorted(missing), source=self.cluster_source, sources=self.sources(), origins=self._adopted()
+        ))
 
     def _listed(self, names: list[str], result: Result) -> Result:
         for name in names:
@@ -193,30 +212,18 @@ class Factory:
 
     def require_images(self, reasons: dict[str, str]) -> None:
         """Raise FactoryError, with the reason why it is needed, for each of these images that no source offers."""
-        if self.source == "auto":
-            self.source = self.resolve_source(list(self.catalogue.images))
         _, skipped = self.plan(list(reasons))
         if skipped:
             raise FactoryError("\n".join(f"{reasons[name]}: {why}" for name, why in skipped.items()))
 
     def require_registries(self, names: list[str]) -> None:
         """Raise FactoryError when a package registry that missing builds need does not answer (BK-108)."""
-        if self.source == "auto":
-            self.source = self.resolve_source(names)
         order, _ = self.plan(names)
         pending = self._needed(names, {name for name in order if not self._present_somewhere(name)})
         artifacts = [artifact for name, artifact in self.catalogue.artifacts.items() if name in pending]
         images = [image for name, image in self.catalogue.images.items() if name in pending]
         if pending:
             reach.require(reach.needed(artifacts, any(image.context for image in images)), self.context, artifacts)
-
-    def resolve_source(self, names: list[str]) -> str:
-        """Return registry when the registry of the needed images answers, else packages."""
-        probe = next((self.catalogue.images[name] for name in names
-                      if name in self.catalogue.images and self.catalogue.images[name].upstream), None)
-        if probe is None or not self.engine.registry_answers(self._upstream(probe), REGISTRY_SECONDS):
-            return "packages"
-        return "registry"
 
     def _needed(self, names: list[str], missing: set[str]) -> set[str]:
         """Return the missing ones among ``names`` and, for each of those, what its build needs."""

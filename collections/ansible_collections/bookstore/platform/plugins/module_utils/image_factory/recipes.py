@@ -53,6 +53,13 @@ class Image:
     publish: bool = True
     # With any other source something else brings it.
     only_source: str | None = None
+    # The image of ours that does its work where no source offers it.
+    stand_in: str | None = None
+
+    @property
+    def has_recipe(self) -> bool:
+        """Whether it can be built from package registries."""
+        return self.context is not None or self.rootfs is not None
 
     @property
     def artifact_names(self) -> list[str]:

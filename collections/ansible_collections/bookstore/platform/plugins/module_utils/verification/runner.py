@@ -18,7 +18,6 @@ from typing import cast
 from ansible_collections.bookstore.platform.plugins.module_utils import (
     bootstrap_tokens,
     certificates,
-    mesh_plan,
     mesh_proof,
     mesh_run,
     node_certificates,
@@ -80,6 +79,8 @@ CHECKS = (
     Check("V-TLS", "BK-309", "TLS below 1.2 refused", web_checks.old_tls, "look at the TLS options of the listener"),
     Check("V-BOOTSTRAP", "BK-300", "No bootstrap token", security_checks.bootstrap_tokens, "make up deletes them"),
     Check("V-STRICT-POLICY", "BK-310", "STRICT declared", security_checks.strict_policy, "run the role istio"),
+    Check("V-DATA-PLANE", "BK-491", "Data plane", security_checks.what_carries_traffic,
+          "make up; pods that keep another data plane than the mode's are renewed by it"),
     Check("V-MESH-EDGES", "BK-311", "Allowed edges work", _mesh("allowed"),
           "make recover probes again and restarts only what is broken"),
     Check("V-MESH-IDENTITY", "BK-312", "Identities proven", _mesh("principal", "identity", "port"),
@@ -231,7 +232,7 @@ def verify(cluster: Cluster, params: Object, check_mode: bool) -> Object:
         if not check_mode:
             memory = pool.submit(node_memory, params["cluster_name"])
             held = pool.submit(all_certificates, cluster, params["cluster_name"], params["kubeconfig"])
-            image = params["probe_image"] or workload_image(cluster, params["probe_from"])
+            image = params["probe_image"] or mesh_run.workload_image(cluster, params["probe_from"])
             if image:
                 proof = mesh_proof.Store(Path(params["mesh_proof"]), params["mesh_proof_hours"]) if params["mesh_proof"] else None
                 mesh = pool.submit(probe, cluster, params["matrix"], probe_settings(params, image), proof)
@@ -252,17 +253,6 @@ def verify(cluster: Cluster, params: Object, check_mode: bool) -> Object:
             scraped = (wanted, pool.submit(scraping.observe, ask, wanted, time.monotonic() + scraping.PATIENCE))
         context = Context(params, objects, live, mesh, memory, patient_until, clients, seen, held, scraped)
         return report(run_checks(checks_for(params), context), started)
-
-
-def workload_image(cluster: Cluster, workload: str) -> str:
-    """Return the image of <namespace>/<workload>'s own container; empty when no such pod runs."""
-    namespace, _, name = workload.partition("/")
-    if not name:
-        return ""
-    for pod in cluster.objects("Pod", namespace, labelSelector=f"app.kubernetes.io/name={name}"):
-        if mesh_plan.PROBE_LABEL not in pod["metadata"]["labels"]:
-            return str(next(c["image"] for c in pod["spec"]["containers"] if c["name"] != "istio-proxy"))
-    return ""
 
 
 def probe_settings(params: Object, image: str) -> mesh_run.Settings:

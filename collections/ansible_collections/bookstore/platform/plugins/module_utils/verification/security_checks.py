@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from ansible_collections.bookstore.platform.plugins.module_utils import certificates, mesh_plan, mesh_run
+from ansible_collections.bookstore.platform.plugins.module_utils import certificates, data_plane, mesh_plan, mesh_run
 from ansible_collections.bookstore.platform.plugins.module_utils.certificates import CertificateError
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import ClusterError
 from ansible_collections.bookstore.platform.plugins.module_utils.docker import DockerError
@@ -120,6 +120,13 @@ def strict_policy(context: Context) -> Finding:
         if mode in ("PERMISSIVE", "DISABLE"):
             faults.append(f"PeerAuthentication {label(policy)} sets mode {mode}; only single ports may be excepted")
     return verdict(faults, "STRICT for the whole mesh")
+
+
+def what_carries_traffic(context: Context) -> Finding:
+    """Sidecars or one node proxy carry the mesh's traffic, and it is named; never a mixture."""
+    found = data_plane.look(context.objects["Namespace"], context.objects["Pod"])
+    data = {"mode": found.mode, "name": found.name, "versions": found.versions}
+    return verdict(found.faults, found.describe(), {"data_plane": data})
 
 
 def mesh_edges(*kinds: str, empty: str) -> Callable[[Context], Finding]:
