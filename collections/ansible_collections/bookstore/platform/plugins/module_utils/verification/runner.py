@@ -118,7 +118,7 @@ CHECKS = (
     Check("V-ACCOUNTS", "BK-340", "Accounts have their rights and no others", account_checks.accounts,
           "compare the Roles, bindings and admission policies with bookstore_accounts; make up applies what is declared"),
     Check("V-QUARANTINE", "BK-366", "Changes applied", pipeline_checks.quarantine,
-          'correct the row in its source if it is wrong, then make up ARGS="--tags flink_verify" brings it back'),
+          'correct the row in its source if it is wrong, then make up ARGS="--tags flink_repair" brings it back'),
     Check("V-SUMMARIES", "BK-450", "Views' sums are right", pipeline_checks.summaries,
           "look for orders_counted_wrongly and sums_differ in the log of analytics/mv-refresher; docs/errors.md has how to count all anew"),
     Check("V-CAPTURE", "BK-367", "Capture as declared", pipeline_checks.capture,
