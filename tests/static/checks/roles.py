@@ -9,7 +9,7 @@ import yaml
 
 # Pieces that a role may have; a file elsewhere would not be found by its readers.
 REQUIRED = ("defaults/main.yml", "meta/main.yml", "meta/argument_specs.yml", "tasks/main.yml", "README.md")
-# preflight checks and creates nothing, install declares and waits for nothing, ready waits, configure and repair change a running component.
+# preflight checks, install declares and waits for nothing, ready waits, configure and repair change a running component.
 PHASES = ("preflight", "install", "ready", "configure", "repair")
 
 
