@@ -13,12 +13,9 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import os
 import time
-from collections.abc import Callable
-from pathlib import Path
 
-from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, mesh_run, probe_script, waiter
+from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, mesh_run, probe_script, proof_store, waiter
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, Object
 
 POLICIES = ("NetworkPolicy", "AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication")
@@ -31,41 +28,20 @@ PROXIES = (
 CONFIG_MAPS = (("istio-system", "istio"), ("istio-system", "istio-ca-root-cert"), ("istio-system", "istio-sidecar-injector"))
 
 
-class Store:
-    """A proof in a file: {fingerprint, proven_at, result}. ``hours``: how long it counts; 0: it is written and never read."""
-
-    def __init__(self, path: Path, hours: float, now: Callable[[], float] = time.time) -> None:
-        self.path = path
-        self.hours = hours
-        self._now = now
+class Store(proof_store.Store):
+    """A proof whose result has edges."""
 
     def recall(self, fingerprint: str) -> Object | None:
         """Return {proven_at, result} of this fingerprint, or None; a file that cannot be read is no proof."""
-        try:
-            with self.path.open(encoding="utf-8") as file:
-                # Whoever else could write it could say that anything was proven.
-                status = os.fstat(file.fileno())
-                if status.st_uid != os.geteuid() or status.st_mode & 0o022:
-                    return None
-                kept: Object = json.loads(file.read())
-            age = self._now() - float(kept["proven_at"])
-            # A clock that was set back gives a negative age: nobody knows how old that proof is.
-            fresh = 0 <= age < self.hours * 3600 and kept["fingerprint"] == fingerprint and isinstance(kept["result"]["edges"], list)
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return kept if fresh else None
+        kept = super().recall(fingerprint)
+        return kept if kept and isinstance(kept["result"].get("edges"), list) else None
 
     def remember(self, fingerprint: str, result: Object) -> None:
         """Keep a result in which every edge is as it should be; one with a broken edge ends the proof of before."""
         if result["broken"]:
-            self.path.unlink(missing_ok=True)
-            return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        temporary.unlink(missing_ok=True)
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            json.dump({"fingerprint": fingerprint, "proven_at": self._now(), "result": result}, file)
-        os.replace(temporary, self.path)
+            self.forget()
+        else:
+            super().remember(fingerprint, result)
 
 
 def prove(
@@ -80,7 +56,7 @@ def prove(
         edges = [*fresh["edges"], *(edge for edge in kept["result"]["edges"] if _name(edge) not in tried)]
         result = {**fresh, "edges": edges, "proven_at": kept["proven_at"]}
         if result["broken"]:
-            store.path.unlink(missing_ok=True)
+            store.forget()
         return result
     result = mesh_run.probe_mesh(cluster, matrix, settings, clock)
     # What changed while it was probed was perhaps not what was probed.
@@ -95,16 +71,16 @@ def fingerprint(cluster: Cluster, matrix: list[Object], settings: mesh_run.Setti
         "code": [inspect.getsource(module) for module in (mesh_plan, mesh_run, probe_script)],
         "matrix": matrix,
         "settings": repr(settings),
-        "nodes": sorted(_node(node) for node in cluster.objects("Node")),
+        "nodes": sorted(node_facts(node) for node in cluster.objects("Node")),
         "namespaces": sorted([_name_of(n), sorted((n["metadata"].get("labels") or {}).items())] for n in cluster.objects("Namespace")),
-        "pods": sorted(_pod(pod) for pod in cluster.objects("Pod") if _counts(pod)),
-        "specs": [[kind, sorted(_declared(one) for one in cluster.objects(kind))] for kind in ("Service", *POLICIES, *PROXIES)],
+        "pods": sorted(pod_facts(pod) for pod in cluster.objects("Pod") if counts(pod)),
+        "specs": [[kind, sorted(declared(one) for one in cluster.objects(kind))] for kind in ("Service", *POLICIES, *PROXIES)],
         "config": [(cluster.get("ConfigMap", namespace, name) or {}).get("data") for namespace, name in CONFIG_MAPS],
     }
     return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
 
 
-def _counts(pod: Object) -> bool:
+def counts(pod: Object) -> bool:
     """Pods that run; those of Jobs come and go, and probes are this program's own."""
     meta = pod["metadata"]
     owners = {owner.get("kind") for owner in meta.get("ownerReferences") or []}
@@ -114,14 +90,15 @@ def _counts(pod: Object) -> bool:
     )  # fmt: skip
 
 
-def _declared(found: Object) -> list[str]:
+def declared(found: Object) -> list[str]:
     """Return an object's name and contents; labels and annotations count, for one of them makes a policy a mere trial (a dry run)."""
     meta = found["metadata"]
     body = {key: value for key, value in found.items() if key not in ("metadata", "status")}
     return [_name_of(found), json.dumps([body, meta.get("labels"), meta.get("annotations")], sort_keys=True)]
 
 
-def _pod(pod: Object) -> list[object]:
+def pod_facts(pod: Object) -> list[object]:
+    """Return all that tells one run of a pod and its containers from another."""
     # A pod's proxy is one of its init containers that go on running.
     statuses = [*(pod["status"].get("initContainerStatuses") or []), *(pod["status"].get("containerStatuses") or [])]
     return [
@@ -132,7 +109,8 @@ def _pod(pod: Object) -> list[object]:
     ]  # fmt: skip
 
 
-def _node(node: Object) -> list[str]:
+def node_facts(node: Object) -> list[str]:
+    """Return all that tells one boot of a node from another."""
     info = node.get("status", {}).get("nodeInfo") or {}
     return [node["metadata"]["name"], node["metadata"].get("uid", ""), info.get("bootID", ""), info.get("kernelVersion", "")]
 
