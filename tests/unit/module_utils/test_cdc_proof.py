@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import copy
-import json
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes import FakeCluster
+from flink_rest import FlinkRest
 
 from ansible_collections.bookstore.platform.plugins.module_utils import cdc_proof
 from ansible_collections.bookstore.platform.plugins.module_utils.cdc_convergence import Result
@@ -21,34 +19,11 @@ HOUR = 3600.0
 JOBS = [{"jid": "a1", "name": "cdc-dim-books", "state": "RUNNING", "duration": 17}]
 
 
-class Flink:
-    """Answers /jobs/overview with ``jobs``, or refuses without any."""
-
-    def __init__(self) -> None:
-        self.jobs: list[dict[str, Any]] | None = copy.deepcopy(JOBS)
-        flink = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                found = self.path == "/jobs/overview" and flink.jobs is not None
-                self.send_response(200 if found else 503)
-                self.end_headers()
-                self.wfile.write(json.dumps({"jobs": flink.jobs}).encode())
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
-
-
 @pytest.fixture
-def flink() -> Iterator[Flink]:
-    made = Flink()
+def flink() -> Iterator[FlinkRest]:
+    made = FlinkRest({"/jobs/overview": {"jobs": copy.deepcopy(JOBS)}})
     yield made
-    made.server.shutdown()
-    made.server.server_close()
+    made.close()
 
 
 def pod(namespace: str, name: str, **meta: Any) -> dict[str, Any]:
@@ -77,7 +52,7 @@ def arrives() -> tuple[Result, dict[str, Any]]:
     return Result(True, 1.0, "view"), {"operations": {"insert": {"books": 0.4}}}
 
 
-def test_what_arrived_counts_until_something_changes(cluster: FakeCluster, store: Store, flink: Flink) -> None:
+def test_what_arrived_counts_until_something_changes(cluster: FakeCluster, store: Store, flink: FlinkRest) -> None:
     assert cdc_proof.recall(cluster, store, flink.port) is None
     cdc_proof.prove(cluster, store, flink.port, arrives)
     kept = cdc_proof.recall(cluster, store, flink.port)
@@ -86,66 +61,66 @@ def test_what_arrived_counts_until_something_changes(cluster: FakeCluster, store
     assert "nothing that it went through has changed since" in cdc_proof.told(kept)
 
 
-def _restarted(cluster: FakeCluster, _: Flink) -> None:
+def _restarted(cluster: FakeCluster, _: FlinkRest) -> None:
     cluster.store["Pod"][0]["status"]["containerStatuses"][0]["containerID"] = "c2"
 
 
-def _booted(cluster: FakeCluster, _: Flink) -> None:
+def _booted(cluster: FakeCluster, _: FlinkRest) -> None:
     cluster.store["Node"][0]["status"]["nodeInfo"]["bootID"] = "b2"
 
 
-def _policy(cluster: FakeCluster, _: Flink) -> None:
+def _policy(cluster: FakeCluster, _: FlinkRest) -> None:
     cluster.store["NetworkPolicy"][0]["spec"]["ingress"] = [1]
 
 
-def _gone(cluster: FakeCluster, _: Flink) -> None:
+def _gone(cluster: FakeCluster, _: FlinkRest) -> None:
     del cluster.store["Pod"][2]
 
 
-def _job(_: FakeCluster, flink: Flink) -> None:
-    flink.jobs = [{**JOBS[0], "jid": "a2"}]
+def _job(_: FakeCluster, flink: FlinkRest) -> None:
+    flink.answers["/jobs/overview"] = {"jobs": [{**JOBS[0], "jid": "a2"}]}
 
 
-def _failing(_: FakeCluster, flink: Flink) -> None:
-    flink.jobs = [{**JOBS[0], "state": "RESTARTING"}]
+def _failing(_: FakeCluster, flink: FlinkRest) -> None:
+    flink.answers["/jobs/overview"] = {"jobs": [{**JOBS[0], "state": "RESTARTING"}]}
 
 
-def _silent(_: FakeCluster, flink: Flink) -> None:
-    flink.jobs = None
+def _silent(_: FakeCluster, flink: FlinkRest) -> None:
+    flink.answers = {}
 
 
 @pytest.mark.parametrize("change", [_restarted, _booted, _policy, _gone, _job, _failing, _silent])
 def test_whatever_a_change_goes_through_ends_it(
-    cluster: FakeCluster, store: Store, flink: Flink, change: Callable[[FakeCluster, Flink], None]
+    cluster: FakeCluster, store: Store, flink: FlinkRest, change: Callable[[FakeCluster, FlinkRest], None]
 ) -> None:
     cdc_proof.prove(cluster, store, flink.port, arrives)
     change(cluster, flink)
     assert cdc_proof.recall(cluster, store, flink.port) is None
 
 
-def test_what_no_change_goes_through_does_not_end_it(cluster: FakeCluster, store: Store, flink: Flink) -> None:
+def test_what_no_change_goes_through_does_not_end_it(cluster: FakeCluster, store: Store, flink: FlinkRest) -> None:
     cdc_proof.prove(cluster, store, flink.port, arrives)
     cluster.store["Pod"][1]["metadata"]["uid"] = "another"
     cluster.store["Pod"].append(pod("ecom", "backup-1", ownerReferences=[{"kind": "Job"}]))
-    flink.jobs = [{**JOBS[0], "duration": 99}]
+    flink.answers["/jobs/overview"] = {"jobs": [{**JOBS[0], "duration": 99}]}
     assert cdc_proof.recall(cluster, store, flink.port) is not None
 
 
 @pytest.mark.parametrize("hours", [0, 1])
-def test_it_ends_with_its_hours(cluster: FakeCluster, tmp_path: Path, flink: Flink, hours: float) -> None:
+def test_it_ends_with_its_hours(cluster: FakeCluster, tmp_path: Path, flink: FlinkRest, hours: float) -> None:
     cdc_proof.prove(cluster, Store(tmp_path / "p", 0, lambda: 1e6), flink.port, arrives)
     assert cdc_proof.recall(cluster, Store(tmp_path / "p", 2, lambda: 1e6 + HOUR), flink.port) is not None
     assert cdc_proof.recall(cluster, Store(tmp_path / "p", hours, lambda: 1e6 + HOUR), flink.port) is None
 
 
-def test_what_did_not_arrive_ends_the_proof_of_before(cluster: FakeCluster, store: Store, flink: Flink) -> None:
+def test_what_did_not_arrive_ends_the_proof_of_before(cluster: FakeCluster, store: Store, flink: FlinkRest) -> None:
     cdc_proof.prove(cluster, store, flink.port, arrives)
     late = Result(False, 60.0, "kafka", {"flink": "lags"})
     assert cdc_proof.prove(cluster, store, flink.port, lambda: (late, {"operations": {}})) == (late, {"operations": {}})
     assert not store.path.exists()
 
 
-def test_what_changed_meanwhile_is_not_kept(cluster: FakeCluster, store: Store, flink: Flink) -> None:
+def test_what_changed_meanwhile_is_not_kept(cluster: FakeCluster, store: Store, flink: FlinkRest) -> None:
     def follow() -> tuple[Result, dict[str, Any]]:
         _restarted(cluster, flink)
         return arrives()
