@@ -233,7 +233,7 @@ def verify(cluster: Cluster, params: Object, check_mode: bool) -> Object:
             if image:
                 proof = mesh_proof.Store(Path(params["mesh_proof"]), params["mesh_proof_hours"]) if params["mesh_proof"] else None
                 mesh = pool.submit(probe, cluster, params["matrix"], probe_settings(params, image), proof)
-        objects = {kind: cluster.objects(kind) for kind in KINDS}
+        objects = dict(zip(KINDS, pool.map(cluster.objects, KINDS), strict=True))
         objects["BootstrapToken"] = tokens_to_join(cluster)
         pem = authority(cluster, params["tls_namespace"], params["tls_secret"])
         live = web.LiveWeb(pem, params["https_port"], params["http_port"])
