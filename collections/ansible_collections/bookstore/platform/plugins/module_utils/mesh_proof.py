@@ -4,16 +4,19 @@
 
 A proof counts for as long as everything stays that it depended on: the matrix and this code, the nodes and their boots, each
 running pod and its containers, Services, the policies of mesh and network, and all else by which the mesh's proxies are told
-what to do. What none of these shows (rules that somebody removed by hand inside a pod's network namespace) ends with the proof's age at
-the latest; calls from pods that are there are made in every run.
+what to do. Where nothing but pods of workloads of the matrix changed, the calls to these are made anew, and the calls from those whose
+labels or account changed, for probe pods take over both. What none of these shows (rules that somebody removed by hand inside a pod's
+network namespace) ends with the proof's age at the latest; calls from pods that are there are made in every run.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import inspect
 import json
 import time
+from dataclasses import dataclass
 
 from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, mesh_run, probe_script, proof_store, waiter
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, Object
@@ -24,6 +27,7 @@ PROXIES = (
     "DestinationRule", "VirtualService", "ServiceEntry", "WorkloadEntry", "Sidecar", "EnvoyFilter", "ProxyConfig", "Telemetry",
     "WasmPlugin", "TrafficExtension", "Gateway", "HTTPRoute", "MutatingWebhookConfiguration",
 )  # fmt: skip
+NAME_LABEL = "app.kubernetes.io/name"
 # The mesh's settings, its root certificate, and what it puts into a pod.
 CONFIG_MAPS = (("istio-system", "istio"), ("istio-system", "istio-ca-root-cert"), ("istio-system", "istio-sidecar-injector"))
 
@@ -36,48 +40,109 @@ class Store(proof_store.Store):
         kept = super().recall(fingerprint)
         return kept if kept and isinstance(kept["result"].get("edges"), list) else None
 
-    def remember(self, fingerprint: str, result: Object) -> None:
+    def remember(self, fingerprint: str, result: Object, proven_at: float | None = None) -> None:
         """Keep a result in which every edge is as it should be; one with a broken edge ends the proof of before."""
         if result["broken"]:
             self.forget()
         else:
-            super().remember(fingerprint, result)
+            super().remember(fingerprint, result, proven_at)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that a proof depends on. ``whole``: a hash of all but pods; ``pods``: by workload, as <namespace>/<name>, a hash of its pods,
+    and one of what a probe takes over from them.
+    """
+
+    whole: str
+    pods: dict[str, list[str]]
+
+    def changed(self, kept: Object, matrix: list[Object]) -> dict[str, bool] | None:
+        """Return the workloads whose pods are others than ``kept`` has, and whether a probe would take over other things from them.
+
+        None where that is not told, or is about a part that every call depends on.
+        """
+        if not isinstance(kept, dict):
+            return None
+        both = {name: (kept.get(name) or ["", ""], self.pods.get(name) or ["", ""]) for name in {*kept, *self.pods}}
+        found = {name: old[1] != new[1] for name, (old, new) in both.items() if old != new}
+        workloads = {f"{row['namespace']}/{row['workload']}" for row in matrix}
+        return found if found.keys() <= workloads else None
 
 
 def prove(
     cluster: Cluster, matrix: list[Object], settings: mesh_run.Settings, store: Store, clock: waiter.Clock = time
 ) -> Object:
-    """Return what mesh_run.probe_mesh() returns; with ``proven_at`` (seconds since the epoch) when the probe pods' part is from then."""
-    before = fingerprint(cluster, matrix, settings)
-    kept = store.recall(before)
-    if kept is not None:
-        fresh = mesh_run.probe_mesh(cluster, matrix, settings, clock, inside_only=True)
-        tried = {_name(edge) for edge in fresh["edges"]}
-        edges = [*fresh["edges"], *(edge for edge in kept["result"]["edges"] if _name(edge) not in tried)]
-        result = {**fresh, "edges": edges, "proven_at": kept["proven_at"]}
-        if result["broken"]:
-            store.forget()
-        return result
-    result = mesh_run.probe_mesh(cluster, matrix, settings, clock)
-    # What changed while it was probed was perhaps not what was probed.
-    if fingerprint(cluster, matrix, settings) == before:
-        store.remember(before, result)
+    """Return what mesh_run.probe_mesh() returns; with ``proven_at`` (seconds since the epoch) when a part is from then.
+
+    ``renewed``: the workloads whose part is from now.
+    """
+    before = facts(cluster, matrix, settings)
+    kept = store.recall(before.whole)
+    changed = before.changed(kept["result"].get("pods"), matrix) if kept else None
+    result: Object | None = None
+    if kept is not None and changed is not None:
+        result = _renewed(cluster, matrix, settings, clock, kept, changed)
+    proven_at = result["proven_at"] if result else None
+    if result is None:
+        result = mesh_run.probe_mesh(cluster, matrix, settings, clock)
+    if result["broken"]:
+        store.forget()
+    # What changed while it was probed was perhaps not what was probed. Of an unchanged platform there is nothing to keep.
+    elif changed != {} and facts(cluster, matrix, settings) == before:
+        of_this_run = ("left", "proven_at", "renewed")
+        store.remember(before.whole, {**{k: v for k, v in result.items() if k not in of_this_run}, "pods": before.pods}, proven_at)
     return result
 
 
-def fingerprint(cluster: Cluster, matrix: list[Object], settings: mesh_run.Settings) -> str:
-    """Return a hash of all that a proof depends on."""
+def _renewed(
+    cluster: Cluster, matrix: list[Object], settings: mesh_run.Settings, clock: waiter.Clock, kept: Object, changed: dict[str, bool]
+) -> Object | None:
+    """Prove anew what has to do with changed workloads, and take over the rest; None when a call of the rest was not made then."""
+
+    def touched(probe: mesh_plan.Probe, call: mesh_plan.Call) -> bool:
+        source = f"{probe.namespace}/{probe.labels.get(NAME_LABEL, '')}"
+        return call.destination.rpartition(":")[0] in changed or changed.get(source, False)
+
+    fresh = mesh_run.probe_mesh(cluster, matrix, settings, clock, only=touched)
+    known = {_name(edge): edge for edge in kept["result"]["edges"]}
+    if not known.keys() >= set(fresh["left"]):
+        return None
+    edges = [*fresh["edges"], *(known[name] for name in fresh["left"])]
+    return {**fresh, "edges": edges, "proven_at": kept["proven_at"], "renewed": sorted(changed)}
+
+
+def facts(cluster: Cluster, matrix: list[Object], settings: mesh_run.Settings) -> Facts:
+    """Return all that a proof depends on."""
     seen = {
         "code": [inspect.getsource(module) for module in (mesh_plan, mesh_run, probe_script)],
         "matrix": matrix,
-        "settings": repr(settings),
+        # The image only holds Python: with the services' code it is another one, and its calls are the same.
+        "settings": repr(dataclasses.replace(settings, image="")),
         "nodes": sorted(node_facts(node) for node in cluster.objects("Node")),
         "namespaces": sorted([_name_of(n), sorted((n["metadata"].get("labels") or {}).items())] for n in cluster.objects("Namespace")),
-        "pods": sorted(pod_facts(pod) for pod in cluster.objects("Pod") if counts(pod)),
         "specs": [[kind, sorted(declared(one) for one in cluster.objects(kind))] for kind in ("Service", *POLICIES, *PROXIES)],
         "config": [(cluster.get("ConfigMap", namespace, name) or {}).get("data") for namespace, name in CONFIG_MAPS],
     }
-    return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
+    workloads: dict[str, list[Object]] = {}
+    for pod in cluster.objects("Pod"):
+        if counts(pod):
+            meta = pod["metadata"]
+            # One without the label is none of the matrix's.
+            name = (meta.get("labels") or {}).get(NAME_LABEL) or f"pod {meta['name']}"
+            workloads.setdefault(f"{meta.get('namespace', '')}/{name}", []).append(pod)
+    return Facts(_hash(seen), {
+        name: [_hash(sorted(pod_facts(pod) for pod in pods)), _hash(sorted(_source_facts(pod) for pod in pods))]
+        for name, pods in workloads.items()
+    })  # fmt: skip
+
+
+def _hash(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _source_facts(pod: Object) -> list[object]:
+    return [pod["spec"].get("serviceAccountName", ""), sorted(mesh_plan.workload_labels(pod).items())]
 
 
 def counts(pod: Object) -> bool:

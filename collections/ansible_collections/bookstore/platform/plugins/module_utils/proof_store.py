@@ -37,13 +37,13 @@ class Store:
             return None
         return kept if fresh else None
 
-    def remember(self, fingerprint: str, result: Object) -> None:
-        """Keep a result."""
+    def remember(self, fingerprint: str, result: Object, proven_at: float | None = None) -> None:
+        """Keep a result; ``proven_at``: when the oldest part of it was proven, now without it."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         temporary.unlink(missing_ok=True)
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            json.dump({"fingerprint": fingerprint, "proven_at": self._now(), "result": result}, file)
+            json.dump({"fingerprint": fingerprint, "proven_at": self._now() if proven_at is None else proven_at, "result": result}, file)
         os.replace(temporary, self.path)
 
     def forget(self) -> None:
