@@ -33,10 +33,10 @@ def pods(cluster: Cluster) -> dict[str, tuple[str, int]]:
     return found
 
 
-def rerun(cluster: Cluster) -> Rerun:
-    """Run bootstrap.yml, verify included; AssertionError with the end of its output if it fails."""
+def rerun(cluster: Cluster, *options: str) -> Rerun:
+    """Run bootstrap.yml with further options, verify included; AssertionError with the end of its output if it fails."""
     before = pods(cluster)
-    command = [str(Path(sys.executable).with_name("ansible-playbook")), "bootstrap.yml"]
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), "bootstrap.yml", *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:]
     return Rerun(done.stdout, before, pods(cluster))

@@ -6,7 +6,9 @@ import re
 
 import pytest
 
-from .rerun import Rerun
+from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
+
+from .rerun import Rerun, rerun
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -17,3 +19,12 @@ def test_second_bootstrap_changes_nothing(second_bootstrap: Rerun) -> None:
     assert recap, second_bootstrap.output[-1000:]
     assert set(recap) == {"0"}, second_bootstrap.output[-3000:]
     assert second_bootstrap.after == second_bootstrap.before
+
+
+def test_check_mode_of_the_whole_reports_no_change(cluster: Cluster) -> None:
+    """It asks the same of everything that runs, fails at nothing, and acts on nothing."""
+    checked = rerun(cluster, "--check")
+    recap = re.findall(r"changed=(\d+) .*failed=(\d+)", checked.output)
+    assert recap, checked.output[-1000:]
+    assert set(recap) == {("0", "0")}, checked.output[-3000:]
+    assert checked.after == checked.before

@@ -20,6 +20,8 @@ from werkzeug.security import check_password_hash
 # Raise it when this script prepares more than before.
 VERSION = "1"
 SECRETS = Path(os.environ["SUPERSET_RUN_DIR"])
+# All components are declared at once: a database that is made anew may come late, and a restart would come later still.
+DATABASE_SECONDS = 600.0
 ADMIN_ROLE = "Admin"
 
 
@@ -106,7 +108,7 @@ def main(heads_file: Path) -> None:
     """Prepare when it is needed, and say which."""
     socket.setdefaulttimeout(30)
     wanted = ",".join(heads_file.read_text(encoding="ascii").split()) + f" {VERSION}"
-    connection = wait_for_database(120)
+    connection = wait_for_database(DATABASE_SECONDS)
     if prepared(connection, wanted):
         print("prepared already")
         return

@@ -2,7 +2,7 @@
 # Ends when PostgreSQL answers, so that Keycloak, whose start costs seconds of both cores, does not start in vain.
 # The mesh's proxy accepts every connection: only an answer to PostgreSQL's SSLRequest shows that the server is there.
 set -u
-deadline=$((SECONDS + ${3:-120}))
+deadline=$((SECONDS + ${3:-600}))
 while ((SECONDS < deadline)); do
   answer=""
   if exec 3<>"/dev/tcp/$1/$2"; then

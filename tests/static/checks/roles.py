@@ -11,6 +11,8 @@ import yaml
 REQUIRED = ("defaults/main.yml", "meta/main.yml", "meta/argument_specs.yml", "tasks/main.yml", "README.md")
 # Names of Prometheus' series begin like the role's variables.
 SERIES = "files/metrics.yml"
+# preflight checks, install declares and waits for nothing, ready waits, configure and repair change a running component.
+PHASES = ("preflight", "install", "ready", "configure", "repair")
 
 
 def names(roles: Path) -> list[str]:
@@ -76,7 +78,7 @@ def uses_are_declared(role: Path) -> list[str]:
     """Every <role>_x in tasks and templates is an option; every __<role>_x is set somewhere in the role."""
     texts = _texts(role)
     known = defaults(role) | {name for found in options(role).values() for name in found}
-    tags = {f"{role.name}_{phase}" for phase in ("preflight", "install", "configure", "run", "verify")}
+    tags = {f"{role.name}_{phase}" for phase in PHASES}
     faults = []
     for path, text in texts.items():
         if path == SERIES:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from fakes import FakeClock
+from flink_rest import FlinkRest
 
 from ansible_collections.bookstore.platform.plugins.module_utils import flink_jobs as flink
 
@@ -79,11 +80,11 @@ class Offsets:
 
 def test_the_last_snapshot_of_a_source_belongs_to_its_jobs() -> None:
     offset = {"key": json.dumps(["kafka", {}]), "value": '{"lsn": 1}'}
-    found = flink.snapshots(Offsets([offset, note("monday")], [offset, note("tuesday", "FIRST")]))  # type: ignore[arg-type]
+    found = flink.snapshots(flink.noted(Offsets([offset, note("monday")], [offset, note("tuesday", "FIRST")])))  # type: ignore[arg-type]
     assert found == {
         "cdc-dim-books": "monday", "cdc-fact-orders": "monday", "cdc-fact-order-items": "monday", "cdc-fact-inventory": "tuesday",
     }  # fmt: skip
-    assert flink.snapshots(Offsets([offset], [note(None)])) == {}  # type: ignore[arg-type]
+    assert flink.snapshots(flink.noted(Offsets([offset], [note(None)]))) == {}  # type: ignore[arg-type]
 
 
 def test_after_a_new_snapshot_a_job_begins_anew_and_takes_no_older_state(folder: Path, wanted: list[flink.Wanted]) -> None:
@@ -233,3 +234,54 @@ def test_a_job_that_does_not_start_is_told_with_its_cause(wanted: list[flink.Wan
         reconcile(Pod(failing), wanted)
     with pytest.raises(flink.JobError, match="books: does not exist"):
         reconcile(Pod(described()), wanted)
+
+
+def rest(*jobs: dict[str, Any]) -> FlinkRest:
+    """What Flink answers about such jobs."""
+    overview = [
+        {"jid": job["id"], "name": job["name"], "state": job["state"], "tasks": {"total": job["tasks"], "running": job["running"]}}
+        for job in jobs
+    ]  # fmt: skip
+    parameters = {job["id"]: {flink.HASH: job["hash"], flink.SETTINGS_HASH: job["settings_hash"]} for job in jobs}
+    configurations = {f"/jobs/{key}/config": {"execution-config": {"user-config": found}} for key, found in parameters.items()}
+    return FlinkRest({"/jobs/overview": {"jobs": overview}, **configurations})
+
+
+def test_a_glance_is_enough_where_all_is_as_declared(wanted: list[flink.Wanted]) -> None:
+    server = rest(running(wanted[0]))
+    pod = Pod()
+    glanced = flink.glance(server.port)
+    server.close()
+    steps, done = flink.reconcile(flink.Tool(pod, 20), wanted[:1], SETTINGS, [], 10, glanced=glanced)  # type: ignore[arg-type]
+    assert (steps.unchanged, steps.changes, done["submitted"]) == (["books"], False, {})
+
+
+@pytest.mark.parametrize("change", [{"hash": "other"}, {"settings_hash": "other"}, {"running": 1}, {"state": "FAILED"}])
+def test_whatever_else_it_shows_the_tool_is_asked(wanted: list[flink.Wanted], change: dict[str, Any]) -> None:
+    server = rest(running(wanted[0], **change))
+    pod = Pod(described(running(wanted[0])))
+    glanced = flink.glance(server.port)
+    server.close()
+    assert glanced is not None
+    asked: list[str] = []
+    tool = flink.Tool(pod, 20)  # type: ignore[arg-type] # a part of a Cluster
+    tool.describe = lambda: asked.append("describe") or pod.descriptions[0]  # type: ignore[method-assign, func-returns-value]
+    steps, _ = flink.reconcile(tool, wanted[:1], SETTINGS, [], 10, clock=FakeClock(), glanced=glanced)
+    assert asked
+    assert not steps.changes
+
+
+@pytest.mark.parametrize("answers", [
+    {}, {"/jobs/overview": {}}, {"/jobs/overview": {"jobs": [{"jid": "a", "name": "books", "state": "INITIALIZING"}]}},
+    {"/jobs/overview": {"jobs": [{"jid": "a", "name": "books", "state": "RUNNING", "tasks": {"total": 1, "running": 1}}]}},
+])  # fmt: skip
+def test_a_glance_that_is_not_sure_shows_nothing(answers: dict[str, Any]) -> None:
+    server = FlinkRest(answers)
+    assert flink.glance(server.port) is None
+    server.close()
+    assert flink.glance(server.port) is None
+
+
+def test_the_tool_keeps_the_hashes_where_they_are_looked_for() -> None:
+    tool = (Path(__file__).parents[3] / "components/flink-tools/src/flink_jobs.py").read_text(encoding="utf-8")
+    assert f'HASH = "{flink.HASH}"\nSETTINGS_HASH = "{flink.SETTINGS_HASH}"' in tool

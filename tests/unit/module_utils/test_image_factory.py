@@ -87,6 +87,31 @@ def test_check_mode_builds_nothing(make: Make, built: list[str]) -> None:
     assert built == []
 
 
+def test_check_mode_tells_where_everything_is(make: Make, built: list[str], project: Path) -> None:
+    """As a run does: the tasks after it name images and folders, and must find nothing to change."""
+    engine = FakeEngine()
+    made = make(engine).run(["app", "base", "binary"])
+    engine.calls.clear()
+    checked = make(engine).run(["app", "base", "binary"], check=True)
+    assert (checked.built, checked.images, checked.artifacts) == ([], made.images, made.artifacts)
+    assert engine.calls == []
+    # What would be built has a name and a folder, which follow from its inputs, but no digest.
+    (project / "images/module/main.go").write_text("package main // changed\n")
+    changed = make(engine).run(["app", "base", "binary"], check=True)
+    assert changed.built == ["app", "binary"]
+    assert changed.images == {"base": made.images["base"]}
+    assert set(changed.artifacts) == set(made.artifacts)
+    assert changed.artifacts["binary"] != made.artifacts["binary"]
+
+
+def test_check_mode_counts_no_part_of_what_is_there(make: Make, built: list[str]) -> None:
+    """A base that was removed is missed by nobody as long as the image is published."""
+    engine = FakeEngine()
+    make(engine).run(["app"])
+    engine.images.clear()
+    assert make(engine).run(["app"], check=True).built == []
+
+
 def test_archive_wins_over_every_source(make: Make, built: list[str], project: Path) -> None:
     (project / "archives/app.tar").write_bytes(b"archive")
     engine = FakeEngine()

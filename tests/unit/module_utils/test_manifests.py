@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from api_server import ApiServer, serving
@@ -68,6 +70,41 @@ def test_requests(api: tuple[ApiServer, Cluster]) -> None:
     # A group is asked for its kinds once, and all on one connection.
     assert [path for method, path, _ in server.calls if path in server.kinds] == ["/api/v1", "/apis/apps/v1"]
     assert server.connections == 1
+
+
+def _config_maps(*names: str) -> str:
+    return "\n---\n".join(f"{{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}, namespace: shop}}}}" for name in names)
+
+
+def test_objects_of_one_kind_go_side_by_side_and_kinds_one_after_the_other(api: tuple[ApiServer, Cluster]) -> None:
+    """Three requests must be under way at once for any to be answered; the namespace was applied before, the Deployment is after."""
+    server, cluster = api
+    together, answer = threading.Barrier(3, timeout=10), server.answer
+
+    def meet(method: str, path: str, query: dict[str, str], body: Any) -> tuple[int, Any]:
+        if method == "PATCH" and "/configmaps/" in path:
+            together.wait()
+        return answer(method, path, query, body)
+
+    server.answer = meet  # type: ignore[method-assign]
+    deployment = TEXT[TEXT.index("apiVersion: apps/v1") :]
+    assert applied(cluster, f"{NAMESPACE}\n---\n{_config_maps('a', 'b', 'c')}\n---\n{deployment}") == [
+        "Namespace shop", "ConfigMap shop/a", "ConfigMap shop/b", "ConfigMap shop/c", "Deployment shop/web",
+    ]  # fmt: skip
+    patched = [path for method, path, _ in server.calls if method == "PATCH"]
+    assert (patched[0], patched[-1]) == ("/api/v1/namespaces/shop", DEPLOYMENT)
+
+
+def test_what_was_changed_beside_a_refused_one_is_told_and_nothing_after_it_is_applied(api: tuple[ApiServer, Cluster]) -> None:
+    server, cluster = api
+    server.refused["/api/v1/namespaces/shop/configmaps/a"] = (422, "a is wrong")
+    changes: list[str] = []
+    text = f"{NAMESPACE}\n---\n{_config_maps('a', 'b')}\n---\n{TEXT[TEXT.index('apiVersion: apps/v1') :]}"
+    applying = manifests.apply(cluster, manifests.parse("shop.yml", text), "tests", False)
+    with pytest.raises(ManifestError, match="BK-431: ConfigMap shop/a of shop.yml: .*a is wrong"):
+        changes.extend(str(change.manifest) for change in applying)
+    assert changes == ["Namespace shop", "ConfigMap shop/b"]
+    assert DEPLOYMENT not in server.objects
 
 
 def test_check_mode_changes_nothing(api: tuple[ApiServer, Cluster]) -> None:

@@ -54,16 +54,21 @@ def test_an_unchanged_platform_starts_no_probe_and_shows_the_same_edges(store: m
     assert [e["destination"] for e in second["edges"]] == [e["destination"] for e in first["edges"]]
 
 
-CHANGES: dict[str, Callable[[dict[str, Any]], Any]] = {
+# Of ecom-api and ecom-db, which are workloads of the matrix.
+RENEWED: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a pod made anew": lambda s: s["Pod"][1]["metadata"].update(uid="other"),
     "a container restarted": lambda s: s["Pod"][1]["status"]["containerStatuses"][0].update(containerID="other"),
     "a proxy restarted": lambda s: s["Pod"][1]["status"]["initContainerStatuses"][0].update(containerID="other"),
     "a pod taken out of the mesh": lambda s: s["Pod"][1]["metadata"].update(annotations={"ambient.istio.io/redirection": "disabled"}),
     "a pod with another label": lambda s: s["Pod"][1]["metadata"]["labels"].update(extra="1"),
     "a pod with another account": lambda s: s["Pod"][1]["spec"].update(serviceAccountName="default"),
-    "a pod more": lambda s: s["Pod"].append({**copy.deepcopy(s["Pod"][1]), "metadata": {"namespace": "x", "name": "new", "uid": "9"}}),
     "a pod that ended": lambda s: s["Pod"][2]["status"].update(phase="Succeeded"),
     "a pod that is being deleted": lambda s: s["Pod"][2]["metadata"].update(deletionTimestamp="now"),
+}
+GONE = ("a pod with another account", "a pod that ended", "a pod that is being deleted")
+CHANGES: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "a pod of the mesh itself": lambda s: s["Pod"][0]["metadata"].update(uid="other"),
+    "a pod more": lambda s: s["Pod"].append({**copy.deepcopy(s["Pod"][1]), "metadata": {"namespace": "x", "name": "new", "uid": "9"}}),
     "a node that booted": lambda s: s["Node"][0]["status"]["nodeInfo"].update(bootID="b2"),
     "a node replaced": lambda s: s["Node"][0]["metadata"].update(uid="n2"),
     "a namespace out of the mesh": lambda s: s["Namespace"].append({"metadata": {"name": "new", "labels": {}}}),
@@ -89,6 +94,86 @@ def test_whatever_a_proof_depends_on_ends_it(store: mesh_proof.Store, change: st
     CHANGES[change](cluster.store)
     assert "proven_at" not in prove(cluster, store)
     assert cluster.created
+
+
+def _called(cluster: MeshCluster) -> list[str]:
+    """Hosts of the calls of the pods that were started."""
+    requests = [json.loads(pod["spec"]["containers"][0]["command"][-1]) for pod in cluster.created]
+    return [call["host"] for request in requests for call in request["calls"]]
+
+
+@pytest.mark.parametrize("change", RENEWED)
+def test_a_workload_that_changed_is_proven_anew_and_the_others_are_taken_over(store: mesh_proof.Store, change: str) -> None:
+    cluster = platform()
+    first = prove(cluster, store)
+    calls = len(_called(cluster))
+    RENEWED[change](cluster.store)
+    second = prove(cluster, store)
+    assert second["proven_at"] == 1000.0
+    (renewed,) = second["renewed"]
+    assert renewed in ("ecom/ecom-api", "ecom/ecom-db")
+    assert len(_called(cluster)) < calls
+    there, before = ({edge["destination"] for edge in result["edges"]} for result in (second, first))
+    # No database runs any more, or nobody that may call it.
+    assert before - there == ({"ecom/ecom-db:5432"} if change in GONE else set())
+    assert cluster.created or change in GONE
+
+
+def test_only_calls_that_have_to_do_with_it_are_made_anew(store: mesh_proof.Store) -> None:
+    cluster = platform()
+    prove(cluster, store)
+    cluster.store["Pod"][2]["metadata"]["uid"] = "other"
+    assert prove(cluster, store)["renewed"] == ["ecom/ecom-db"]
+    assert set(_called(cluster)) == {"ecom-db.ecom.svc.cluster.local"}
+    # What was renewed is kept, and the whole ends with its oldest part.
+    assert prove(cluster, store)["renewed"] == []
+    assert not cluster.created
+    assert json.loads(store.path.read_text())["proven_at"] == 1000.0
+
+
+def test_a_source_that_probes_are_made_like_counts_with_its_labels_and_its_account(store: mesh_proof.Store) -> None:
+    cluster = platform()
+    prove(cluster, store)
+    cluster.store["Pod"][1]["metadata"]["labels"].update(extra="1")
+    prove(cluster, store)
+    assert "ecom-db.ecom.svc.cluster.local" in set(_called(cluster))
+
+
+def test_the_age_is_that_of_the_oldest_part(tmp_path: Path) -> None:
+    cluster, now = platform(), [1e6]
+    store = mesh_proof.Store(tmp_path / "p", 12, lambda: now[0])
+    prove(cluster, store)
+    now[0] += 11 * HOUR
+    cluster.store["Pod"][2]["metadata"]["uid"] = "other"
+    assert prove(cluster, store)["renewed"] == ["ecom/ecom-db"]
+    now[0] += 2 * HOUR
+    assert "proven_at" not in prove(cluster, store)
+
+
+def test_a_proof_that_tells_nothing_of_pods_is_none(store: mesh_proof.Store) -> None:
+    cluster = platform()
+    prove(cluster, store)
+    kept = json.loads(store.path.read_text())
+    del kept["result"]["pods"]
+    store.path.write_text(json.dumps(kept))
+    assert "proven_at" not in prove(cluster, store)
+
+
+def test_a_call_that_was_not_made_then_is_made_now(store: mesh_proof.Store) -> None:
+    cluster = platform()
+    prove(cluster, store)
+    kept = json.loads(store.path.read_text())
+    kept["result"]["edges"] = kept["result"]["edges"][1:]
+    store.path.write_text(json.dumps(kept))
+    assert "proven_at" not in prove(cluster, store)
+
+
+def test_another_image_with_python_does_not_end_it(store: mesh_proof.Store) -> None:
+    cluster = platform()
+    prove(cluster, store)
+    found = mesh_proof.prove(cluster, MATRIX, mesh_run.Settings(image="other"), store, FakeClock())
+    assert (found["proven_at"], found["renewed"]) == (1000.0, [])
+    assert "proven_at" not in mesh_proof.prove(cluster, MATRIX, mesh_run.Settings(image="i", outsider="ecom"), store, FakeClock())
 
 
 def test_another_matrix_ends_it(store: mesh_proof.Store) -> None:

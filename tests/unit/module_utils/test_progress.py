@@ -154,6 +154,33 @@ def test_callback(tmp_path: Path) -> None:
     assert report["phases"][0]["changed"] == 2
 
 
+WAITING = """
+- name: Waiting play
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Wait
+      ansible.builtin.shell:
+        cmd: |
+          echo '{"lines": ["Node a is ready"], "ready": 1, "total": 2, "waiting": [{"name": "Node b", "reason": "late"}]}' > waiting.json
+          sleep 1.2
+          echo '{"lines": ["Node a is ready", "Node b is ready"], "ready": 2, "total": 2, "waiting": []}' > waiting.json
+        chdir: "{{ playbook_dir }}"
+      changed_when: false
+    - name: After
+      ansible.builtin.command: "true"
+      changed_when: false
+"""
+
+
+def test_a_wait_has_a_line_for_each_object_that_becomes_ready(tmp_path: Path) -> None:
+    """Also for what became ready just before the wait ended, and once; the sign of life names what is missing."""
+    out = play(tmp_path, WAITING).stdout
+    assert out.count("      Node a is ready\n") == out.count("      Node b is ready\n") == 1
+    assert "          1 of 2 ready; Node b: late\n" in out
+    assert out.index("Node b is ready") < out.index("] Wait   ok")
+
+
 def test_callback_verbose_shows_all_but_secrets(tmp_path: Path) -> None:
     ran = play(tmp_path, PLAY.replace("loop: [0, 3]", "loop: [0]"), "-vv")
     assert ran.returncode == 0, ran.stdout

@@ -97,6 +97,46 @@ def test_crash_loop_of_the_newest_revision_ends_the_wait_with_evidence() -> None
     assert caught.value.details[0]["state"] == "failed"
 
 
+def test_the_others_are_waited_for_and_each_has_a_line() -> None:
+    """One that cannot become ready is named first, with what it logged; what was ready at the first look has no line."""
+    cluster = FakeCluster({
+        "Deployment": [deployment(0)],
+        "ReplicaSet": [replica_set("rs10", 10)],
+        "Pod": [crashing("new", "rs10")],
+        "Node": [[NODE], [NODE], [NODE, {**NODE, "metadata": {"name": "late"}}]],
+    })  # fmt: skip
+    cluster.log_lines[("new", "app")] = ["KeyError: DATABASE_URL"]
+    told: list[dict[str, Any]] = []
+    with pytest.raises(workloads.NotReadyError) as caught:
+        wait(cluster, {"kind": "Node", "name": "n"}, {"kind": "Node", "name": "late"}, API, timeout=300,
+             tell=lambda watch: told.append(workloads.progress(watch)))  # fmt: skip
+    assert caught.value.elapsed == 1.0
+    assert "BK-211: 1 of 3 objects cannot become ready (after 1 s; 2 are):" in str(caught.value)
+    assert "log of new/app: KeyError: DATABASE_URL" in str(caught.value)
+    assert told[0]["waiting"] == [{"name": "Node late", "reason": "it does not exist (yet)"}]
+    assert (told[0]["ready"], told[0]["total"]) == (1, 3)
+    assert [line.split(":")[0] for line in told[-1]["lines"]] == ["Deployment ecom/api cannot become ready", "Node late is ready after 1 s"]
+
+
+def test_what_cannot_become_ready_is_named_before_what_is_late() -> None:
+    cluster = FakeCluster({
+        "Deployment": [deployment(0)], "ReplicaSet": [replica_set("rs10", 10)], "Pod": [crashing("new", "rs10")],
+    })  # fmt: skip
+    with pytest.raises(workloads.NotReadyError) as caught:
+        wait(cluster, {"kind": "Node", "name": "gone"}, API, timeout=2)
+    first, second, *_ = str(caught.value).splitlines()
+    assert first == "BK-212: 2 of 2 objects were not ready within timeout=2 s, 1 of them cannot become so (0 are):"
+    assert second.startswith("Deployment ecom/api: pod new:")
+
+
+def test_one_that_recovers_while_others_are_waited_for_is_ready() -> None:
+    cluster = FakeCluster({
+        "Deployment": [[deployment(0)], [deployment(1)]], "ReplicaSet": [replica_set("rs10", 10)], "Pod": [crashing("new", "rs10")],
+        "Node": [[], [], [NODE]],
+    })  # fmt: skip
+    assert wait(cluster, API, {"kind": "Node", "name": "n"}, timeout=300)[1] == 1.0
+
+
 def test_crash_loop_of_an_older_revision_is_no_reason_to_stop() -> None:
     cluster = FakeCluster({
         "Deployment": [[deployment(0)], [deployment(1)]],

@@ -35,7 +35,8 @@ class MigrationSettings(DatabaseSettings):
     database_ro_role: str = Field(description="the role that only reads, for example ecom_ro")
     database_cdc_role: str = Field(description="the role that captures changes, for example ecom_cdc")
     migration_lock_timeout_seconds: int = Field(default=60, ge=1, le=600, description="seconds, for example 60")
-    migration_connect_patience_seconds: int = Field(default=90, ge=0, le=600, description="seconds, for example 90")
+    # Longer than a database takes to be made: a container that gives up is started again after a pause that grows.
+    migration_connect_patience_seconds: int = Field(default=600, ge=0, le=3600, description="seconds, for example 600")
     migration_statement_timeout_seconds: int = Field(default=300, ge=1, le=3600, description="seconds, for example 300")
 
 
@@ -150,7 +151,7 @@ def _connect(engine: Engine, patience_seconds: float) -> Connection:
                 ) from None
             _log.info("waiting_for_database", reason=reason)
             time.sleep(pause)  # bounded polling of a fact that no event announces
-            pause = min(pause * 2, 2.0)
+            pause = min(pause * 2, 0.5)
 
 
 def _require_roles(connection: Connection, roles: Roles) -> None:

@@ -11,12 +11,13 @@ short_description: Concise playbook output with heartbeats and phase durations
 version_added: 0.1.0
 description:
   - One line for each task that changed something, failed, or took a second or more; C(-v) shows all.
-  - A task that runs longer than O(heartbeat) seconds is reported again and again, with what the image factory builds.
+  - A task that runs longer than O(heartbeat) seconds is reported again and again, with what the image factory builds, or with what
+    M(bookstore.platform.workload_ready) waits for. Of such a wait, each object that becomes ready has a line at once.
   - Ends with the durations of the phases and the usual recap, and writes the phases as JSON.
     Below that it shows the list C(closing_lines), if the playbook has set it with M(ansible.builtin.set_stats).
 options:
   progress_file:
-    description: File in which the image factory tells what it builds.
+    description: File in which the image factory tells what it builds. Beside it, in waiting.json, a wait tells what it waits for.
     type: path
     env: [{name: BOOKSTORE_PROGRESS_FILE}]
   report_dir:
@@ -87,6 +88,9 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
         self._changed = False
         self._failed = False
         self._reported = False
+        # Of which task how many lines of a wait were shown; guarded by the lock, for two threads show them.
+        self._told: tuple[Any, int] = (None, 0)
+        self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -190,6 +194,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
         """Print the line of a task, unless it is noise."""
         if self._task is None:
             return
+        self._show_waiting(self._task)
         title, phase, start = self._task
         seconds = time.monotonic() - start
         if not always and not self._display.verbosity and (seconds < NOISE_SECONDS or status == "skipped"):
@@ -246,7 +251,11 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
         while not self._stop.wait(0.5):
             task = self._task
             interval = self.get_option("heartbeat")
-            if task is None or interval <= 0:
+            if task is None:
+                continue
+            with contextlib.suppress(ValueError):  # as below
+                self._show_waiting(task)
+            if interval <= 0:
                 continue
             elapsed = time.monotonic() - task[2]
             count = int(elapsed // interval)
@@ -254,11 +263,27 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
                 continue
             told = (task, count)
             with contextlib.suppress(ValueError):  # the output was closed under us, at exit
-                self._show("\n".join(progress.heartbeat(task[0], elapsed, self._progress())))
+                self._show("\n".join(progress.heartbeat(task[0], elapsed, self._progress(task))))
 
-    def _progress(self) -> str:
+    def _progress(self, task: tuple[str, str, float]) -> str:
         file = self.get_option("progress_file")
-        return progress.progress_text(progress.read_progress(file, self._started), time.time()) if file else ""
+        waiting = progress.waiting_text(self._waiting(task))
+        return waiting or (progress.progress_text(progress.read_progress(file, self._started), time.time()) if file else "")
+
+    def _waiting(self, task: tuple[str, str, float]) -> dict[str, Any] | None:
+        """Return what the wait of a task tells of itself, if it is one."""
+        file = self.get_option("progress_file")
+        started = time.time() - (time.monotonic() - task[2])
+        return progress.read_progress(str(Path(file).with_name("waiting.json")), started) if file else None
+
+    def _show_waiting(self, task: tuple[str, str, float]) -> None:
+        """Show the lines of a task's wait that were not shown yet."""
+        lines = (self._waiting(task) or {}).get("lines") or []
+        with self._lock:
+            shown = self._told[1] if self._told[0] is task else 0
+            self._told = (task, max(shown, len(lines)))
+        for line in lines[shown:]:
+            self._show("\n".join(progress.wrap(str(line), "      ")))
 
     # The end ------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import contextlib
 import json
 import subprocess
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -110,6 +111,9 @@ class Cluster:
         if check:
             return outcome
         alive = {name: node for name, node in nodes.items() if name not in lost}
+        if not lost:
+            self._look(outcome, alive, timeout)
+            return outcome
         self.wait_for_kubelets(alive, timeout)
         # Before a worker is replaced, too: a run that was killed while one joined left a token that still works.
         outcome.tokens_ended = self.end_bootstrap_tokens()
@@ -118,6 +122,15 @@ class Cluster:
         outcome.cordoned = self.cordoned_nodes()
         outcome.configured = self.configure(self.node_containers())
         return outcome
+
+    def _look(self, outcome: Outcome, nodes: dict[str, dict[str, Any]], timeout: float) -> None:
+        """Do what a cluster with all of its nodes needs; each of it waits for a program in a node, and for none of the others."""
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            kubelets = pool.submit(self.wait_for_kubelets, nodes, timeout)
+            tokens, cordoned = pool.submit(self.end_bootstrap_tokens), pool.submit(self.cordoned_nodes)
+            configured = pool.submit(self.configure, self.node_containers())
+            kubelets.result()
+            outcome.tokens_ended, outcome.cordoned, outcome.configured = tokens.result(), cordoned.result(), configured.result()
 
     def bootstrap_tokens(self) -> list[str]:
         """Return the names of the Secrets of all bootstrap tokens, expired ones included."""

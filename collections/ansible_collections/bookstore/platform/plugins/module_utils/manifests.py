@@ -4,22 +4,28 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from . import failures, waiter
 from .cluster import Cluster, ClusterError
 
 Object = dict[str, Any]
+T = TypeVar("T")
 
 APPLY = "application/apply-patch+yaml"  # JSON is YAML
 # What controllers and the server write is no change of ours.
 WRITTEN_BY_OTHERS = ("managedFields", "resourceVersion", "generation")
+# Objects of one kind that are applied side by side.
+AT_ONCE = 6
 # How long an object that is being deleted may take.
 ENDING_SECONDS = 60.0
 
@@ -117,21 +123,44 @@ def _group(version: str) -> str:
 
 
 def apply(cluster: Cluster, manifests: list[Manifest], manager: str, check: bool) -> Iterator[Change]:
-    """Apply all in their order, and yield those that changed (in check mode: would). ManifestError at the first that is refused."""
+    """Apply all, and yield those that changed (in check mode: would). ManifestError for the first that is refused.
+
+    Their order is kept, but for those of one kind that follow one another: these need none of each other, and go side by side.
+    """
     kinds = Kinds(cluster)
-    for manifest in manifests:
-        try:
-            change = _apply(cluster, kinds, manifest, manager, check)
-        except ClusterError as error:
-            if not error.status:
-                raise  # no answer at all is not about this object
-            raise ManifestError(f"BK-431: {manifest} of {manifest.file}: {failures.without_id(error)}") from error
-        if change is not None:
-            yield change
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        for _, group in itertools.groupby(manifests, key=lambda manifest: (manifest.body["apiVersion"], manifest.body["kind"])):
+            # Here, because what the server's kinds are is asked once.
+            found = [(manifest, _named(manifest, functools.partial(kinds.path, manifest))) for manifest in group]
+            futures = [
+                pool.submit(_named, manifest, functools.partial(_apply, cluster, path, manifest, manager, check))
+                for manifest, path in found
+            ]
+            failure: Exception | None = None
+            for future in futures:
+                try:
+                    change = future.result()
+                except (ManifestError, ClusterError) as error:
+                    failure = failure or error
+                    continue
+                # Also beside one that was refused: it was changed, and is told.
+                if change is not None:
+                    yield change
+            if failure is not None:
+                raise failure
 
 
-def _apply(cluster: Cluster, kinds: Kinds, manifest: Manifest, manager: str, check: bool) -> Change | None:
-    path = kinds.path(manifest)
+def _named(manifest: Manifest, call: Callable[[], T]) -> T:
+    """Do what is about a manifest; ManifestError with its name when the server refuses that."""
+    try:
+        return call()
+    except ClusterError as error:
+        if not error.status:
+            raise  # no answer at all is not about this object
+        raise ManifestError(f"BK-431: {manifest} of {manifest.file}: {failures.without_id(error)}") from error
+
+
+def _apply(cluster: Cluster, path: str | None, manifest: Manifest, manager: str, check: bool) -> Change | None:
     if path is None:
         if check:
             return Change(manifest, None)

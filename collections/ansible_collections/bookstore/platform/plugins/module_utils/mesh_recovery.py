@@ -113,7 +113,12 @@ class Recovery:
         self._settle()
         names = {mesh_run.name_of(edge) for edge in broken}
         calls = {name for name in names if name[0] != mesh_escalation.ENROLLED}
-        edges = mesh_run.probe_mesh(self.cluster, self.matrix, self.settings, self.clock, only=calls)["edges"] if calls else []
+        edges: list[Object] = []
+        if calls:
+            edges = mesh_run.probe_mesh(
+                self.cluster, self.matrix, self.settings, self.clock,
+                only=lambda _probe, call: (call.kind, call.source, call.destination) in calls,
+            )["edges"]  # fmt: skip
         seen = {mesh_run.name_of(edge): edge for edge in edges if edge["outcome"] != mesh_run.NOT_TRIED}
         kept = [seen.get(mesh_run.name_of(edge), edge) for edge in broken if edge["kind"] != mesh_escalation.ENROLLED]
         # A pod that was renewed has another name or none: all are looked at.

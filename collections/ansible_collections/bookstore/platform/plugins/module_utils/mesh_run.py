@@ -8,7 +8,7 @@ import inspect
 import json
 import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,12 +51,12 @@ class Settings:
 
 
 def probe_mesh(
-    cluster: Cluster, matrix: list[Object], settings: Settings, clock: waiter.Clock = time, *, inside_only: bool = False,
-    only: Collection[tuple[str, str, str]] | None = None,
+    cluster: Cluster, matrix: list[Object], settings: Settings, clock: waiter.Clock = time, *,
+    only: Callable[[Probe, mesh_plan.Call], bool] = lambda _probe, _call: True,
 ) -> Object:  # fmt: skip
-    """Return {mode, edges, broken, shared_nodes, shared_pods, skipped, seconds}; edges as mesh_plan.judge().
+    """Return {mode, edges, broken, left, shared_nodes, shared_pods, skipped, seconds}; edges as mesh_plan.judge().
 
-    ``inside_only``: make the calls from pods that are there, and start none. ``only``: make those of these edges (see name_of()).
+    ``only``: which calls are made. ``left``: kind, source and destination of the others.
     """
     start = clock.monotonic()
     mode = mesh_plan.mesh_mode(cluster.objects("Namespace"))
@@ -65,12 +65,11 @@ def probe_mesh(
     scene = mesh_plan.Scene(cluster.objects("Pod"), cluster.objects("Service"), mode, settings.trust_domain)
     exec_sources = [mesh_plan.Account.parse(text) for text in settings.exec_sources]
     plan = mesh_plan.Planner(scene, exec_sources, settings.outsider, settings.pinned).build(matrix, settings.full)
-    if inside_only:
-        plan.probes = [probe for probe in plan.probes if probe.pod]
-    if only is not None:
-        for probe in plan.probes:
-            probe.calls = [call for call in probe.calls if (call.kind, call.source, call.destination) in only]
-        plan.probes = [probe for probe in plan.probes if probe.calls]
+    left: list[tuple[str, str, str]] = []
+    for probe in plan.probes:
+        left += [(call.kind, call.source, call.destination) for call in probe.calls if not only(probe, call)]
+        probe.calls = [call for call in probe.calls if only(probe, call)]
+    plan.probes = [probe for probe in plan.probes if probe.calls]
     results = Runner(cluster, settings, mode, clock).run(plan)
     edges = [
         mesh_plan.judge(call, probe, results.get(call.id), plan.destinations)
@@ -83,6 +82,7 @@ def probe_mesh(
         "mode": mode,
         "edges": edges,
         "broken": broken,
+        "left": left,
         "shared_nodes": nodes,
         "shared_pods": pods,
         "skipped": plan.skipped,

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -107,7 +107,10 @@ class Waiter:
         self.restart_limit = restart_limit
         self.verdicts: dict[Wanted, Verdict] = {w: readiness.waiting("not looked at yet") for w in wanted}
         self.ready_after: dict[Wanted, float] = {}
+        # One line for each object that was not ready at the first look, in the order in which they became ready.
+        self.lines: list[str] = []
         self.unreachable = ""
+        self._looked = False
         self._pods: dict[Wanted, list[Object]] = {}
         self._rejected_since: dict[Wanted, float] = {}
         self._baselines: dict[str, Mapping[str, int]] = {}
@@ -124,9 +127,15 @@ class Waiter:
             self.unreachable = str(error)
             return self.verdicts
         for want in todo:
-            self.verdicts[want] = self._judge(want, found, elapsed)
-            if self.verdicts[want].state is State.READY:
+            before, self.verdicts[want] = self.verdicts[want], self._judge(want, found, elapsed)
+            state = self.verdicts[want].state
+            if state is State.READY:
                 self.ready_after[want] = round(elapsed, 1)
+                if self._looked:
+                    self.lines.append(f"{want} is ready after {elapsed:.0f} s")
+            elif state is State.FAILED and before.state is not State.FAILED:
+                self.lines.append(f"{want} cannot become ready: {self.verdicts[want].reason}")
+        self._looked = True
         return self.verdicts
 
     def _fetch(self, todo: list[Wanted]) -> dict[tuple[str, str], list[Object]]:
@@ -225,6 +234,15 @@ def unseen(wanted: list[Wanted]) -> list[dict[str, Any]]:
     ]
 
 
+def progress(watch: Waiter) -> dict[str, Any]:
+    """Return what a wait shows of itself: {lines, ready, total, waiting: [{name, reason}]}."""
+    waiting = [want for want in watch.wanted if watch.verdicts[want].state is State.WAITING]
+    return {
+        "lines": list(watch.lines), "ready": len(watch.ready_after), "total": len(watch.wanted),
+        "waiting": [{"name": str(want), "reason": watch.verdicts[want].reason} for want in waiting],
+    }  # fmt: skip
+
+
 def wait(
     source: Source,
     wanted: list[Wanted],
@@ -233,41 +251,41 @@ def wait(
     restart_limit: int = readiness.RESTART_LIMIT,
     interval: float = 0.5,
     clock: waiter.Clock = time,
+    tell: Callable[[Waiter], None] = lambda _: None,
 ) -> tuple[list[dict[str, Any]], float]:
     """Wait until all are ready; return their details and the seconds it took.
 
-    Raises NotReadyError as soon as one cannot become ready, or after ``timeout`` seconds.
+    Raises NotReadyError as soon as each is ready or cannot become so, or after ``timeout`` seconds. One that cannot become ready
+    keeps none of the others from it, and is looked at again as long as there are others. ``tell`` is called after each look.
     """
     watch = Waiter(source, wanted, restart_limit)
     start = clock.monotonic()
 
     def poll() -> dict[Wanted, Verdict]:
-        return watch.poll(clock.monotonic() - start)
+        verdicts = watch.poll(clock.monotonic() - start)
+        tell(watch)
+        return verdicts
 
     def settled(verdicts: dict[Wanted, Verdict]) -> bool:
-        states = {v.state for v in verdicts.values()}
-        return State.FAILED in states or states <= {State.READY}
+        return all(verdict.state is not State.WAITING for verdict in verdicts.values())
 
     outcome = waiter.wait_for(poll, settled, timeout=timeout, interval=interval, clock=clock)
     open_ones = [w for w in wanted if outcome.value[w].state is not State.READY]
     if not open_ones:
         return watch.details(), round(outcome.elapsed, 1)
-    hopeless = [w for w in open_ones if outcome.value[w].state is State.FAILED]
-    raise NotReadyError(
-        _explain(watch, hopeless or open_ones, bool(hopeless), outcome.elapsed, timeout),
-        watch.details(),
-        round(outcome.elapsed, 1),
-    )
+    raise NotReadyError(_explain(watch, open_ones, outcome.elapsed, timeout), watch.details(), round(outcome.elapsed, 1))
 
 
-def _explain(watch: Waiter, shown: list[Wanted], hopeless: bool, elapsed: float, timeout: float) -> str:
+def _explain(watch: Waiter, open_ones: list[Wanted], elapsed: float, timeout: float) -> str:
     total, ready = len(watch.wanted), len(watch.ready_after)
-    if hopeless:
+    hopeless = [want for want in open_ones if watch.verdicts[want].state is State.FAILED]
+    shown = [*hopeless, *(want for want in open_ones if want not in hopeless)]
+    late = len(shown) - len(hopeless)
+    if not late:
         lines = [f"BK-211: {len(shown)} of {total} objects cannot become ready (after {elapsed:.0f} s; {ready} are):"]
     else:
-        lines = [
-            f"BK-212: {len(shown)} of {total} objects were not ready within timeout={timeout:.0f} s ({ready} are):"
-        ]
+        also = f", {len(hopeless)} of them cannot become so" if hopeless else ""
+        lines = [f"BK-212: {len(shown)} of {total} objects were not ready within timeout={timeout:.0f} s{also} ({ready} are):"]
     if watch.unreachable:
         lines.append(f"  last poll: {watch.unreachable}")
     for want in shown[:5]:

@@ -18,6 +18,7 @@ options:
     description:
       - V(probe) inserts, changes and deletes one row in each captured table and follows each change; the rows (user
         cdc-probe, ids starting with ffffffff) are removed in every case and count in no view, so nothing is changed.
+      - V(proven) tells whether V(probe) kept in O(proof) that changes arrive, and whether all that they went through is the same since.
       - V(row) waits until analytics shows the row O(key) of O(source) as it is now; gone if it is gone.
       - V(lag) waits until everything committed now was published and read, and is in the views; a busy shop may go on meanwhile.
       - V(view) waits until the view O(key), or every view, shows what is in the tables now.
@@ -28,7 +29,7 @@ options:
         no more is removed. Entries of C(quarantined_records) whose rows are equal are resolved. O(source) and O(key) narrow it.
     type: str
     required: true
-    choices: [probe, row, lag, view, reconcile, reread]
+    choices: [probe, proven, row, lag, view, reconcile, reread]
   source:
     description: A captured table - needed by V(row); V(probe), V(reconcile) and V(reread) take all without it.
     type: str
@@ -46,6 +47,16 @@ options:
     description: V(reread) - return what could not be brought back instead of failing; C(verify) names it as long as it lasts.
     type: bool
     default: false
+  proof:
+    description: File in which V(probe) keeps that changes arrived, for V(proven). Both need O(flink_port) with it.
+    type: path
+  proof_hours:
+    description: For how many hours V(proven) takes over what was proven; 0 for never.
+    type: float
+    default: 0.0
+  flink_port:
+    description: The host's port of Flink's REST API, which names the jobs.
+    type: int
   call_timeout:
     description: Bound of each call into a pod, in seconds.
     type: int
@@ -95,6 +106,15 @@ operations:
   description: Seconds by operation and table.
   type: dict
   returned: with O(mode=probe)
+proven:
+  description: Whether the proof counts; RV(report_lines) says then of when it is.
+  type: bool
+  returned: with O(mode=proven)
+report_lines:
+  description: A line for the output.
+  type: list
+  elements: str
+  returned: with O(mode=proven)
 lag:
   description: Bytes behind each slot, records before each job, dirty views.
   type: dict
@@ -119,17 +139,19 @@ remaining:
 """
 
 import re
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.bookstore.platform.plugins.module_utils import cdc_convergence as cdc
-from ansible_collections.bookstore.platform.plugins.module_utils import failures
+from ansible_collections.bookstore.platform.plugins.module_utils import cdc_proof, failures
 from ansible_collections.bookstore.platform.plugins.module_utils.cdc_probe import probe, row
 from ansible_collections.bookstore.platform.plugins.module_utils.cdc_reread import Reread, report
 from ansible_collections.bookstore.platform.plugins.module_utils.cdc_tables import TABLES, ConvergenceError, psql, reconcile, table_of
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC, Cluster, ClusterError
 from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
+from ansible_collections.bookstore.platform.plugins.module_utils.proof_store import Store
 
 
 def run(p: dict[str, Any], check: bool) -> tuple[cdc.Result, dict[str, Any]]:
@@ -139,12 +161,20 @@ def run(p: dict[str, Any], check: bool) -> tuple[cdc.Result, dict[str, Any]]:
     pipeline = cdc.Pipeline(sql, Broker(cluster, p["call_timeout"]))
     names = [p["source"]] if p["source"] else list(TABLES)
     mode, timeout = p["mode"], p["timeout"]
+    store = Store(Path(p["proof"]), p["proof_hours"]) if p["proof"] else None
+    if mode == "proven":
+        kept = cdc_proof.recall(cluster, store, p["flink_port"]) if store else None
+        return cdc.Result(True, 0.0, ""), {"proven": kept is not None, "report_lines": [cdc_proof.told(kept)] if kept else []}
     if mode == "probe":
         if check:
             result, lag = pipeline.settle(timeout)
             return result, {"operations": {}, "lag": lag}
-        result, operations = probe(pipeline, sql, timeout, names)
-        return result, {"operations": operations}
+
+        def follow() -> tuple[cdc.Result, dict[str, Any]]:
+            result, operations = probe(pipeline, sql, timeout, names)
+            return result, {"operations": operations}
+
+        return cdc_proof.prove(cluster, store, p["flink_port"], follow) if store else follow()
     if mode == "row":
         return row(pipeline, sql, table_of(p["source"]), p["key"], timeout), {}
     if mode == "lag":
@@ -167,14 +197,18 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **CONNECTION_SPEC,
-            "mode": {"type": "str", "required": True, "choices": ["probe", "row", "lag", "view", "reconcile", "reread"]},
+            "mode": {"type": "str", "required": True, "choices": ["probe", "proven", "row", "lag", "view", "reconcile", "reread"]},
             "source": {"type": "str", "choices": list(TABLES)},
             "key": {"type": "str"},
             "timeout": {"type": "int", "default": 30},
             "report_only": {"type": "bool", "default": False},
+            "proof": {"type": "path"},
+            "proof_hours": {"type": "float", "default": 0.0},
+            "flink_port": {"type": "int"},
             "call_timeout": {"type": "int", "default": 30},
         },
-        required_if=[("mode", "row", ("source", "key"))],
+        required_if=[("mode", "row", ("source", "key")), ("mode", "proven", ("proof",))],
+        required_by={"proof": ["flink_port"]},
         supports_check_mode=True,
     )
     try:

@@ -44,6 +44,14 @@ options:
     type: list
     elements: str
     default: []
+  snapshots:
+    description:
+      - When each source took its last new snapshot, as RV(bookstore.platform.debezium_server#module:servers) has it; empty for never.
+      - Without it the broker is asked.
+    type: dict
+  rest_port:
+    description: The host's port of Flink's REST API. Where it shows that all is as declared, the tool in the pod is not started.
+    type: int
   timeout:
     description: Seconds to wait at most until all jobs run.
     type: int
@@ -99,7 +107,16 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.bookstore.platform.plugins.module_utils import failures
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC, Cluster, ClusterError
-from ansible_collections.bookstore.platform.plugins.module_utils.flink_jobs import Declaration, JobError, Tool, read, reconcile, snapshots
+from ansible_collections.bookstore.platform.plugins.module_utils.flink_jobs import (
+    Declaration,
+    JobError,
+    Tool,
+    glance,
+    noted,
+    read,
+    reconcile,
+    snapshots,
+)
 from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
 
 
@@ -113,6 +130,8 @@ def main() -> None:
             "values": {"type": "dict", "default": {}},
             "settings": {"type": "dict", "default": {}},
             "fresh": {"type": "list", "elements": "str", "default": []},
+            "snapshots": {"type": "dict"},
+            "rest_port": {"type": "int"},
             "timeout": {"type": "int", "default": 240},
             "call_timeout": {"type": "int", "default": 150},
         },
@@ -123,9 +142,13 @@ def main() -> None:
     try:
         cluster = Cluster.of(p)
         declared = Declaration(Path(p["sql_dir"]), p["values"], settings)
-        wanted = read(p["jobs"], declared, snapshots(Broker(cluster, p["call_timeout"])))
+        since = p["snapshots"] or noted(Broker(cluster, p["call_timeout"]))
+        wanted = read(p["jobs"], declared, snapshots(since))
         tool = Tool(cluster, p["call_timeout"])
-        steps, done = reconcile(tool, wanted, settings, p["fresh"], p["timeout"], apply=not module.check_mode)
+        steps, done = reconcile(
+            tool, wanted, settings, p["fresh"], p["timeout"], apply=not module.check_mode,
+            glanced=glance(p["rest_port"]) if p["rest_port"] else None,
+        )  # fmt: skip
     except (ClusterError, JobError) as error:
         module.fail_json(msg=failures.message(error))
     module.exit_json(

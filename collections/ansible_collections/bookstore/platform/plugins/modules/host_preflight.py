@@ -134,7 +134,7 @@ from ansible_collections.bookstore.platform.plugins.module_utils.docker import D
 SYSCTL_FILE = Path("/etc/sysctl.d/90-bookstore-platform.conf")
 # Set by roles while they run, not by the operator.
 FACTS = ("bookstore_images", "bookstore_artifacts", "bookstore_effective_mesh_mode", "bookstore_effective_node_proxy",
-         "bookstore_effective_image_source", "bookstore_skipped_images", "bookstore_mesh_proven")
+         "bookstore_effective_image_source", "bookstore_skipped_images", "bookstore_mesh_proven", "bookstore_snapshots")
 
 
 def check_input(module: AnsibleModule) -> dict[str, Any]:

@@ -12,7 +12,7 @@ short_description: Apply what a role's templates render
 version_added: 0.1.0
 description:
   - Renders templates, applies each object by server-side apply with a field manager, which takes over fields that others changed,
-    and reports a change when an object is another one than before.
+    and reports a change when an object is another one than before. Objects of one kind that follow one another go side by side.
   - What is no longer declared stays, for the platform's objects carry nothing that says which role they come from.
   - In check mode the server is asked by a dry run. Objects whose namespace or kind the run would make count as changed.
 options:

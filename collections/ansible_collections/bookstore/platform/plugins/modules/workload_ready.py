@@ -11,8 +11,8 @@ module: workload_ready
 short_description: Wait until a list of cluster objects is ready
 version_added: 0.1.0
 description:
-  - Waits for all objects in one wait, and stops at once when one of them cannot become ready - a failed
-    job, an image that cannot be had, a container that keeps crashing, a pod that its namespace rejects.
+  - Waits for all objects side by side. One that cannot become ready - a failed job, an image that cannot be had, a container that
+    keeps crashing, a pod that its namespace rejects - is waited for no longer than the others; the module fails at the end.
   - A failure shows the last events and log lines of what is not ready.
   - Changes nothing. In check mode it does not wait; objects that the run would create need not exist.
 options:
@@ -44,9 +44,12 @@ options:
     type: float
     default: 0.5
   restart_limit:
-    description: Restarts after which a container in CrashLoopBackOff ends the wait.
+    description: Restarts after which an object with a container in CrashLoopBackOff counts as one that cannot become ready.
     type: int
     default: 3
+  progress_file:
+    description: File in which the module tells which objects became ready and which it waits for, while it waits.
+    type: path
 extends_documentation_fragment:
   - bookstore.platform.connection
 author: The Bookstore Platform authors (@bookstore)
@@ -94,10 +97,34 @@ objects:
   sample: [{kind: Deployment, namespace: ecom, name: ecom-api, state: ready, reason: "", ready_after: 4.5}]
 """
 
+import json
+import os
+from pathlib import Path
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.bookstore.platform.plugins.module_utils import failures, readiness, workloads
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC, Cluster, ClusterError
+
+
+class Told:
+    """Writes what a wait shows of itself into a file, when it is another than before."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._last: dict[str, Any] = {}
+
+    def __call__(self, watch: workloads.Waiter) -> None:
+        """Write it, whole or not at all."""
+        shown = workloads.progress(watch)
+        if shown == self._last:
+            return
+        self._last = shown
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self._file.with_name(f".{self._file.name}.{os.getpid()}")
+        temporary.write_text(json.dumps(shown), encoding="utf-8")
+        os.replace(temporary, self._file)
 
 
 def main() -> None:
@@ -117,6 +144,7 @@ def main() -> None:
             "timeout": {"type": "float", "default": 300.0},
             "interval": {"type": "float", "default": 0.5},
             "restart_limit": {"type": "int", "default": 3},
+            "progress_file": {"type": "path"},
             **CONNECTION_SPEC,
         },
         supports_check_mode=True,
@@ -127,8 +155,9 @@ def main() -> None:
         if module.check_mode:
             module.exit_json(changed=False, elapsed=0.0, objects=workloads.unseen(wanted))
         details, elapsed = workloads.wait(
-            Cluster.of(p), wanted, timeout=p["timeout"], restart_limit=p["restart_limit"], interval=p["interval"]
-        )
+            Cluster.of(p), wanted, timeout=p["timeout"], restart_limit=p["restart_limit"], interval=p["interval"],
+            tell=Told(Path(p["progress_file"])) if p["progress_file"] else lambda _: None,
+        )  # fmt: skip
     except workloads.NotReadyError as error:
         module.fail_json(msg=failures.message(error), objects=error.details, elapsed=error.elapsed)
     except (ClusterError, ValueError) as error:

@@ -113,6 +113,15 @@ def progress_text(document: dict[str, Any] | None, now: float) -> str:
     return f"{counts}, building {', '.join(parts)}" if parts else ""
 
 
+def waiting_text(document: dict[str, Any] | None) -> str:
+    """Return how many objects of a wait {lines, ready, total, waiting: [{name, reason}]} are ready, and what the others lack."""
+    waiting = (document or {}).get("waiting")
+    if not document or not isinstance(waiting, list) or not waiting:
+        return ""
+    named = "; ".join(f"{entry.get('name')}: {entry.get('reason')}" for entry in waiting if isinstance(entry, dict))
+    return f"{document.get('ready', '?')} of {document.get('total', '?')} ready; {named}"
+
+
 def heartbeat(title: str, elapsed: float, progress: str) -> list[str]:
     """Return the lines that show that a long task is alive."""
     lines = [f"      ... {title}, for {duration(elapsed)}"]

@@ -151,15 +151,18 @@ class Factory:
         return closed, skipped
 
     def run(self, names: list[str], check: bool = False) -> Result:
-        """Make every named image or artifact available; with ``check`` only report what would be built."""
+        """Make every named image or artifact available; with ``check`` only report what would be built, and where the rest is.
+
+        What is not built yet has its name and folder then, too, for these follow from its inputs; only a digest it has not.
+        """
         order, skipped = self.plan(names)
         result = Result(skipped=skipped, source=self.cluster_source)
         missing = [name for name in order if not self._present(name)]
-        if check:
-            result.built = missing
-            return result
         # What is only needed to build something that is there already is not built.
         needed = self._needed(names, set(missing))
+        if check:
+            result.built = sorted(needed)
+            return self._listed(order, result, made=False)
         progress = Progress(self.progress_file, len(needed))
         self._build_all([name for name in order if name in needed], progress)
         result.built, result.seconds = sorted(needed), progress.done
@@ -175,7 +178,7 @@ class Factory:
             skipped=skipped, missing=sorted(missing), source=self.cluster_source, sources=self.sources(), origins=self._adopted()
         ))
 
-    def _listed(self, names: list[str], result: Result) -> Result:
+    def _listed(self, names: list[str], result: Result, made: bool = True) -> Result:
         for name in names:
             if name in self.catalogue.images:
                 image, reference = self.catalogue.images[name], self.engine.reference(name, self.key(name))
@@ -185,7 +188,7 @@ class Factory:
                 elif name in self._digests:
                     result.images[name] = f"{reference}@{self._digests[name]}"
                     result.origins[reference] = Entry(self._origin(image), self._digests[name])
-            elif self._artifact_path(name).is_dir():
+            elif not made or self._artifact_path(name).is_dir():
                 result.artifacts[name] = str(self._artifact_path(name))
         result.replaced = sorted(self._replaced)
         return result

@@ -54,6 +54,7 @@ KINDS = (
 )  # fmt: skip
 MARKS = {PASSED: "ok", FAILED: "FAILED", SKIPPED: "skipped"}
 STATS_ATTEMPTS = 5
+CHECKS_AT_ONCE = 4
 NO_EDGE = "no edge of the matrix has both ends deployed"
 
 
@@ -120,7 +121,7 @@ CHECKS = (
     Check("V-ACCOUNTS", "BK-340", "Accounts have their rights and no others", account_checks.accounts,
           "compare the Roles, bindings and admission policies with bookstore_accounts; make up applies what is declared"),
     Check("V-QUARANTINE", "BK-366", "Changes applied", pipeline_checks.quarantine,
-          'correct the row in its source if it is wrong, then make up ARGS="--tags flink_verify" brings it back'),
+          'correct the row in its source if it is wrong, then make up ARGS="--tags flink_repair" brings it back'),
     Check("V-SUMMARIES", "BK-450", "Views' sums are right", pipeline_checks.summaries,
           "look for orders_counted_wrongly and sums_differ in the log of analytics/mv-refresher; docs/errors.md has how to count all anew"),
     Check("V-CAPTURE", "BK-367", "Capture as declared", pipeline_checks.capture,
@@ -236,7 +237,7 @@ def verify(cluster: Cluster, params: Object, check_mode: bool) -> Object:
             if image:
                 proof = mesh_proof.Store(Path(params["mesh_proof"]), params["mesh_proof_hours"]) if params["mesh_proof"] else None
                 mesh = pool.submit(probe, cluster, params["matrix"], probe_settings(params, image), proof)
-        objects = {kind: cluster.objects(kind) for kind in KINDS}
+        objects = dict(zip(KINDS, pool.map(cluster.objects, KINDS), strict=True))
         objects["BootstrapToken"] = tokens_to_join(cluster)
         pem = authority(cluster, params["tls_namespace"], params["tls_secret"])
         live = web.LiveWeb(pem, params["https_port"], params["http_port"])
@@ -271,17 +272,22 @@ def probe(cluster: Cluster, matrix: list[Object], settings: mesh_run.Settings, p
 
 
 def run_checks(checks: list[Check], context: Context) -> list[tuple[Check, Finding, float]]:
-    """Return each check with its finding and seconds. A check that raises has failed; the others still run."""
-    results = []
-    for check in checks:
+    """Return each check with its finding and seconds, in their order. A check that raises has failed; the others still run.
+
+    Most of them wait for answers of the gateway: some run side by side.
+    """
+
+    def run(check: Check) -> tuple[Check, Finding, float]:
         start = time.monotonic()
         try:
             finding = check.function(context)
         except Exception as error:  # whatever it is, the other checks and the report must not be lost
             text = f"the check itself failed: {type(error).__name__}: {error}"
             finding = Finding(FAILED, text, [text])
-        results.append((check, finding, round(time.monotonic() - start, 1)))
-    return results
+        return check, finding, round(time.monotonic() - start, 1)
+
+    with ThreadPoolExecutor(max_workers=CHECKS_AT_ONCE) as pool:
+        return list(pool.map(run, checks))
 
 
 def line(check: Check, finding: Finding) -> str:

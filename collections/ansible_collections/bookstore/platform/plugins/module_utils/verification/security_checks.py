@@ -148,7 +148,8 @@ def mesh_edges(*kinds: str, empty: str) -> Callable[[Context], Finding]:
         if faults and result["shared_nodes"]:
             faults.append(f"all broken edges share node {', '.join(result['shared_nodes'])}")
         calls = "; ".join(f"{e['source']} -> {e['destination']} {e['outcome']}" for e in edges)
-        since = f" at {_clock(result['proven_at'])}, nothing changed since" if "proven_at" in result else ""
+        renewed = f"; now those of {', '.join(result['renewed'])}" if result.get("renewed") else ", nothing changed since"
+        since = f" at {_clock(result['proven_at'])}{renewed}" if "proven_at" in result else ""
         return verdict(faults, f"{len(edges)} proven{since}: {calls}", {"edges": edges, "proven_at": result.get("proven_at")})
 
     return check

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 import time
 import urllib.parse
 
@@ -25,11 +26,14 @@ class ClientTokens(Tokens):
         self.cluster = cluster
         self.source = source
         self._tokens: dict[str, str] = {}
+        # Checks run in threads.
+        self._lock = threading.Lock()
 
     def of(self, client: str) -> str:
-        if client not in self._tokens:
-            self._tokens[client] = self._sign_in(client)
-        return self._tokens[client]
+        with self._lock:
+            if client not in self._tokens:
+                self._tokens[client] = self._sign_in(client)
+            return self._tokens[client]
 
     def _sign_in(self, client: str) -> str:
         where = f"{self.source['namespace']}/{self.source['secret']}"
