@@ -2,6 +2,7 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
@@ -86,6 +87,11 @@ final class Offsets {
     } catch (JsonProcessingException error) {
       return JSON.missingNode();
     }
+  }
+
+  /** JSON by the letter as the server publishes it, which decides about a key's partition: as bytes, where emojis are escaped. */
+  static String published(Object value) throws JsonProcessingException {
+    return new String(JSON.writeValueAsBytes(value), StandardCharsets.UTF_8);
   }
 
   /** Whether the offset was stored in the middle of a snapshot. */

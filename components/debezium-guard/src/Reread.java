@@ -144,8 +144,8 @@ final class Reread implements Runnable {
       versions.put(row.id(), row.version());
       known.put(row.id(), row.values());
       String topic = Topics.topic(prefix, table);
-      String key = Offsets.JSON.writeValueAsString(row.key());
-      String value = row.bytes() > longest ? null : Offsets.JSON.writeValueAsString(change(table, "r", null, row.values()));
+      String key = Offsets.published(row.key());
+      String value = row.bytes() > longest ? null : Offsets.published(change(table, "r", null, row.values()));
       long bytes = value == null ? row.bytes() : value.getBytes(StandardCharsets.UTF_8).length + key.length();
       if (bytes > longest) {
         setAside(topic, row.key(), table, "it has " + bytes + " bytes, bookstore_record_bytes_max is " + longest);
@@ -175,8 +175,8 @@ final class Reread implements Runnable {
       if (!published.containsKey(id)) {
         ObjectNode row = known.get(id);
         String column = source.key(table);
-        String key = Offsets.JSON.writeValueAsString(Offsets.JSON.createObjectNode().set(column, row.get(column)));
-        send(new ProducerRecord<>(topic, key, Offsets.JSON.writeValueAsString(change(table, "d", row, null))));
+        String key = Offsets.published(Offsets.JSON.createObjectNode().set(column, row.get(column)));
+        send(new ProducerRecord<>(topic, key, Offsets.published(change(table, "d", row, null))));
         send(new ProducerRecord<>(topic, key, null));
         published.put(id, null);
       }
@@ -205,7 +205,7 @@ final class Reread implements Runnable {
       // As a snapshot of the server would: who lacks events takes it for the word that the whole outbox was published after "began".
       ObjectNode row = Offsets.JSON.createObjectNode().put("id", 1).put("ts", Instant.now().toString());
       send(new ProducerRecord<>(Topics.topic(prefix, HEARTBEAT), null, Instant.parse(ledger.path("began").asText()).toEpochMilli(),
-          "{\"id\":1}", Offsets.JSON.writeValueAsString(change(HEARTBEAT, "r", null, row))));
+          "{\"id\":1}", Offsets.published(change(HEARTBEAT, "r", null, row))));
       flush();
       ledger.put("events", true);
       keep(ledger);
@@ -226,8 +226,8 @@ final class Reread implements Runnable {
           + event.id() + "\"}";
       RecordHeaders headers = new RecordHeaders();
       headers.add("id", header.getBytes(StandardCharsets.UTF_8));
-      String payload = Offsets.JSON.writeValueAsString(Offsets.JSON.readTree(event.payload()));
-      send(new ProducerRecord<>(event.type(), null, null, Offsets.JSON.writeValueAsString(event.aggregate()), payload, headers));
+      String payload = Offsets.published(Offsets.JSON.readTree(event.payload()));
+      send(new ProducerRecord<>(event.type(), null, null, Offsets.published(event.aggregate()), payload, headers));
     }
   }
 
@@ -246,7 +246,7 @@ final class Reread implements Runnable {
     ObjectNode letter = Offsets.JSON.createObjectNode().put("topic", topic).put("reason", reason).put("table", table);
     letter.set("key", key);
     Guard.log("ERROR", "BK-273: set aside into " + deadLetters + ": " + letter);
-    send(new ProducerRecord<>(deadLetters, Offsets.JSON.writeValueAsString(key), Offsets.JSON.writeValueAsString(letter)));
+    send(new ProducerRecord<>(deadLetters, Offsets.published(key), Offsets.published(letter)));
   }
 
   private void send(ProducerRecord<String, String> record) throws Exception {
@@ -276,7 +276,7 @@ final class Reread implements Runnable {
 
   /** Keeps the ledger; what it says is true already, so nothing waits for it. */
   private void keep(ObjectNode ledger) throws Exception {
-    send(new ProducerRecord<>(offsets.topic(), 0, offsets.ledgerKey(), Offsets.JSON.writeValueAsString(ledger)));
+    send(new ProducerRecord<>(offsets.topic(), 0, offsets.ledgerKey(), Offsets.published(ledger)));
     offsets.remember(ledger);
   }
 
@@ -287,7 +287,7 @@ final class Reread implements Runnable {
     ledger.get("tables").fields().forEachRemaining(one -> tables.putArray(one.getKey())
         .add(Math.min(one.getValue().path("rows").asLong(), one.getValue().path("of").asLong())).add(one.getValue().path("of").asLong()));
     Progress.current(progress);
-    send(new ProducerRecord<>(offsets.topic(), 0, offsets.progressKey(), Offsets.JSON.writeValueAsString(progress)));
+    send(new ProducerRecord<>(offsets.topic(), 0, offsets.progressKey(), Offsets.published(progress)));
   }
 
   /** Rows that came after they were counted are not done before the table is. */
