@@ -33,7 +33,12 @@ def move(rows: Any, number: int, delta: int, reserved: int, days: int, reason: s
 
 def connect(roles: Postgres, role: str, database: str) -> Any:
     return psycopg.connect(
-        host="127.0.0.1", port=roles.port, dbname=database, user=role, password=roles.role_passwords[role], autocommit=True
+        host="127.0.0.1",
+        port=roles.port,
+        dbname=database,
+        user=role,
+        password=roles.role_passwords[role],
+        autocommit=True,
     )
 
 
@@ -43,7 +48,8 @@ async def chores(service: Service) -> None:
 
 def sums(rows: Any) -> list[Any]:
     found: list[Any] = rows.execute(
-        "SELECT i.book_id, quantity, reserved, coalesce(sum(delta), 0), coalesce(sum(reserved_delta), 0) FROM inventory i"
+        "SELECT i.book_id, quantity, reserved, coalesce(sum(delta), 0), coalesce(sum(reserved_delta), 0)"
+        " FROM inventory i"
         " LEFT JOIN stock_movements m USING (book_id) GROUP BY 1, 2, 3 ORDER BY 1"
     ).fetchall()
     assert all((quantity, reserved) == (moved, held) for _, quantity, reserved, moved, held in found)
@@ -87,7 +93,9 @@ async def test_many_in_batches(service: Service, rows: Any, monkeypatch: pytest.
     await chores(service)
     assert sums(rows) == before
     # The seed, which is new, and the opening.
-    lines = rows.execute("SELECT DISTINCT count(*) FROM stock_movements WHERE reason <> 'seed' GROUP BY book_id").fetchall()
+    lines = rows.execute(
+        "SELECT DISTINCT count(*) FROM stock_movements WHERE reason <> 'seed' GROUP BY book_id"
+    ).fetchall()
     assert lines == [(1,)]
 
 
@@ -111,7 +119,8 @@ def test_two_workers_at_once(roles: Postgres, fresh: str, rows: Any) -> None:
 
 async def test_reservations_that_ended_long_ago_go_whole_and_others_stay(service: Service, rows: Any) -> None:
     cases = {
-        1: ("RELEASED", 61), 2: ("EXPIRED", 61), 3: ("RELEASED", 59), 4: ("EXPIRED", 59), 5: ("COMMITTED", 9000), 6: ("RELEASED", 61),
+        1: ("RELEASED", 61), 2: ("EXPIRED", 61), 3: ("RELEASED", 59), 4: ("EXPIRED", 59), 5: ("COMMITTED", 9000),
+        6: ("RELEASED", 61),
     }  # fmt: skip
     for number, (status, days) in cases.items():
         for one in (1, 2):
@@ -129,11 +138,17 @@ def test_the_service_may_do_no_more_than_that(roles: Postgres, fresh: str, rows:
     """Neither may it touch what is new, nor may others call at all."""
     move(rows, 1, 5, 0, 29)
     before = rows.execute("SELECT * FROM stock_movements ORDER BY id").fetchall()
-    rows.execute("INSERT INTO reservations VALUES (%s, %s, 1, 'EXPIRED', now() - interval '29 days')", (uuid.uuid4(), book(1)))
+    rows.execute(
+        "INSERT INTO reservations VALUES (%s, %s, 1, 'EXPIRED', now() - interval '29 days')", (uuid.uuid4(), book(1))
+    )
     with connect(roles, "inventory_app", fresh) as app:
         assert app.execute("SELECT fold_stock_movements(interval '0', 100)").fetchall() == []
         assert app.execute("SELECT forget_reservations(interval '-1 day', 100)").fetchall() == []
-        for statement in ("DELETE FROM stock_movements", "DELETE FROM reservations", "UPDATE stock_movements SET delta = 1"):
+        for statement in (
+            "DELETE FROM stock_movements",
+            "DELETE FROM reservations",
+            "UPDATE stock_movements SET delta = 1",
+        ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 app.execute(statement.encode())
     with connect(roles, "inventory_ro", fresh) as other, pytest.raises(psycopg.errors.InsufficientPrivilege):

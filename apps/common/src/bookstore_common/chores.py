@@ -45,14 +45,14 @@ class Chore:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Call a function of the database, ``name(..., :rows)``, that deals with up to ``:rows`` rows and returns each of them."""
+    """Call ``function`` (SQL) of the database, which deals with up to ``:rows`` rows and returns each of them."""
 
     name: str
     function: str
 
     def statement(self) -> str:
         """SQL that has as many rows as were dealt with."""
-        return f"SELECT {self.function}"  # noqa: S608 # of this module's callers, not of input
+        return f"SELECT {self.function}"
 
 
 class Housekeeping:

@@ -1,7 +1,7 @@
 """Old movements become one opening line of their book; reservations that ended long ago go.
 
-The service may still neither change nor delete a line of the audit or a reservation. It may ask these functions to, which
-keep what counts: a book's lines add up to its row before and after.
+The service may still neither change nor delete a line of the audit, nor delete a reservation. It may ask these
+functions to, which keep what counts: a book's lines add up to its row before and after.
 
 Revision ID: 0009
 Revises: 0008
@@ -16,14 +16,15 @@ down_revision = "0008"
 branch_labels = None
 depends_on = None
 
-# The line keeps the id and the time of the newest movement that went into it, so it stays the book's oldest. Sums are of
-# the lines that this statement deleted: of two at once, each adds up its own.
+# The line keeps the id and the time of the newest movement that went into it, so it stays the book's oldest. Sums are
+# of the lines that this statement deleted: of two at once, each adds up its own.
 _FOLD = """
 CREATE FUNCTION fold_stock_movements(age interval, most integer) RETURNS SETOF bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 WITH old AS (
     SELECT id, book_id FROM public.stock_movements
-    WHERE created_at < now() - greatest(age, interval '30 days') AND NOT (reason = 'opening' AND actor = 'inventory-worker')
+    WHERE created_at < now() - greatest(age, interval '30 days')
+      AND NOT (reason = 'opening' AND actor = 'inventory-worker')
     ORDER BY id LIMIT most
 ), folded AS (
     DELETE FROM public.stock_movements m

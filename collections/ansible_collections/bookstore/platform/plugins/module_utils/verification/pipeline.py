@@ -53,10 +53,11 @@ def observe(cluster: Cluster, web: Web, wanted: Object, patient_until: float) ->
 
     With it ``snapshots``: {slot: how far a new snapshot is} of slots that nobody reads, and of servers that take one.
 
-    ``wanted``: {groups, slots: [{source, namespace, instance, database, slot}], doors: {source: port of its server}, flink_port, audit: {namespace, instance, database,
-    tables}, quarantine: {namespace, instance, database}, capture: [{source, database, tables}]}. Events that are on their way are
-    waited for: the broker is asked again until a group has consumed what was there at first, or until ``patient_until``
-    (time.monotonic); of a busy shop some event is always on its way. ClusterError and OSError when something cannot be asked.
+    ``wanted``: {groups, slots: [{source, namespace, instance, database, slot}], doors: {source: port of its server}, flink_port,
+    audit: {namespace, instance, database, tables}, quarantine: {namespace, instance, database}, capture: [{source, database, tables}]}.
+    Events that are on their way are waited for: the broker is asked again until a group has consumed what was there at first, or
+    until ``patient_until`` (time.monotonic); of a busy shop some event is always on its way. ClusterError and OSError when something
+    cannot be asked.
     """
     with ThreadPoolExecutor(max_workers=6) as pool:
         broker = pool.submit(_broker, cluster, wanted["groups"], patient_until)
