@@ -26,7 +26,7 @@ import org.apache.kafka.common.header.internals.RecordHeaders;
  * row that another transaction has written since is published again, one that is gone as a deletion, and both are looked at again.
  *
  * <p><b>No event gets lost.</b> Events are published in the order in which they were written, before the tables' rows. Until all are,
- * no heartbeat passes ({@link Heartbeats}): who sees one takes every event for known that was committed before it.
+ * no heartbeat passes ({@link Gate}): who sees one takes every event for known that was committed before it.
  */
 final class Reread implements Runnable {
   static final String OUTBOX = "outbox_events";
@@ -54,7 +54,8 @@ final class Reread implements Runnable {
     this.longest = Long.parseLong(settings.getProperty("debezium.transforms.limit.bytes"));
     this.deadLetters = settings.getProperty("debezium.transforms.limit.dead.letter.topic");
     this.events = Set.of(settings.getProperty("debezium.transforms.outbox.topics").split(","));
-    Heartbeats.withhold(!ledger().path("events").asBoolean(false));
+    Gate.heartbeats(ledger().path("events").asBoolean(false));
+    Gate.audits(false);
   }
 
   /** What is done of the snapshot that the note orders: {since, began, events, tables: {name: {rows, of, position, done}}}. */
@@ -210,12 +211,15 @@ final class Reread implements Runnable {
       ledger.put("events", true);
       keep(ledger);
     }
-    Heartbeats.withhold(false);
+    Gate.heartbeats(true);
   }
 
   private void publish(Source.Event event) throws Exception {
     String topic = Topics.topic(prefix, OUTBOX);
     ObjectNode id = Offsets.JSON.createObjectNode().put("id", event.id());
+    if (event.type().equals(Gate.AUDITS)) {
+      return; // A digest of what was long ago, of no use to anybody.
+    }
     if (event.payload() == null) {
       setAside(topic, id, OUTBOX, "its payload has " + event.length() + " bytes, more than " + longest);
     } else if (!events.contains(event.type())) {

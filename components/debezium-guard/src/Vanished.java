@@ -79,6 +79,7 @@ final class Vanished implements Runnable {
         note.put("done", Instant.now().toString()).set("removed", removed);
         offsets.note(note);
         Progress.over();
+        Gate.audits(true);
         Guard.log("INFO", "compared with the source after a new snapshot: " + note);
         return true;
       }
