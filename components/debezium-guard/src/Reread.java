@@ -93,6 +93,10 @@ final class Reread implements Runnable {
       count(source, ledger);
       keep(ledger);
       events(source, ledger);
+      // The stream first: it starts on what little processor there is, and what happens now is more urgent than what was.
+      while (!source.state().active()) {
+        Thread.sleep(BARRIER_MS * 40);
+      }
       for (String table : Topics.tablesWithState(settings)) {
         table(source, ledger, table);
       }
@@ -230,9 +234,18 @@ final class Reread implements Runnable {
           + event.id() + "\"}";
       RecordHeaders headers = new RecordHeaders();
       headers.add("id", header.getBytes(StandardCharsets.UTF_8));
-      String payload = Offsets.published(Offsets.JSON.readTree(event.payload()));
+      String payload = Offsets.published(withoutNulls(Offsets.JSON.readTree(event.payload())));
       send(new ProducerRecord<>(event.type(), null, null, Offsets.published(event.aggregate()), payload, headers));
     }
+  }
+
+  /** As the router leaves them out. */
+  private static JsonNode withoutNulls(JsonNode node) {
+    if (node instanceof ObjectNode object) {
+      object.properties().removeIf(field -> field.getValue().isNull());
+    }
+    node.forEach(Reread::withoutNulls);
+    return node;
   }
 
   /** A record as the connector makes it, as far as anybody reads it. */

@@ -284,6 +284,12 @@ class Debezium:
             row = connection.execute(query, (position,)).fetchone()
         return bool(row and row[0])
 
+    def reads(self) -> bool:
+        """Whether it reads its slot."""
+        with self.postgres.connect() as connection:
+            row = connection.execute("SELECT active FROM pg_replication_slots WHERE slot_name = 'debezium_ecom_slot'").fetchone()
+        return bool(row and row[0])
+
     def guard_says(self, text: str) -> bool:
         """Whether the guard printed a line that holds ``text``."""
         return any(text in line for line in self.container.log().splitlines() if '"loggerName":"guard"' in line)

@@ -27,9 +27,10 @@ WITH old AS (
       AND NOT (reason = 'opening' AND actor = 'inventory-worker')
     ORDER BY id LIMIT most
 ), folded AS (
-    DELETE FROM public.stock_movements m
-    WHERE m.id = ANY (ARRAY(SELECT id FROM old))
-       OR (m.reason = 'opening' AND m.actor = 'inventory-worker' AND m.book_id = ANY (ARRAY(SELECT book_id FROM old)))
+    DELETE FROM public.stock_movements WHERE id = ANY (ARRAY(
+        SELECT id FROM old UNION ALL
+        SELECT id FROM public.stock_movements WHERE reason = 'opening' AND actor = 'inventory-worker'
+           AND book_id = ANY (ARRAY(SELECT DISTINCT book_id FROM old))))
     RETURNING id, book_id, delta, reserved_delta, created_at
 ), opening AS (
     INSERT INTO public.stock_movements (id, book_id, delta, reserved_delta, reason, actor, created_at)
@@ -62,6 +63,10 @@ def upgrade() -> None:
     for function in ("fold_stock_movements", "forget_reservations"):
         op.execute(f"REVOKE ALL ON FUNCTION {function}(interval, integer) FROM PUBLIC")
         op.execute(f"GRANT EXECUTE ON FUNCTION {function}(interval, integer) TO {app}")
+    op.execute(
+        "CREATE INDEX stock_movements_opening_idx ON stock_movements (book_id)"
+        " WHERE reason = 'opening' AND actor = 'inventory-worker'"
+    )
     # Few rows; holds wait meanwhile.
     op.execute(
         "CREATE INDEX reservations_ended_idx ON reservations (expires_at) WHERE status IN ('RELEASED', 'EXPIRED')"
@@ -70,5 +75,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("DROP INDEX reservations_ended_idx")
+    op.execute("DROP INDEX stock_movements_opening_idx")
     op.execute("DROP FUNCTION forget_reservations(interval, integer)")
     op.execute("DROP FUNCTION fold_stock_movements(interval, integer)")
