@@ -167,7 +167,7 @@ def test_one_that_is_killed_goes_on_and_changes_pass_meanwhile(streaming: Debezi
     assert {one["before"] for one in progress} >= {0}
     assert max(one["before"] for one in progress) >= first
     delays = sorted(shop.delays(records[known:], steady))
-    assert len(delays) > 20
+    assert len(delays) > 5
     assert delays[len(delays) // 2] < 1.0, delays
 
 
