@@ -25,6 +25,8 @@ import java.util.stream.Collectors;
  */
 final class Door {
   private static final Set<String> PATHS = Set.of("/q/health", "/q/health/live", "/q/health/ready", "/q/health/started");
+  // How far a new snapshot is, which the guard itself says.
+  private static final String SNAPSHOT = "/q/snapshot";
   private static final Pattern AUTHORITY = Pattern.compile("(\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9.-]+)(?::[0-9]{1,5})?");
   private static final Pattern LITERAL = Pattern.compile("[0-9]{1,3}(?:[.][0-9]{1,3}){3}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*");
   private static final int CONNECT_MS = 2_000;
@@ -60,8 +62,10 @@ final class Door {
       } else if (!Set.of("GET", "HEAD").contains(exchange.getRequestMethod())) {
         exchange.getResponseHeaders().set("Allow", "GET, HEAD");
         reply(exchange, 405, "this door only lets read");
+      } else if (exchange.getRequestURI().getRawPath().equals(SNAPSHOT)) {
+        send(exchange, 200, null, (Progress.current() + "\n").getBytes(StandardCharsets.UTF_8));
       } else if (!PATHS.contains(exchange.getRequestURI().getRawPath())) {
-        reply(exchange, 404, "this door shows /q/health and what is below it");
+        reply(exchange, 404, "this door shows /q/health and what is below it, and /q/snapshot");
       } else {
         handOn(exchange);
       }

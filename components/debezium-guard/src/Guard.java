@@ -12,9 +12,9 @@ import org.apache.kafka.common.KafkaException;
 
 /**
  * Starts the server after it has looked at the stored offset and the slot, see {@link Verdict}. Where only a new snapshot
- * brings every row, it drops the slot and forgets the offset, so that the server begins anew; a snapshot cannot tell which
- * rows are gone, so {@link Vanished} publishes their deletion afterwards, and {@link Custody} watches the broker as long as the
- * server runs. What is still to be done is noted in the topic of offsets: a guard that is killed goes on when it is started again.
+ * brings every row, it makes a new slot, from which the server streams at once, and {@link Reread} publishes what was there before; that
+ * cannot tell which rows are gone, so {@link Vanished} publishes their deletion afterwards. {@link Custody} watches the broker as long as
+ * the server runs. What is still to be done is noted in the topic of offsets: a guard that is killed goes on when it is started again.
  *
  * <p>In the server's own process: the server ends when it cannot go on, and the container's restart brings the guard
  * back. It waits for database and broker itself, which spares the waits between the restarts of a container.
@@ -43,8 +43,12 @@ public final class Guard {
       Thread.sleep(PAUSE_MS);
     }
     if (pending(offsets.note())) {
-      start("guard-vanished", new Vanished(settings, offsets, prefix));
-      start("guard-progress", new Progress(settings, offsets(settings, prefix), prefix));
+      Reread reread = new Reread(settings, offsets, prefix);
+      Vanished vanished = new Vanished(settings, offsets, prefix);
+      start("guard-snapshot", () -> {
+        reread.run();
+        vanished.run();
+      });
     }
     Offsets watched = offsets(settings, prefix);
     watched.load();
@@ -121,6 +125,8 @@ public final class Guard {
         offsets.marks(null);
         offsets.note(marked(note, false));
       }
+      // The slot first: what is committed from here on comes by it, everything else by Reread, while the server streams.
+      offsets.begin(source.create());
     } else if (verdict == Verdict.REWIND) {
       offsets.rewind(state.confirmed());
     }

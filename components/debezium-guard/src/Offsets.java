@@ -2,6 +2,7 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
@@ -23,7 +24,7 @@ import org.apache.kafka.common.serialization.StringSerializer;
 
 /**
  * The server's topic of offsets, and what the guard keeps in it: its note (what was wrong last, and whether it is dealt with), the
- * marks of {@link Custody}, and how far a new snapshot is ({@link Progress}).
+ * marks of {@link Custody}, what is done of a new snapshot ({@link Reread}), and what is told of it ({@link Progress}).
  */
 final class Offsets {
   static final ObjectMapper JSON = new ObjectMapper();
@@ -36,6 +37,9 @@ final class Offsets {
   private final String noteKey;
   private final String marksKey;
   private final String progressKey;
+  private final String ledgerKey;
+  // The server's own key: Debezium Server names its engine after its sink.
+  private final String serverKey;
   private Map<String, String> latest = Map.of();
 
   Offsets(String servers, String topic, String prefix) {
@@ -46,6 +50,8 @@ final class Offsets {
     this.noteKey = "[\"guard\",{\"server\":\"" + prefix + "\"}]";
     this.marksKey = "[\"guard-marks\",{\"server\":\"" + prefix + "\"}]";
     this.progressKey = "[\"guard-progress\",{\"server\":\"" + prefix + "\"}]";
+    this.ledgerKey = "[\"guard-snapshot\",{\"server\":\"" + prefix + "\"}]";
+    this.serverKey = "[\"kafka\",{\"server\":\"" + prefix + "\"}]";
   }
 
   /** Reads the topic: what was stored last under each key. */
@@ -83,6 +89,11 @@ final class Offsets {
     }
   }
 
+  /** JSON by the letter as the server publishes it, which decides about a key's partition: as bytes, where emojis are escaped. */
+  static String published(Object value) throws JsonProcessingException {
+    return new String(JSON.writeValueAsBytes(value), StandardCharsets.UTF_8);
+  }
+
   /** Whether the offset was stored in the middle of a snapshot. */
   static boolean unfinished(JsonNode offset) {
     return offset != null && offset.hasNonNull("snapshot") && !offset.path("snapshot_completed").asBoolean(false);
@@ -111,15 +122,28 @@ final class Offsets {
     load();
   }
 
+  /** Stores the first offset of a new slot: the server streams from there, and takes no snapshot of its own. */
+  void begin(long position) throws Exception {
+    write(serverKey, JSON.writeValueAsString(committed(position)));
+    load();
+  }
+
+  private static ObjectNode committed(long position) {
+    ObjectNode offset = JSON.createObjectNode();
+    return offset.put("lsn_proc", position).put("messageType", "COMMIT").put("lsn_commit", position).put("lsn", position);
+  }
+
   /** Stores an offset as the server does at the end of a transaction. */
   void rewind(long position) throws Exception {
-    ObjectNode offset = JSON.createObjectNode();
-    offset.put("lsn_proc", position).put("messageType", "COMMIT").put("lsn_commit", position).put("lsn", position);
+    ObjectNode offset = committed(position);
     for (String key : latest.keySet()) {
       if (server(key)) {
         JsonNode before = parsed(latest.get(key));
-        offset.set("txId", before.path("txId"));
-        offset.set("ts_usec", before.path("ts_usec"));
+        for (String name : List.of("txId", "ts_usec")) {
+          if (before.hasNonNull(name)) {
+            offset.set(name, before.get(name));
+          }
+        }
         write(key, JSON.writeValueAsString(offset));
       }
     }
@@ -151,10 +175,30 @@ final class Offsets {
     write(progressKey, JSON.writeValueAsString(progress));
   }
 
+  /** What is done of the last new snapshot, see {@link Reread}; null if there was none. */
+  JsonNode ledger() {
+    return parsed(latest.get(ledgerKey)) instanceof ObjectNode ledger ? ledger : null;
+  }
+
+  String ledgerKey() {
+    return ledgerKey;
+  }
+
+  String progressKey() {
+    return progressKey;
+  }
+
+  /** Takes for stored what is on its way. */
+  void remember(ObjectNode ledger) throws JsonProcessingException {
+    Map<String, String> next = new LinkedHashMap<>(latest);
+    next.put(ledgerKey, JSON.writeValueAsString(ledger));
+    latest = next;
+  }
+
   /** Whether a key is that of the server's offset: [name, {"server": prefix}]. */
   private boolean server(String key) {
     JsonNode parts = parsed(key);
-    return !Set.of(noteKey, marksKey, progressKey).contains(key) && parts.path(1).path("server").asText().equals(prefix);
+    return !Set.of(noteKey, marksKey, progressKey, ledgerKey).contains(key) && parts.path(1).path("server").asText().equals(prefix);
   }
 
   private void write(String key, String value) throws Exception {
@@ -166,7 +210,18 @@ final class Offsets {
   }
 
   KafkaProducer<String, String> producer() {
-    return new KafkaProducer<>(Map.of(
+    return new KafkaProducer<>(producing());
+  }
+
+  /** One for many records: each batch is one flush of the broker's disk. */
+  KafkaProducer<String, String> bulkProducer() {
+    Map<String, Object> settings = producing();
+    settings.putAll(Map.of("batch.size", 1 << 17, "linger.ms", 2));
+    return new KafkaProducer<>(settings);
+  }
+
+  private Map<String, Object> producing() {
+    return new HashMap<>(Map.of(
         "bootstrap.servers", servers, "acks", "all", "enable.idempotence", true, "delivery.timeout.ms", TIMEOUT_MS,
         "request.timeout.ms", TIMEOUT_MS / 2, "max.block.ms", TIMEOUT_MS, "buffer.memory", 1 << 20,
         "key.serializer", StringSerializer.class, "value.serializer", StringSerializer.class));

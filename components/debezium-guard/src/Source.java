@@ -5,8 +5,10 @@ import java.sql.PreparedStatement;
 import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.sql.Statement;
+import java.util.ArrayList;
 import java.util.Collection;
 import java.util.HashSet;
+import java.util.List;
 import java.util.Properties;
 import java.util.Set;
 
@@ -55,13 +57,68 @@ final class Source implements AutoCloseable {
     call("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = ?");
   }
 
+  /** Makes the slot, and returns its position: every transaction that commits after this is read from it. */
+  long create() throws SQLException {
+    call("SELECT pg_create_logical_replication_slot(?, 'pgoutput')");
+    return state().confirmed();
+  }
+
+  /** The first transaction that has not begun yet. */
+  long nextTransaction() throws SQLException {
+    return number("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint");
+  }
+
+  /** The first transaction that is not over. */
+  long oldestTransaction() throws SQLException {
+    return number("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint");
+  }
+
   /** How many rows a table of schema public has. */
   long count(String table) throws SQLException {
-    try (Statement statement = connection.createStatement();
-        ResultSet row = statement.executeQuery("SELECT count(*) FROM public.\"" + table + "\"")) {
+    return number("SELECT count(*) FROM public.\"" + table + "\"");
+  }
+
+  private long number(String query) throws SQLException {
+    try (Statement statement = connection.createStatement(); ResultSet row = statement.executeQuery(query)) {
       row.next();
       return row.getLong(1);
     }
+  }
+
+  /** The rows of a captured table. */
+  Rows rows(Properties settings, String table, long longest) throws SQLException {
+    return new Rows(connection, settings, table, key(table), longest);
+  }
+
+  /** A row of the outbox; {@code payload} is null when its {@code length} exceeds the limit. */
+  record Event(String position, String id, String aggregate, String type, String payload, long length) {}
+
+  /** The events behind a position (null: from the first one on), in the order in which they were written; empty at the end. */
+  List<Event> events(String position, long longest) throws SQLException {
+    String[] behind = position == null ? new String[] {"-1", "00000000-0000-0000-0000-000000000000"} : position.split(":");
+    String query = "SELECT wal_position || ':' || id, id, aggregate_id, event_type,"
+        + " CASE WHEN length(payload::text) <= ? THEN payload::text END, length(payload::text) FROM outbox_events"
+        + " WHERE wal_position >= ? AND (wal_position, id) > (?, ?::uuid) ORDER BY wal_position, id LIMIT " + Rows.MOST_ROWS;
+    List<Event> events = new ArrayList<>();
+    connection.setAutoCommit(false);
+    try (PreparedStatement statement = connection.prepareStatement(query)) {
+      statement.setFetchSize(Rows.FETCH);
+      statement.setLong(1, longest);
+      statement.setLong(2, Long.parseLong(behind[0]));
+      statement.setLong(3, Long.parseLong(behind[0]));
+      statement.setString(4, behind[1]);
+      long characters = 0;
+      try (ResultSet row = statement.executeQuery()) {
+        while (characters < Rows.MOST_CHARACTERS && row.next()) {
+          events.add(new Event(row.getString(1), row.getString(2), row.getString(3), row.getString(4), row.getString(5), row.getLong(6)));
+          characters += row.getString(5) == null ? 0 : row.getString(5).length();
+        }
+      }
+    } finally {
+      connection.rollback();
+      connection.setAutoCommit(true);
+    }
+    return events;
   }
 
   /** The column that is the primary key of a table of schema public. */

@@ -78,6 +78,8 @@ final class Vanished implements Runnable {
         ObjectNode note = (ObjectNode) offsets.note();
         note.put("done", Instant.now().toString()).set("removed", removed);
         offsets.note(note);
+        Progress.over();
+        Gate.audits(true);
         Guard.log("INFO", "compared with the source after a new snapshot: " + note);
         return true;
       }
@@ -117,7 +119,9 @@ final class Vanished implements Runnable {
         }
         if (System.nanoTime() - toldAt > Progress.PAUSE_MS * 1_000_000) {
           toldAt = System.nanoTime();
-          offsets.progress(Progress.node("comparison", since, Math.min(read, all), all));
+          ObjectNode progress = Progress.node("comparison", since, Math.min(read, all), all);
+          Progress.current(progress);
+          offsets.progress(progress);
         }
       } catch (Exception error) {
         failed.set(error);

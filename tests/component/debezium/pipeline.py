@@ -212,11 +212,16 @@ class Kafka:
         steps = plan(topics, self.tool.describe()["topics"])
         self.tool.call("apply", steps.document())
 
-    def read(self, topic: str) -> list[Any]:
-        """All records that a topic of one partition holds."""
+    def read_all(self, topic: str) -> list[Any]:
+        """All records that a topic holds, one partition after the other."""
+        count = self.tool.describe()["topics"][topic]["partitions"]
+        return [record for number in range(count) for record in self.read(topic, number)]
+
+    def read(self, topic: str, number: int = 0) -> list[Any]:
+        """All records that a partition of a topic holds."""
         consumer = KafkaConsumer(bootstrap_servers=[self.address], group_id=None, enable_auto_commit=False)
         try:
-            partition = TopicPartition(topic, 0)
+            partition = TopicPartition(topic, number)
             consumer.assign([partition])
             consumer.seek_to_beginning(partition)
             end = consumer.end_offsets([partition])[partition]
@@ -297,6 +302,12 @@ class Debezium:
         with self.postgres.connect() as connection:
             query = "SELECT confirmed_flush_lsn >= %s::pg_lsn FROM pg_replication_slots WHERE slot_name = 'debezium_ecom_slot' AND active"
             row = connection.execute(query, (position,)).fetchone()
+        return bool(row and row[0])
+
+    def reads(self) -> bool:
+        """Whether it reads its slot."""
+        with self.postgres.connect() as connection:
+            row = connection.execute("SELECT active FROM pg_replication_slots WHERE slot_name = 'debezium_ecom_slot'").fetchone()
         return bool(row and row[0])
 
     def guard_says(self, text: str) -> bool:

@@ -1,4 +1,4 @@
-"""The door in front of a Debezium Server: its health, by its own names, and nothing else."""
+"""The door in front of a Debezium Server: its health and how far a snapshot is, by its own names, and nothing else."""
 
 from __future__ import annotations
 
@@ -44,6 +44,9 @@ def test_the_door_shows_the_health_by_its_own_names_and_nothing_else(debezium: D
         status, headers, body = ask(debezium, HEALTH, host=host)
         assert (status, json.loads(body)["status"]) == (200, "UP"), host
         assert (headers["x-content-type-options"], headers["x-frame-options"]) == ("nosniff", "DENY")
+    assert ask(debezium, "/q/snapshot", host="evil.test")[0] == 421
+    status, headers, body = ask(debezium, "/q/snapshot")
+    assert (status, json.loads(body), headers["cache-control"]) == (200, {"stage": "none"}, "no-store")
     for host in ("evil.test", "evil.test:32300", "localhost.evil.test", "localhost, evil.test", "192.0.2.7", "2130706433", "127.1", ""):
         assert ask(debezium, HEALTH, host=host)[0] in (400, 421), host
     for path in (

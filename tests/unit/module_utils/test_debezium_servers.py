@@ -24,6 +24,11 @@ def slot(**changes: Any) -> dict[str, Any]:
     return {"slot": {**(WELL.slot or {}), **changes}}
 
 
+def stage(name: str, since: str = "x") -> dict[str, Any]:
+    progress = {"stage": name, "since": since, "at": "y", "rows": 2, "of": 2}
+    return {"note": {"cause": "SLOT_LOST", "since": "x", "done": None}, "progress": progress}
+
+
 @pytest.mark.parametrize(
     ("changes", "fault", "repairable"),
     [
@@ -40,7 +45,11 @@ def slot(**changes: Any) -> dict[str, Any]:
         ({"offset": {"lsn": 499, "lsn_commit": 499, "snapshot": "INITIAL"}}, "in_snapshot", False),
         ({"ready": False}, "not_ready", False),
         (slot(active=False), "not_streaming", False),
-        ({"note": {"cause": "SLOT_LOST", "since": "x", "done": None}}, "comparison_pending", False),
+        ({"note": {"cause": "SLOT_LOST", "since": "x", "done": None}}, "snapshot_pending", False),
+        (stage("snapshot"), "snapshot_pending", False),
+        (stage("comparison"), "comparison_pending", False),
+        # What the last one told says nothing about this one.
+        (stage("comparison", since="w"), "snapshot_pending", False),
         ({"note": {"cause": "SLOT_LOST", "since": "x", "done": "y"}}, "", False),
         # The guard saw it while the server ran, and ends it: a restart from here would only be a second one.
         ({"note": {"cause": "SLOT_LOST", "since": "x", "done": "y", "lost": True}}, "broker_lost_records", False),
@@ -171,6 +180,9 @@ def test_how_far_a_snapshot_is_is_told_with_the_time_that_is_left() -> None:
     seen = replace(IN_SNAPSHOT, progress=dbz.stored([{"key": key, "value": json.dumps(progress(1000))}]).progress)
     assert seen.report()["progress"] == "snapshot: 1000 of 4000 rows, about 180 s left"
     assert replace(seen, progress=progress(0)).told() == "snapshot: 0 of 4000 rows"
+    # 500 of them in that minute.
+    assert replace(seen, progress={**progress(1000), "before": 500}).told() == "snapshot: 1000 of 4000 rows, about 360 s left"
+    assert replace(seen, progress={**progress(1000), "before": 1000}).told() == "snapshot: 1000 of 4000 rows"
     assert replace(seen, progress=progress(4000, "comparison")).told() == "comparison: 4000 of 4000 records"
 
 

@@ -16,6 +16,7 @@ WANTED = {
     "groups": ["ecom-service"],
     "slots": [{"source": "ecom", "namespace": "ecom", "instance": "ecom-db", "database": "ecomdb", "slot": "debezium_ecom_slot"}],
     "jobs": ["cdc-dim-books"],
+    "doors": {"ecom": 32300},
     "flink_port": 32200,
     "audit": {
         "namespace": "analytics", "instance": "analytics-db", "database": "analyticsdb", "tables": ["books", "orders"], "oldest_s": 1800,
@@ -242,8 +243,23 @@ def test_how_far_a_snapshot_is_is_asked_where_nobody_reads_a_slot() -> None:
     assert snapshots() == {}
 
 
+def test_how_far_a_snapshot_is_beside_the_stream_the_server_says_itself() -> None:
+    told = {"stage": "snapshot", "since": "2026-11-28T09:00:00Z", "at": "2026-11-28T09:00:30Z", "rows": 20, "of": 40, "before": 10}
+    seen = pipeline.observe(Pods(), Flink(told), WANTED, 0)  # type: ignore[arg-type]
+    assert seen["snapshots"] == {"debezium_ecom_slot": "snapshot: 20 of 40 rows, about 60 s left"}
+    assert ask(pipeline_checks.slots, {**healthy(), "snapshots": seen["snapshots"]}).faults == [
+        "ecom-db: slot debezium_ecom_slot is read; a new snapshot is taken, snapshot: 20 of 40 rows, about 60 s left"
+    ]
+
+
 class Flink(Web):
+    def __init__(self, snapshot: dict[str, Any] | None = None) -> None:
+        self._snapshot = snapshot or {"stage": "none"}
+
     def http(self, host: str, path: str, port: int | None = None) -> Answer:
+        if path == "/q/snapshot":
+            assert (host, port) == ("localhost", 32300)
+            return Answer(200, {}, json.dumps(self._snapshot).encode())
         assert (host, port) == ("localhost", 32200)
         answers = {
             "/jobs/overview": {"jobs": [{"jid": "1", "name": "cdc-dim-books", "state": "RUNNING", "tasks": {"running": 0, "total": 1}}]},

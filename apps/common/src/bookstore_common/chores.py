@@ -43,6 +43,18 @@ class Chore:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Call ``function`` (SQL) of the database, which deals with up to ``:rows`` rows and returns each of them."""
+
+    name: str
+    function: str
+
+    def statement(self) -> str:
+        """SQL that has as many rows as were dealt with."""
+        return f"SELECT {self.function}"
+
+
 class Housekeeping:
     """Does ``chores`` of ``database``, each batch in a transaction of its own."""
 
@@ -50,7 +62,7 @@ class Housekeeping:
         self,
         database: Database,
         metrics: Metrics,
-        chores: Sequence[Chore],
+        chores: Sequence[Chore | Call],
         statement_seconds: float = STATEMENT_SECONDS,
     ) -> None:
         self._database = database
@@ -97,7 +109,7 @@ class Housekeeping:
                 self._success.labels(chore.name).set(time.time())
         return not failed
 
-    async def _do(self, chore: Chore) -> None:
+    async def _do(self, chore: Chore | Call) -> None:
         statement, size = text(chore.statement()), BATCH
         while True:
             try:

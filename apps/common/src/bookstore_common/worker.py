@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from bookstore_common.chores import Chore, Housekeeping
+from bookstore_common.chores import Call, Chore, Housekeeping
 from bookstore_common.consumer import Worker, WorkerSettings
 from bookstore_common.db import Database
 from bookstore_common.health import Readiness, create_management_app
@@ -17,7 +17,7 @@ async def run_worker(
     worker: Worker,
     database: Database,
     metrics: Metrics,
-    chores: Sequence[Chore],
+    chores: Sequence[Chore | Call],
     audit: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Serve the management listener and consume until told to stop; raises what ended the worker by itself.

@@ -8,7 +8,7 @@ import structlog
 from prometheus_client import Counter
 
 from bookstore_common.audit import SourceAudit
-from bookstore_common.chores import Chore
+from bookstore_common.chores import Call, Chore
 from bookstore_common.consumer import Worker, WorkerSettings
 from bookstore_common.db import Database
 from bookstore_common.gaps import OUTBOX_DAYS, TOPIC_DAYS
@@ -27,6 +27,8 @@ GROUP = "inventory-service"
 # Its time says until when every placed order is known here (see bookstore_common.consumer.Worker).
 HEARTBEATS = "cdc.ecom.public.cdc_heartbeat"
 SWEEP_SECONDS = 60.0
+# How long an administrator sees each movement of a book by itself.
+MOVEMENT_DAYS = 90
 # The outbox keeps events for longer than any topic, so that a worker that was away can be given them again; ids of what
 # was applied are kept for longer than that.
 CHORES = (
@@ -38,6 +40,10 @@ CHORES = (
     Chore("processed_events", "processed_events", "processed_at < now() - interval '60 days'"),
     # Kept for an ``order.created`` that comes after its cancellation; none that old is in a topic or an outbox.
     Chore("cancelled_orders", "cancelled_orders", "cancelled_at < now() - interval '60 days'"),
+    # What was given back or never claimed, once nothing can ask for it; a committed one stays as long as its order.
+    Call("reservations", "forget_reservations(interval '60 days', :rows)"),
+    # The lines before that become one of each book.
+    Call("stock_movements", f"fold_stock_movements(interval '{MOVEMENT_DAYS} days', :rows)"),
     Chore("consumer_gaps", "consumer_gaps", "repaired_at < now() - interval '60 days'"),
     Chore("dead_letters", "dead_letters", "resolved_at < now() - interval '60 days'"),
 )

@@ -37,7 +37,7 @@ class ServerError(Exception):
 class Stored:
     """What the topic of offsets holds: the server's offset, the guard's note, and how far the guard's last snapshot is; None if not.
 
-    ``progress``: {stage: snapshot or comparison, since, at, rows, of, tables: {table: [rows, of]}}.
+    ``progress``: {stage: snapshot or comparison, since, at, rows, of, before: rows done when it last began, tables: {table: [rows, of]}}.
     """
 
     offset: Object | None = None
@@ -95,7 +95,10 @@ class Seen:
             return "in_snapshot"
         if self.slot is not None and not self.slot["active"]:
             return "not_streaming"
-        return "comparison_pending" if self.note is not None and not self.note.get("done") else ""
+        if self.note is None or self.note.get("done"):
+            return ""
+        # The server streams beside it; what was there before is still being published.
+        return "comparison_pending" if self._current() and (self.progress or {})["stage"] == "comparison" else "snapshot_pending"
 
     def report(self) -> Object:
         """The state for people."""
@@ -225,10 +228,12 @@ def sentence(progress: Object | None) -> str:
     if not progress:
         return ""
     rows, of = int(progress["rows"]), int(progress["of"])
+    # One that goes on where it was killed did not do all of them in this time.
+    new = rows - int(progress.get("before", 0))
     text = f"{progress['stage']}: {rows} of {of} {'rows' if progress['stage'] == 'snapshot' else 'records'}"
-    if 0 < rows < of:
+    if new > 0 and rows < of:
         took = (datetime.fromisoformat(progress["at"]) - datetime.fromisoformat(progress["since"])).total_seconds()
-        text += f", about {took * (of - rows) / rows:.0f} s left"
+        text += f", about {took * (of - rows) / new:.0f} s left"
     return text
 
 

@@ -272,6 +272,10 @@ options:
         type: list
         elements: dict
         default: []
+      doors:
+        description: By the C(source) of a slot, the port of its server on the loopback address. How far a new snapshot is, is asked there.
+        type: dict
+        default: {}
       jobs:
         description: Streaming jobs that run.
         type: list
@@ -408,6 +412,7 @@ PIPELINE_SPEC = {
     "topics": LIST_OF_DICTS,
     "groups": LIST_OF_NAMES,
     "slots": LIST_OF_DICTS,
+    "doors": {"type": "dict", "default": {}},
     "jobs": LIST_OF_NAMES,
     "audit": {"type": "dict", "default": {}},
     "quarantine": {"type": "dict", "default": {}},

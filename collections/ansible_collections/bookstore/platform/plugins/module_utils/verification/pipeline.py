@@ -51,12 +51,13 @@ def observe(cluster: Cluster, web: Web, wanted: Object, patient_until: float) ->
     """Return {topics, groups, slots: {instance: [...]}, jobs: [{name, state, checkpoints, failure}], audit: [{table, result, ...}],
     quarantine: {count, entries}, summaries: {passes, orders, sums, lag_s}, capture: [fault, ...]}.
 
-    With it ``snapshots``: {slot: how far a new snapshot is} of slots that nobody reads.
+    With it ``snapshots``: {slot: how far a new snapshot is} of slots that nobody reads, and of servers that take one.
 
-    ``wanted``: {groups, slots: [{source, namespace, instance, database, slot}], flink_port, audit: {namespace, instance, database,
-    tables}, quarantine: {namespace, instance, database}, capture: [{source, database, tables}]}. Events that are on their way are
-    waited for: the broker is asked again until a group has consumed what was there at first, or until ``patient_until``
-    (time.monotonic); of a busy shop some event is always on its way. ClusterError and OSError when something cannot be asked.
+    ``wanted``: {groups, slots: [{source, namespace, instance, database, slot}], doors: {source: port of its server}, flink_port,
+    audit: {namespace, instance, database, tables}, quarantine: {namespace, instance, database}, capture: [{source, database, tables}]}.
+    Events that are on their way are waited for: the broker is asked again until a group has consumed what was there at first, or
+    until ``patient_until`` (time.monotonic); of a busy shop some event is always on its way. ClusterError and OSError when something
+    cannot be asked.
     """
     with ThreadPoolExecutor(max_workers=6) as pool:
         broker = pool.submit(_broker, cluster, wanted["groups"], patient_until)
@@ -68,7 +69,7 @@ def observe(cluster: Cluster, web: Web, wanted: Object, patient_until: float) ->
         capture = pool.submit(_capture, cluster, wanted.get("capture") or [])
         unapplied = pool.submit(consumer_checks.observe, cluster, wanted)
         return {
-            **broker.result(), "slots": slots.result(), "snapshots": _snapshots(cluster, wanted["slots"], slots.result()),
+            **broker.result(), "slots": slots.result(), "snapshots": _snapshots(cluster, web, wanted, slots.result()),
             "jobs": jobs.result(), "audit": audit.result(), "quarantine": quarantine.result(),
             "summaries": summaries.result(), "capture": capture.result(), **unapplied.result(),
         }  # fmt: skip
@@ -101,12 +102,19 @@ def _slots(cluster: Cluster, one: Object) -> list[Object]:
     return _rows(cluster, one, SLOTS)
 
 
-def _snapshots(cluster: Cluster, wanted: list[Object], found: Object) -> dict[str, str]:
-    """A server reads its slot when its snapshot is done; until then the guard tells how far it is."""
+def _snapshots(cluster: Cluster, web: Web, wanted: Object, found: Object) -> dict[str, str]:
+    """How far snapshots are: the guard says it at its door, and where no server reads, what is kept of it."""
     read = {slot["name"] for slots in found.values() for slot in slots if slot["active"]}
-    idle = {one["slot"]: one["source"] for one in wanted if one["slot"] not in read}
+    idle = {one["slot"]: one["source"] for one in wanted["slots"] if one["slot"] not in read}
     kept = stored_by_source(Broker(cluster, CALL_TIMEOUT), sorted(idle.values())) if idle else {}
-    return {slot: sentence(kept[source].progress) for slot, source in idle.items() if not (kept[source].note or {"done": True}).get("done")}
+    told = {slot: sentence(kept[source].progress) for slot, source in idle.items() if not (kept[source].note or {"done": True}).get("done")}
+    for one in wanted["slots"]:
+        port = wanted.get("doors", {}).get(one["source"])
+        if one["slot"] in read and port is not None:
+            progress = json.loads(web.http("localhost", "/q/snapshot", port).body)
+            if progress["stage"] != "none":
+                told[one["slot"]] = sentence(progress)
+    return told
 
 
 def _audit(cluster: Cluster, one: Object) -> list[Object]:

@@ -83,6 +83,8 @@ def slots(wanted: Object, seen: Object) -> Finding:
             continue
         if not slot["active"]:
             faults.append(f"{one['instance']}: nobody reads slot {one['slot']}{told}")
+        elif told:
+            faults.append(f"{one['instance']}: slot {one['slot']} is read{told}")
         if slot["wal_status"] not in ("reserved", "extended"):
             faults.append(f"{one['instance']}: slot {one['slot']} is {slot['wal_status']}: changes were lost")
         retained = round(float(slot["retained_mib"] or 0), 1)
