@@ -26,7 +26,7 @@ BREAKS: list[tuple[Any, str, Callable[[inventory.Data], Any]]] = [
     (inventory.namespaces, "mesh of ecom", lambda d: d["bookstore_namespaces"][2].update(mesh=False)),
     (inventory.node_ports, "services", lambda d: d["bookstore_workloads"]["superset"]["ports"]["http"].pop("node_port")),
     (inventory.node_ports, "used twice", lambda d: d.update(bookstore_registry_port=32000)),
-    (inventory.node_ports, "no node port", lambda d: d["bookstore_workloads"]["kiali"]["ports"]["http"]["node_port"].update(number=80)),
+    (inventory.node_ports, "no node port", lambda d: d["bookstore_workloads"]["mesh-map"]["ports"]["http"]["node_port"].update(number=80)),
     (inventory.workloads, "namespace shop", lambda d: d["bookstore_workloads"]["redis"].update(namespace="shop")),
     (inventory.workloads, "own source", lambda d: d["bookstore_matrix"][1]["from"].append("ecom-api")),
     (inventory.volumes, "volumes, SPEC", lambda d: d["bookstore_workloads"]["redis"].pop("volume")),

@@ -36,6 +36,7 @@ class FilterModule:
             "workload_volumes": workload_table.volumes,
             "workload_accounts": workload_table.accounts,
             "workload_address": workload_table.address,
+            "workload_topology": workload_table.topology,
             "workloads_expected": workload_table.expected,
             "workloads_optional": workload_table.optional,
             "workloads_with_python": workload_table.exec_sources,
