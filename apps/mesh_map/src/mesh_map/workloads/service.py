@@ -37,10 +37,9 @@ class Signals:
         """Times, and the values of each signal at them (null where there is none). Raises NotFoundError."""
         if not (_NAME.fullmatch(namespace) and _NAME.fullmatch(name)):
             raise NotFoundError("No workload has this name.")
+        await self._topology.look()
         if f"{namespace}/{name}" not in self._topology.known:
-            await self._topology.look()
-            if f"{namespace}/{name}" not in self._topology.known:
-                raise NotFoundError("No workload has this name.")
+            raise NotFoundError("No workload has this name.")
         end = self._clock() // STEP_SECONDS * STEP_SECONDS
         start = end - HOUR_SECONDS
         where = f"namespace={quoted(namespace)}, workload={quoted(name)}"
