@@ -12,6 +12,7 @@ export default defineConfig({
   server: { proxy: { '/api': 'http://127.0.0.1:32100' } },
   test: {
     environment: 'jsdom',
+    setupFiles: ['src/testing-setup.ts'],
     include: ['src/**/*.test.ts'],
     restoreMocks: true,
     unstubGlobals: true,

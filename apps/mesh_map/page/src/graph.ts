@@ -2,7 +2,7 @@ import { h, replace, s } from './dom';
 import { arrange, chosen, edgeKey, neighbour, NODE, pathOf, shapeOf } from './layout';
 import type { Choice, Layout, Point } from './layout';
 import type { Edge, MapData, Workload } from './types';
-import { flowOf, sentenceOfEdge, sentenceOfWorkload, STATES, troubled } from './words';
+import { flowOf, sentenceOfEdge, sentenceOfWorkload, stateOf, troubled } from './words';
 
 /** The drawing. Nodes are buttons: Tab enters the graph once, arrow keys move in it, Enter selects. */
 
@@ -31,8 +31,6 @@ function middle(points: Point[]): Point | undefined {
 function edgeOf(edge: Edge, points: Point[], selected: string | null): SVGGElement {
   const near = selected === null || edge.source === selected || edge.target === selected;
   const classes = ['edge', edge.state, troubled(edge) && 'troubled', !near && 'far', edge.identity];
-  const at = middle(points);
-  const flow = flowOf(edge);
   return s(
     'g',
     { class: classes.filter(Boolean).join(' '), role: 'img', 'aria-label': sentenceOfEdge(edge) },
@@ -44,8 +42,20 @@ function edgeOf(edge: Edge, points: Point[], selected: string | null): SVGGEleme
       'stroke-width': widthOf(edge).toFixed(1),
       'marker-end': 'url(#arrow)',
     }),
-    at && edge.identity === 'mutual' && lock(at),
-    at && flow !== '' && s('text', { x: at.x + 8, y: at.y - 4, class: 'flow' }, flow),
+  );
+}
+
+/** The lock and the figure of an edge: above all lines, and for eyes only, because the line has it in words. */
+function markOf(edge: Edge, points: Point[], selected: string | null): SVGGElement | null {
+  const near = selected === null || edge.source === selected || edge.target === selected;
+  const at = middle(points);
+  const flow = flowOf(edge);
+  if (!at || (edge.identity !== 'mutual' && flow === '') || (edge.state === 'idle' && !near)) return null;
+  return s(
+    'g',
+    { class: `mark${near ? '' : ' far'}`, 'aria-hidden': 'true' },
+    edge.identity === 'mutual' && lock(at),
+    flow !== '' && s('text', { x: at.x + 8, y: at.y - 4, class: 'flow' }, flow),
   );
 }
 
@@ -153,6 +163,7 @@ export class GraphView {
         ),
       ),
       ...edges.map((edge) => edgeOf(edge, places.edges.get(edgeKey(edge)) ?? [], this.selected)),
+      ...edges.map((edge) => markOf(edge, places.edges.get(edgeKey(edge)) ?? [], this.selected)),
       ...workloads.map((one) => this.node(one, places, one.id === first)),
     );
     replace(this.place, drawing);
@@ -162,7 +173,6 @@ export class GraphView {
     const box = places.nodes.get(one.id) ?? { x: 0, y: 0, ...NODE };
     const [left, top] = [box.x - NODE.width / 2, box.y - NODE.height / 2];
     const name = one.name.length > 23 ? `${one.name.slice(0, 22)}…` : one.name;
-    const below = one.wanted > 0 ? `${one.ready} of ${one.wanted} ${STATES[one.state]}` : STATES[one.state];
     const element = s(
       'g',
       {
@@ -177,7 +187,7 @@ export class GraphView {
       s('rect', { x: left, y: top, width: NODE.width, height: NODE.height, rx: 7, class: 'card' }),
       s('rect', { x: left, y: top, width: 6, height: NODE.height, rx: 3, class: 'stripe' }),
       s('text', { x: left + 14, y: top + 19, class: 'name' }, name),
-      s('text', { x: left + 14, y: top + 36, class: 'below' }, below),
+      s('text', { x: left + 14, y: top + 36, class: 'below' }, stateOf(one)),
       one.alerts > 0 && s('circle', { cx: left + NODE.width - 13, cy: top + 13, r: 9, class: 'badge' }),
       one.alerts > 0 && s('text', { x: left + NODE.width - 13, y: top + 17, class: 'badge-text' }, one.alerts),
     );

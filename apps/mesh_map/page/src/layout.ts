@@ -22,9 +22,12 @@ export interface Layout {
   edges: Map<string, Point[]>;
 }
 
-export const NODE = { width: 172, height: 46 };
+export const NODE = { width: 186, height: 46 };
 
 export const edgeKey = (edge: Pick<Edge, 'source' | 'target'>): string => `${edge.source} → ${edge.target}`;
+
+/** Namespaces of the cluster's and the mesh's own parts. */
+const PLATFORM = ['kube-system', 'istio-system'];
 
 /** Which of all workloads and edges the graph shows. */
 export interface Choice {
@@ -45,7 +48,11 @@ export function chosen(workloads: Workload[], edges: Edge[], choice: Choice): { 
   const ends = new Set(
     shownEdges.filter((edge) => edge.state !== 'idle').flatMap((edge) => [edge.source, edge.target]),
   );
-  const shown = workloads.filter((one) => ends.has(one.id) || (one.declared && one.state !== 'off'));
+  const shown = workloads.filter(
+    (one) =>
+      ends.has(one.id) ||
+      (one.declared && one.state !== 'off' && (choice.platform || !PLATFORM.includes(one.namespace))),
+  );
   const known = new Set(shown.map((one) => one.id));
   return { workloads: shown, edges: shownEdges.filter((edge) => known.has(edge.source) && known.has(edge.target)) };
 }
@@ -123,7 +130,8 @@ export function neighbour(nodes: Map<string, Box>, from: string, key: string): s
     const [x, y] = [box.x - here.x, box.y - here.y];
     const along = x * way[0] + y * way[1];
     const across = Math.abs(x * way[1] + y * way[0]);
-    if (along < 1) continue;
+    // Not what is beside it rather than in that direction.
+    if (along < 1 || across > 3 * along) continue;
     const far = along + 2 * across;
     if (far < least) [best, least] = [id, far];
   }

@@ -27,7 +27,7 @@ async function ask<T>(path: string): Promise<T> {
 
 /** `#w=ecom/ecom-api` selects a workload, so that it can be linked to. */
 export function selectionOf(hash: string): string | null {
-  const found = /^#w=([a-z0-9.-]+\/[a-z0-9.-]+)$/.exec(hash);
+  const found = /^#w=([a-z0-9][a-z0-9.-]*\/[a-z0-9][a-z0-9.-]*)$/.exec(hash);
   return found?.[1] ?? null;
 }
 
@@ -128,7 +128,7 @@ export class MapPage {
     const id = this.selected;
     if (id === null || this.failing !== null) return;
     try {
-      const found = await ask<Signals>(`/api/workloads/${id}`);
+      const found = await ask<Signals>(`/api/workloads/${id.split('/').map(encodeURIComponent).join('/')}`);
       if (this.selected === id) this.signals = found;
     } catch {
       // The map's own answer tells what is wrong; figures of before stay, with their times.

@@ -20,7 +20,7 @@ export function table(label: string, heads: string[], rows: Row[], empty: string
   if (rows.length === 0) return h('p', { class: 'empty' }, empty);
   return h(
     'div',
-    { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': label, 'data-key': `table ${label}` },
+    { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': `Table: ${label}`, 'data-key': `table ${label}` },
     h(
       'table',
       {},

@@ -44,7 +44,14 @@ export function sentenceOfEdge(edge: Edge): string {
   return parts.join('; ');
 }
 
+/** Below a node's name. */
+export function stateOf(one: Workload): string {
+  if (one.kind === 'Door') return 'clients of this host';
+  return one.wanted > 0 ? `${one.ready} of ${one.wanted} ${STATES[one.state]}` : STATES[one.state];
+}
+
 export function sentenceOfWorkload(one: Workload): string {
+  if (one.kind === 'Door') return 'Clients of this host, through node ports';
   const parts = [`${one.name} in ${one.namespace}`, STATES[one.state]];
   if (one.wanted > 0) parts.push(`${one.ready} of ${one.wanted} ready`);
   if (one.reason) parts.push(one.reason);
