@@ -46,6 +46,19 @@ def test_the_rule_finds_a_broken_inventory(data: inventory.Data, rule: Any, frag
     assert any(fragment in fault for fault in faults), faults
 
 
+def test_kiali_gets_n4_by_one_line_that_moves(data: inventory.Data) -> None:
+    """As workloads.yml says, for who has its image: everything that is derived follows, and the inventory still keeps its rules."""
+    moved = copy.deepcopy(data)
+    table = moved["bookstore_workloads"]
+    table["kiali"]["ports"]["http"]["node_port"] = table["mesh-map"]["ports"]["http"].pop("node_port")
+    moved = inventory.derive(moved)
+    assert [(row["service"], row["node_port"]) for row in moved["bookstore_nodeports"] if row["id"] == "N4"] == [("kiali", 32100)]
+    opened = {row["workload"] for row in moved["bookstore_edges"] if row.get("node_blocks")}
+    assert ("kiali" in opened, "mesh-map" in opened) == (True, False)
+    assert [fault for rule in inventory.RULES for fault in rule(moved)] == []
+    assert "N4" not in workload_table.required_node_ports(table)
+
+
 def test_alerts_ask_for_metrics_that_there_are(data: inventory.Data) -> None:
     alerts = data["bookstore_alerts"]
     assert len({alert["name"] for alert in alerts}) == len(alerts)

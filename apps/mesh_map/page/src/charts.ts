@@ -8,7 +8,7 @@ import type { SignalName, Signals } from './types';
 
 interface Chart {
   title: string;
-  lines: { name: SignalName; label: string }[];
+  lines: { name: SignalName; label: string; colour?: string }[];
   write: (value: number | null | undefined) => string;
 }
 
@@ -19,7 +19,7 @@ export const CHARTS: Chart[] = [
     title: 'Requests',
     lines: [
       { name: 'rate', label: 'all' },
-      { name: 'errors', label: 'failed' },
+      { name: 'errors', label: 'failed', colour: '--bad' },
     ],
     write: perSecond,
   },
@@ -27,7 +27,7 @@ export const CHARTS: Chart[] = [
     title: 'Duration',
     lines: [
       { name: 'p95', label: 'p95' },
-      { name: 'p50', label: 'p50' },
+      { name: 'p50', label: 'p50', colour: '--quiet' },
     ],
     write: seconds,
   },
@@ -89,8 +89,8 @@ export function chartsOf(signals: Signals, now: number, width: number, drawn: bo
           ],
           series: [
             {},
-            ...lines.map((_line, index) => ({
-              stroke: colour(index === 0 ? '--accent' : '--bad'),
+            ...lines.map((line) => ({
+              stroke: colour(line.colour ?? '--accent'),
               width: 1.5,
               points: { show: false },
               spanGaps: false,
