@@ -40,7 +40,8 @@ class Signals:
         await self._topology.look()
         if f"{namespace}/{name}" not in self._topology.known:
             raise NotFoundError("No workload has this name.")
-        end = self._clock() // STEP_SECONDS * STEP_SECONDS
+        # Whole seconds, which no side rounds otherwise.
+        end = int(self._clock())
         start = end - HOUR_SECONDS
         where = f"namespace={quoted(namespace)}, workload={quoted(name)}"
         source = f"source_workload_namespace={quoted(namespace)}, source_workload={quoted(name)}"
