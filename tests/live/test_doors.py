@@ -12,7 +12,7 @@ from ansible_collections.bookstore.platform.plugins.plugin_utils import workload
 from .conftest import PLACES
 from .declared import NODE_PORTS, WORKLOADS
 
-# What verify asks for, too. Kiali (N4) joins when it is there.
+# What verify asks for, too.
 DEPLOYED = {row["id"]: row["path"] for row in workload_table.node_port_requests(WORKLOADS)}
 DOORS = {row["id"]: row["node_port"] for row in NODE_PORTS if row["id"] in DEPLOYED}
 FOREIGN = (

@@ -25,7 +25,7 @@ BREAKS: list[tuple[Any, str, Callable[[inventory.Data], Any]]] = [
     (inventory.namespaces, "mesh of ecom", lambda d: d["bookstore_namespaces"][2].update(mesh=False)),
     (inventory.node_ports, "services", lambda d: d["bookstore_workloads"]["superset"]["ports"]["http"].pop("node_port")),
     (inventory.node_ports, "used twice", lambda d: d.update(bookstore_registry_port=32000)),
-    (inventory.node_ports, "no node port", lambda d: d["bookstore_workloads"]["kiali"]["ports"]["http"]["node_port"].update(number=80)),
+    (inventory.node_ports, "no node port", lambda d: d["bookstore_workloads"]["mesh-map"]["ports"]["http"]["node_port"].update(number=80)),
     (inventory.workloads, "namespace shop", lambda d: d["bookstore_workloads"]["redis"].update(namespace="shop")),
     (inventory.workloads, "own source", lambda d: d["bookstore_matrix"][1]["from"].append("ecom-api")),
     (inventory.volumes, "volumes, SPEC", lambda d: d["bookstore_workloads"]["redis"].pop("volume")),
@@ -43,6 +43,19 @@ def test_the_rule_finds_a_broken_inventory(data: inventory.Data, rule: Any, frag
     change(broken)
     faults = rule(inventory.derive(broken))
     assert any(fragment in fault for fault in faults), faults
+
+
+def test_kiali_gets_n4_by_one_line_that_moves(data: inventory.Data) -> None:
+    """As workloads.yml says, for who has its image: everything that is derived follows, and the inventory still keeps its rules."""
+    moved = copy.deepcopy(data)
+    table = moved["bookstore_workloads"]
+    table["kiali"]["ports"]["http"]["node_port"] = table["mesh-map"]["ports"]["http"].pop("node_port")
+    moved = inventory.derive(moved)
+    assert [(row["service"], row["node_port"]) for row in moved["bookstore_nodeports"] if row["id"] == "N4"] == [("kiali", 32100)]
+    opened = {row["workload"] for row in moved["bookstore_edges"] if row.get("node_blocks")}
+    assert ("kiali" in opened, "mesh-map" in opened) == (True, False)
+    assert [fault for rule in inventory.RULES for fault in rule(moved)] == []
+    assert "N4" not in workload_table.required_node_ports(table)
 
 
 def test_nothing_that_runs_needs_the_cache(committed: dict[str, str]) -> None:

@@ -28,7 +28,9 @@ printf '%s\\t%s\\t%s\\t%s\\n' "${0##*/}" "$PWD" "$MYPYPATH" "$*" >>"$RECORD"
 [[ "$FAILING" != "${0##*/}" ]]
 """
 PROGRAMS = ("ansible-lint", "ansible-playbook", "mypy", "pytest", "python", "ruff", "shellcheck", "yamllint")
-CHECKS = ("ansible-lint", "ansible-playbook", "mypy", "nodenet", "pytest", "python", "ruff", "shellcheck", "storefront", "yamllint")
+CHECKS = (
+    "ansible-lint", "ansible-playbook", "mesh-map", "mypy", "nodenet", "pytest", "python", "ruff", "shellcheck", "storefront", "yamllint",
+)  # fmt: skip
 TESTS = ("check", "component-tests", "nodenet", "pytest", "e2e")
 TYPED = (
     "collections/ansible_collections/bookstore/platform/plugins/", "tools/", "apps/", "tests/live/", "tests/e2e/", "tests/perf/",
@@ -138,7 +140,7 @@ def test_all_python_is_typed(checkout: Callable[[str], Checkout], committed: dic
 
 def test_what_is_not_run_is_told(committed: dict[str, str], no_faults: list[str]) -> None:
     """An `exit 0` or a missing file that ends a step early says so."""
-    for path in ("tools/check", "tools/nodenet", "tools/node-proxy", "tools/storefront"):
+    for path in ("tools/check", "tools/nodenet", "tools/node-proxy", "tools/page"):
         before = ""
         for line in committed[path].splitlines():
             if re.search(r"\bexit 0\b", line) and "not run" not in line + before:

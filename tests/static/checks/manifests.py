@@ -19,7 +19,8 @@ WORKLOAD_KINDS = frozenset({"Deployment", "StatefulSet", "DaemonSet", "Job", "Cr
 L4_SOURCE = frozenset({"namespaces", "notNamespaces", "principals", "notPrincipals", "ipBlocks", "notIpBlocks"})
 L4_OPERATION = frozenset({"ports", "notPorts"})
 # Accounts whose process talks to the API server (SPEC 2).
-TOKEN_NEEDED = frozenset({"kube-system/node-network", "analytics/flink", "observability/prometheus", "observability/kiali"})
+TOKEN_NEEDED = frozenset({"kube-system/node-network", "analytics/flink", "observability/prometheus", "observability/kiali",
+                          "observability/mesh-map"})  # fmt: skip
 IMAGE_PREFIX = "bookstore.local/"
 
 

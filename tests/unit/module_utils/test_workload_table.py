@@ -106,6 +106,18 @@ def test_a_node_port_opens_its_port_to_the_nodes_with_or_without_a_row() -> None
     ]  # fmt: skip
 
 
+def test_the_map_is_told_of_every_workload_and_edge() -> None:
+    made = edges({"to": "db.sql", "from": ["web", "ops"]})
+    told = workload_table.topology(TABLE, made)
+    assert [(row["namespace"], row["name"]) for row in told["workloads"] if row["kind"] == "Job"] == [("data", "ops"), ("front", "ops")]
+    by_name = {row["name"]: row for row in told["workloads"]}
+    assert by_name["leader"]["account"] == "pair"
+    assert by_name["web"]["metrics"] == [8002]
+    assert [name for name, row in by_name.items() if row["optional"]] == ["later", "maybe", "agent"]
+    assert {"namespace": "data", "workload": "db", "ports": [5432], "sources": ["front/web", "data/ops"]} in told["edges"]
+    assert {edge["workload"] for edge in told["edges"] if edge.get("node_blocks")} == {"leader", "web", "later"}
+
+
 def test_metrics_means_every_port_that_is_scraped() -> None:
     found = [(row["workload"], row["ports"]) for row in edges({"to": "metrics", "from": ["later"]}) if row["sources"] == ["front/later"]]
     assert found == [("gate", [15020]), ("web", [8002])]

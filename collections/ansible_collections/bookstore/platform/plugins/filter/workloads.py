@@ -37,6 +37,7 @@ class FilterModule:
             "workload_accounts": workload_table.accounts,
             "workload_metrics": workload_table.metrics,
             "workload_address": workload_table.address,
+            "workload_topology": workload_table.topology,
             "workloads_expected": workload_table.expected,
             "workloads_optional": workload_table.optional,
             "workloads_with_python": workload_table.exec_sources,

@@ -14,7 +14,7 @@ description:
   - Runs all checks, each with a stable id, and fails at the end if any of them failed, listing all failures
     with their remedies. A check that could not apply is reported as skipped, never as passed.
   - Probes the mesh as M(bookstore.platform.mesh_probe) does when there is an image to do it with.
-  - Changes nothing. In check mode the mesh is not probed and no report is written.
+  - Changes nothing but its own report and summary. In check mode the mesh is not probed and neither is written.
 options:
   cluster_name:
     description: Name of the kind cluster.
@@ -332,6 +332,20 @@ options:
   report:
     description: File for the JSON report.
     type: path
+  summary:
+    description:
+      - ConfigMap for a summary of the report, for those who cannot read O(report), with C(namespace) and C(name). It holds when the checks
+        ran, and of each check id, error id, title, status and hint; no details. Not written while the namespace does not exist.
+    type: dict
+    suboptions:
+      namespace:
+        description: Its namespace.
+        type: str
+        required: true
+      name:
+        description: Its name.
+        type: str
+        required: true
 extends_documentation_fragment:
   - bookstore.platform.connection
 author: The Bookstore Platform authors (@bookstore)
@@ -383,7 +397,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.bookstore.platform.plugins.module_utils import failures
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC, Cluster, ClusterError
-from ansible_collections.bookstore.platform.plugins.module_utils.verification import runner
+from ansible_collections.bookstore.platform.plugins.module_utils.verification import runner, summary
 
 NEEDED = {"type": "str", "required": True}
 WORKLOAD_SPEC = {
@@ -469,6 +483,7 @@ ARGUMENTS = {
     "memory_ceiling_mib": {"type": "int", "default": 0},
     "patience": {"type": "float", "default": 15.0},
     "report": {"type": "path"},
+    "summary": {"type": "dict", "options": {"namespace": NEEDED, "name": NEEDED}},
 }
 
 
@@ -492,9 +507,12 @@ def main() -> None:
     if fault:
         module.fail_json(msg=f"BK-110: {fault}")
     try:
-        result = runner.verify(Cluster.of(p), p, module.check_mode)
+        cluster = Cluster.of(p)
+        result = runner.verify(cluster, p, module.check_mode)
         if p["report"] and not module.check_mode:
             runner.write_report(result, Path(p["report"]))
+        if p["summary"] and not module.check_mode:
+            summary.publish(cluster, result, p["summary"]["namespace"], p["summary"]["name"])
     except (ClusterError, OSError) as error:
         module.fail_json(msg=failures.message(error))
     values = {key: result[key] for key in ("counts", "checks", "measurements", "seconds")}

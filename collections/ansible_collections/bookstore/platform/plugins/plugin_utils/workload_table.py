@@ -229,6 +229,19 @@ def metrics(table: Table) -> list[Row]:
     ]  # fmt: skip
 
 
+def topology(table: Table, edges_made: Iterable[Row] = ()) -> Row:
+    """Return what the mesh map is told: workloads (one row for each namespace of a Job) and ``edges_made``, those of edges()."""
+    check(table)
+    rows = [
+        {"name": name, "namespace": namespace, "kind": row["kind"], "account": account_of(name, row),
+         "metrics": [port["number"] for port in (row.get("ports") or {}).values() if port.get("metrics")],
+         "optional": any(row.get(key) for key in ("planned", "optional", "node_agent"))}
+        for name, row in table.items() for namespace in row.get("namespaces") or [row["namespace"]]
+    ]  # fmt: skip
+    keys = ("namespace", "workload", "ports", "sources", "node_blocks")
+    return {"workloads": rows, "edges": [{key: edge[key] for key in keys if key in edge} for edge in edges_made]}
+
+
 def exec_sources(table: Table) -> list[str]:
     """Return the sources, as <namespace>/<service account>, whose own pods hold python3."""
     check(table)

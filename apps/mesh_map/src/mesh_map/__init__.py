@@ -1,0 +1,1 @@
+"""The mesh map: draws the live topology from Prometheus and the Kubernetes API, and changes nothing."""

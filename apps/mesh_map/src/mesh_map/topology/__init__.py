@@ -1,0 +1,1 @@
+"""The map itself: workloads, edges, alerts, freshness, the last proof."""

@@ -1,0 +1,1 @@
+"""One workload: its golden signals of the last hour."""
