@@ -1,12 +1,12 @@
 """Sessions, pools and timeouts against a real PostgreSQL."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
 from fastapi import FastAPI
+from polling import until
 from sqlalchemy import ForeignKey, exc, select, text
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -129,8 +129,7 @@ async def test_transaction_that_rested_too_long_is_no_mistake_of_ours(
     async def rest(session: Writing) -> None:
         await session.execute(text("SELECT 1"))
         with postgres.connect() as connection:
-            while connection.execute(sessions).fetchone() != (0,):
-                await asyncio.sleep(0.05)
+            await until(lambda: connection.execute(sessions).fetchone() == (0,))
         await session.execute(text("SELECT 1"))
 
     @app.post("/mistake")

@@ -190,7 +190,13 @@ def test_only_the_named_edges() -> None:
     whole = run(cluster)
     wanted = {mesh_run.name_of(edge) for edge in whole["edges"] if edge["kind"] == "plaintext"}
     again = MeshCluster(as_it_should_be)
-    part = mesh_run.probe_mesh(again, MATRIX, mesh_run.Settings("i"), FakeClock(), only=lambda _probe, call: (call.kind, call.source, call.destination) in wanted)  # type: ignore[arg-type]
+    part = mesh_run.probe_mesh(
+        again,  # type: ignore[arg-type]
+        MATRIX,
+        mesh_run.Settings("i"),
+        FakeClock(),
+        only=lambda _probe, call: (call.kind, call.source, call.destination) in wanted,
+    )
     assert {mesh_run.name_of(edge) for edge in part["edges"]} == wanted
     assert len(again.created) < len(cluster.created)
 
