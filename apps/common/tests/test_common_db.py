@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 import httpx2
 import pytest
 from fastapi import FastAPI
-from polling import until
 from sqlalchemy import ForeignKey, exc, select, text
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -15,6 +14,7 @@ from bookstore_common.db import Base, Database, Reading, Writing, relation
 from bookstore_common.metrics import Metrics
 from bookstore_common.settings import DatabaseSettings, load_settings
 from bookstore_common.testing.postgres import Postgres, free_port
+from polling import until
 
 pytestmark = pytest.mark.anyio
 
