@@ -20,7 +20,7 @@ OPTIONAL = {"V-ZTUNNEL", "V-KIALI"}
 # Mesh, network, images, security and memory: each is proven by a check of its own.
 REQUIRED = {
     "V-NODES", "V-WORKLOADS", "V-ROUTES", "V-CERTIFICATE", "V-STRICT", "V-NETPOL", "V-MESH-IDENTITY", "V-PSS", "V-PODS", "V-NODEPORTS",
-    "V-INGRESS", "V-IMAGES", "V-DIGESTS", "V-MEMORY", "V-TARGETS",
+    "V-INGRESS", "V-IMAGES", "V-DIGESTS", "V-MEMORY", "V-TARGETS", "V-DATA-PLANE",
 }  # fmt: skip
 
 
