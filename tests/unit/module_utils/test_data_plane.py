@@ -51,6 +51,13 @@ def test_a_mixture_is_a_fault() -> None:
     assert "2 images carry the traffic at once: r/node-proxy:2, r/ztunnel:1" in found.faults
 
 
+def test_what_ends_is_no_part_of_a_mixture() -> None:
+    old = proxy("r/ztunnel:1", "worker2")
+    old["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    found = data_plane.look(AMBIENT, [proxy("r/node-proxy:2"), old])
+    assert (found.pods, found.faults) == (1, [])
+
+
 def test_nothing_that_carries_traffic_is_a_fault() -> None:
     assert data_plane.look(AMBIENT, [plain("api")]).faults == ["no node proxy runs, so nothing carries the traffic"]
     assert data_plane.look([], []).faults == ["no namespace takes part in the mesh"]

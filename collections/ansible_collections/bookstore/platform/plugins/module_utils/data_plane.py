@@ -39,7 +39,7 @@ class DataPlane:
 def look(namespaces: list[Object], pods: list[Object]) -> DataPlane:
     """Return what runs, from all namespaces and pods."""
     found = DataPlane(mesh_plan.mesh_mode(namespaces))
-    alive = [pod for pod in pods if pod.get("status", {}).get("phase") == "Running" and mesh_plan.PROBE_LABEL not in _labels(pod)]
+    alive = [pod for pod in pods if _stays(pod) and mesh_plan.PROBE_LABEL not in _labels(pod)]
     if found.mode == "none":
         found.faults.append("no namespace takes part in the mesh")
         return found
@@ -86,6 +86,11 @@ def _sidecar(pod: Object) -> str | None:
 def _is_proxy_only(pod: Object) -> bool:
     """Gateways and the node proxies themselves: their own container has the sidecars' name."""
     return "gateway.networking.k8s.io/gateway-name" in _labels(pod) or pod["metadata"]["namespace"] == NAMESPACE
+
+
+def _stays(pod: Object) -> bool:
+    """One that ends has, after a change of the mode, the data plane of before until it is gone."""
+    return pod.get("status", {}).get("phase") == "Running" and not pod["metadata"].get("deletionTimestamp")
 
 
 def _labels(pod: Object) -> dict[str, str]:

@@ -33,9 +33,7 @@ ENROLS_WITHIN = 15.0
 
 @dataclass(frozen=True)
 class Options:
-    """``probe``: without it only pods outside the mesh are looked for, and renewed; that costs a second.
-
-    Bounds in seconds. ``settle``: how long pods that start may make no progress before it is probed; ``ready``: for what was
+    """Bounds in seconds. ``settle``: how long pods that start may make no progress before it is probed; ``ready``: for what was
     restarted; ``timeout``: no step begins later. ``order`` as mesh_escalation.Layout.
     """
 
@@ -45,7 +43,6 @@ class Options:
     ready: float = 120.0
     timeout: float = 900.0
     proof: Path | None = None
-    probe: bool = True
 
 
 class Recovery:
@@ -66,8 +63,7 @@ class Recovery:
         ``passing``: how many edges were broken at the first look only.
         """
         started, begun = datetime.now(UTC), self.clock.monotonic()
-        if self.options.probe:
-            self._settle()
+        self._settle()
         result = self._first()
         edges = [*result["edges"], *self._enrolled()]
         broken, open_ones = mesh_escalation.judged(edges, self._ready())
@@ -100,8 +96,6 @@ class Recovery:
 
     def _first(self) -> Object:
         """Probe everything. What holds is kept as a proof, which `verify` takes over if nothing changes until then."""
-        if not self.options.probe:
-            return {"mode": mesh_plan.mesh_mode(self.cluster.objects("Namespace")), "edges": []}
         if self.options.proof is None:
             return mesh_run.probe_mesh(self.cluster, self.matrix, self.settings, self.clock)
         # One of before is no proof of what came back now.

@@ -18,10 +18,6 @@ description:
     broken edges, one workload at a time. After each step the broken edges are probed again; it ends as soon as they hold.
   - Edges that stay broken are a warning (BK-490), for whatever runs next may mend them; M(bookstore.platform.platform_verify) judges.
 options:
-  probe:
-    description: V(false) makes no call, and only renews the pods that are outside the mesh, one workload at a time.
-    type: bool
-    default: true
   matrix:
     description: Rows of the authorization matrix, as C(bookstore_edges) in the inventory.
     type: list
@@ -114,7 +110,7 @@ report_lines:
   description: The report as lines. The callback bookstore.platform.progress shows them.
   type: list
   elements: str
-  returned: when probed, or something was found
+  returned: always
 """
 
 import json
@@ -130,7 +126,6 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "probe": {"type": "bool", "default": True},
             "matrix": {"type": "list", "elements": "dict", "required": True},
             "probe_from": {"type": "str", "required": True},
             "exec_sources": {"type": "list", "elements": "str", "default": []},
@@ -153,14 +148,14 @@ def main() -> None:
     try:
         cluster = Cluster.of(p)
         image = mesh_run.workload_image(cluster, p["probe_from"])
-        if p["probe"] and not image:
+        if not image:
             module.exit_json(changed=False, proven=False, report_lines=[f"mesh: not probed, for no pod of {p['probe_from']} is there"])
         settings = mesh_run.Settings(image, timeout=p["probe_timeout"], outsider=p["outsider"], exec_sources=p["exec_sources"])
         proof = Path(p["proof"]) if p["proof"] else None
-        options = mesh_recovery.Options(p["gateway"], p["order"], p["settle"], p["ready"], p["timeout"], proof, p["probe"])
+        options = mesh_recovery.Options(p["gateway"], p["order"], p["settle"], p["ready"], p["timeout"], proof)
         report = mesh_recovery.Recovery(cluster, p["matrix"], settings, options).run()
         told = report.pop("lines")
-        if p["report"] and (p["probe"] or report["steps"]):
+        if p["report"]:
             path = Path(p["report"])
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(report, indent=1), encoding="utf-8")
@@ -171,10 +166,8 @@ def main() -> None:
         names = ", ".join(f"{edge['source']} -> {edge['destination']} ({edge['kind']})" for edge in left[: mesh_recovery.SHOWN])
         module.warn(f"BK-490: {len(left)} edges of the mesh are broken after all steps of recovery, {names}; what follows may mend them")
     keys = ("steps", "broken", "still_broken", "not_judged")
-    proven = p["probe"] and not report["broken"] and not report["not_judged"] and proof is not None and proof.is_file()
-    # Who did not ask need not hear that nothing was found.
-    shown = {"report_lines": told} if p["probe"] or report["broken"] else {}
-    module.exit_json(changed=bool(report["steps"]), proven=proven, **shown, **{key: report[key] for key in keys})
+    proven = not report["broken"] and not report["not_judged"] and proof is not None and proof.is_file()
+    module.exit_json(changed=bool(report["steps"]), proven=proven, report_lines=told, **{key: report[key] for key in keys})
 
 
 if __name__ == "__main__":
