@@ -77,7 +77,7 @@ def logs(cluster: Cluster, service: str, since: datetime) -> list[Log]:
         container = pod["spec"]["containers"][0]["name"] if service != "gateway" else "istio-proxy"
         if service in {one["name"] for one in pod["spec"]["containers"]}:
             container = service
-        status = next((one for one in pod.get("status", {}).get("containerStatuses") or [] if one["name"] == container), {})
+        status: dict[str, Any] = next((one for one in pod.get("status", {}).get("containerStatuses") or [] if one["name"] == container), {})
         begins = _started(status, previous=False)
         for previous in [False, *([True] if status.get("restartCount") and begins and begins > since else [])]:
             values = {"container": container, "previous": str(previous).lower(), "limitBytes": str(LOG_BYTES)}
