@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx2
-import pytest
 from playwright.sync_api import Page, expect
 
 from ansible_collections.bookstore.platform.plugins.module_utils.cdc_convergence import Pipeline
@@ -181,5 +180,6 @@ def test_an_order_placed_in_the_shop_is_seen_on_a_dashboard(
     until(lambda: left() == [3], "the dashboard's own query to tell of the order", CONVERGENCE_S, pause=1)
     open_dashboard(boards, "inventory-analytics")
     table = drawn(chart(boards, "Inventory Health Table"))
-    table.get_by_placeholder("records").or_(table.get_by_role("textbox")).first.fill(book["title"])
-    expect(table.get_by_role("row").filter(has_text=book["title"]).get_by_role("cell")).to_contain_text([book["title"], "Live", "3", "0", "3"])
+    table.get_by_placeholder("record").fill(book["title"])
+    cells = table.get_by_role("row").filter(has_text=book["title"]).locator("td")
+    expect(cells).to_contain_text([book["title"], "Live", "3", "0", "3", "5", "low"], timeout=PATIENCE_S * 1000)
