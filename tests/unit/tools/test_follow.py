@@ -249,6 +249,38 @@ def test_malformed_and_no_kubeconfig_end_with_one_line(capsys: pytest.CaptureFix
     assert len(out.splitlines()) == 1
 
 
+class Half:
+    """A cluster of which only ecom-db and the gateway's log answer."""
+
+    def __init__(self) -> None:
+        self.statements: list[list[str]] = []
+
+    def raw(self, path: str, query: dict[str, str] | None = None) -> str:
+        return "{}" if path == "/version" else line(0, method="POST", path="/ecom/checkout", status=201)
+
+    def objects(self, kind: str, namespace: str, labelSelector: str) -> list[dict[str, Any]]:  # noqa: N803 # the API's name
+        if namespace != "gateway":
+            raise ClusterError("BK-202: no answer")
+        return [{"metadata": {"name": "gateway-0"}, "spec": {"containers": [{"name": "istio-proxy"}]}}]
+
+    def execute(self, namespace: str, pod: str, container: str, words: list[str], timeout: float) -> str:
+        self.statements.append(words)
+        if namespace != "ecom":
+            raise ClusterError(f"BK-204: no command can be run in {namespace}/{pod}: gone")
+        rows = [{"id": CREATED, "type": "order.created", "at": later(0), "request_id": REQUEST, "published": True}]
+        return json.dumps({"order": complete().order, "events": rows, "now": later(60)}) + "\n--\n"
+
+
+def test_who_does_not_answer_keeps_nobody_else_from_it() -> None:
+    cluster = Half()
+    seen = command.look(cluster, ORDER)  # type: ignore[arg-type] # a part of a Cluster
+    assert set(seen.away) == {"inventory-db", "analytics-db", *(f"log of {name}" for name in command.SERVICES if name != "gateway")}
+    assert (seen.order, [log.service for log in seen.logs]) == (complete().order, ["gateway"])
+    assert command.report(seen)[1] == command.UNKNOWN
+    # Whatever the database would let its superuser do.
+    assert all("default_transaction_read_only=on" in words[1] and "statement_timeout=8000" in words[1] for words in cluster.statements)
+
+
 # Logs -----------------------------------------------------------------------------------------------------------------
 
 

@@ -120,11 +120,16 @@ def look(cluster: Cluster, order: str) -> Seen:
     placed = evidence.moment(seen.order["created_at"]) if seen.order else None
     since = placed - timedelta(minutes=1) if placed else datetime.now(UTC) - BLIND
     with ThreadPoolExecutor(max_workers=4) as pool:
-        pool.submit(database, "inventory-db", "inventory", evidence.inventory(order, [one.id for one in seen.events], placed))
-        pool.submit(database, "analytics-db", "analytics", evidence.analytics(order))
+        consumed = evidence.inventory(order, [one.id for one in seen.events], placed)
+        rest = [
+            pool.submit(database, "inventory-db", "inventory", consumed),
+            pool.submit(database, "analytics-db", "analytics", evidence.analytics(order)),
+        ]
         asked = [pool.submit(ask, f"log of {service}", lambda name=service: logs(cluster, name, since)) for service in SERVICES]  # type: ignore[misc]
         for one in asked:
             seen.logs += one.result() or []
+        for one in rest:
+            one.result()
     rejected = [one.id for one in seen.caused if one.type == "inventory.rejected"]
     if rejected and "ecom-db" not in seen.away:
         database("ecom-db (consumed)", "ecom", evidence.consumed(rejected))
