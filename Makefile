@@ -3,7 +3,7 @@ SHELL := /bin/bash
 # -p: whatever BASH_ENV and exported functions are.
 .SHELLFLAGS := -pc
 .DEFAULT_GOAL := help
-.PHONY: help up test check coverage e2e molecule faults down recover replay status doctor sbom audit conformance venv venv-dev verify
+.PHONY: help up test check coverage e2e molecule faults down recover replay status doctor follow sbom audit conformance venv venv-dev verify
 
 $(if $(wildcard tools/environment),,$(error BK-296: this is not the checkout's folder; run: make -C $(dir $(lastword $(MAKEFILE_LIST)))))
 # The environment of everything; what it holds is declared in one place.
@@ -41,6 +41,9 @@ status: venv ## Show nodes, workloads, memory and addresses
 
 doctor: venv ## Print the facts that a problem report needs
 	@$(RUN) python tools/doctor
+
+follow: venv ## Show what is known of one order, and where its way ended (ORDER=id; docs/reliability.md)
+	@$(RUN) python tools/follow "$(ORDER)"
 
 sbom: venv ## Write what each image holds into reports/sbom (CycloneDX), and print a table
 	@$(RUN) python tools/sbom

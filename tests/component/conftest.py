@@ -4,4 +4,4 @@ import sys
 from pathlib import Path
 
 APPS = Path(__file__).parents[2] / "apps"
-sys.path[:0] = [str(APPS / name / "src") for name in ("common", "ecom", "mv_refresher")]
+sys.path[:0] = [str(APPS / name / "src") for name in ("common", "ecom", "inventory", "mv_refresher")]

@@ -35,6 +35,8 @@ from tests.live.conftest import (  # noqa: F401 (fixtures)
     swept,
     trust,
 )  # fmt: skip
+from tests.live.dashboards import URL as SUPERSET
+from tests.live.dashboards import Dashboards, signed_in
 from tests.live.goods import Goods, Sql
 from tests.live.people import Account, People
 from tests.live.signin import Hidden, Shopper
@@ -145,6 +147,13 @@ def admin(everyone: People) -> Shopper:
     return everyone.administrator()
 
 
+@pytest.fixture(scope="session")
+def superset(cluster: Cluster) -> Iterator[Dashboards]:  # noqa: F811
+    """The worker's session at Superset as an API client, whose cookie the pages of ``boards`` share."""
+    with signed_in(cluster) as session:
+        yield session
+
+
 @pytest.fixture
 def goods(admin: Shopper, ecom_sql: Sql, inventory_sql: Sql) -> Iterator[Goods]:  # noqa: F811
     """Makes books for one test; removed afterwards with everything that refers to them."""
@@ -160,18 +169,19 @@ Open = Callable[..., Window]
 def window(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Open]:
     """Opens a visitor's browser: ``window()`` a guest's, ``window(shopper)`` that of somebody who is signed in already.
 
-    Further arguments are Playwright's for a context (``viewport``, ``color_scheme``, ...).
+    ``origin``: whose pages, if not the shop's; ``ours``: see ``Window``. Further arguments are Playwright's for a context
+    (``viewport``, ``color_scheme``, ...).
     """
     opened: list[Window] = []
 
-    def open_window(shopper: Shopper | None = None, **options: Any) -> Window:
-        context = browser.new_context(**{"base_url": SHOP_ORIGIN, "viewport": DESKTOP, **options})
+    def open_window(shopper: Shopper | None = None, *, origin: str = SHOP_ORIGIN, ours: bool = True, **options: Any) -> Window:
+        context = browser.new_context(**{"base_url": origin, "viewport": DESKTOP, **options})
         context.set_default_timeout(PATIENCE_MS)
         if shopper is not None:
             # Before the trace begins, for it lists what is done.
             context.add_cookies(cookies_for(shopper.client.cookies.jar))  # type: ignore[arg-type]
         context.tracing.start(screenshots=False, snapshots=False, sources=False)
-        opened.append(Window(context, SHOP_ORIGIN))
+        opened.append(Window(context, origin, ours=ours))
         return opened[-1]
 
     yield open_window
@@ -215,6 +225,17 @@ def shop(window: Open, customer: Shopper) -> Page:
 def office(window: Open, admin: Shopper) -> Page:
     """A page of the administrator, nothing loaded yet."""
     return window(admin).page()
+
+
+@pytest.fixture
+def boards(window: Open, superset: Dashboards) -> Page:
+    """A page of Superset's, signed in, nothing loaded yet. So high that all charts of a dashboard are in sight: others are not drawn."""
+    visit = window(origin=SUPERSET, ours=False, viewport={"width": 1400, "height": 2200})
+    visit.context.add_cookies([
+        {"name": one.name, "value": one.value or "", "url": SUPERSET, "httpOnly": True, "sameSite": "Lax"}
+        for one in superset.client.cookies.jar
+    ])  # fmt: skip
+    return visit.page()
 
 
 def sign_in(page: Page, account: Account | Shopper, password: Hidden) -> None:

@@ -17,7 +17,9 @@ def _read(name: str) -> dict[str, Any]:
 
 
 NETWORK = _read("network")
+NAMESPACES = [str(row["name"]) for row in NETWORK["bookstore_namespaces"]]
 WORKLOADS: dict[str, dict[str, Any]] = _read("workloads")["bookstore_workloads"]
+MATRIX: list[dict[str, Any]] = _read("matrix")["bookstore_matrix"]
 NODE_PORTS = workload_table.node_ports(WORKLOADS)
 GATEWAY = workload_table.gateway_node_ports(WORKLOADS)
 

@@ -87,9 +87,16 @@ class Desk:
             yield task
         assert task.exception() is None
 
-    def publish(self, title: str, *, partition: int = 0, event_id: uuid.UUID | None = None) -> str:
+    def publish(
+        self,
+        title: str,
+        *,
+        partition: int = 0,
+        event_id: uuid.UUID | None = None,
+        headers: tuple[tuple[str, bytes | None], ...] = (),
+    ) -> str:
         body = {"book_id": str(uuid.uuid4()), "title": title}
-        return self.broker.event(TOPIC, body, partition=partition, event_id=event_id)
+        return self.broker.event(TOPIC, body, partition=partition, event_id=event_id, headers=headers)
 
     def titles(self) -> list[str]:
         return list(self.rows.execute(sa.text("SELECT title FROM effects ORDER BY number")).scalars())

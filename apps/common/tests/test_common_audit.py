@@ -15,7 +15,7 @@ from sqlalchemy import exc
 from bookstore_common import audit, events
 from bookstore_common.audit import Audited, SourceAudit, from_event
 from bookstore_common.db import Database
-from bookstore_common.outbox import create_outbox_table
+from bookstore_common.outbox import add_request_id, create_outbox_table
 from bookstore_common.settings import DatabaseSettings, load_settings
 
 pytestmark = pytest.mark.anyio
@@ -29,6 +29,7 @@ def things(database_environment: dict[str, str], database: Database) -> Iterator
     with engine.connect() as connection:
         with Operations.context(MigrationContext.configure(connection)):
             create_outbox_table()
+            add_request_id()
         connection.execute(
             sa.text(
                 "CREATE TABLE things (key uuid, amount numeric(10, 2), born_at timestamptz, changed_at timestamptz)"

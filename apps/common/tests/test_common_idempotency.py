@@ -26,7 +26,7 @@ from bookstore_common.idempotency import (
     request_hash,
 )
 from bookstore_common.metrics import Metrics
-from bookstore_common.outbox import OutboxEvent, create_outbox_table
+from bookstore_common.outbox import OutboxEvent, add_request_id, create_outbox_table
 from bookstore_common.settings import DatabaseSettings, load_settings
 
 pytestmark = pytest.mark.anyio
@@ -50,6 +50,7 @@ def migrated(database_environment: dict[str, str]) -> Iterator[sa.Connection]:
         with Operations.context(MigrationContext.configure(connection)):
             create_idempotency_table()
             create_outbox_table()
+            add_request_id()
         connection.commit()
         yield connection
     engine.dispose()

@@ -17,10 +17,18 @@ from jsonschema import Draft202012Validator
 
 from bookstore_common import events
 from bookstore_common.audit import Audited, Bucket, as_event, from_event
+from bookstore_common.context import request_context
 from bookstore_common.db import Database
 from bookstore_common.events import Event, EventError, EventLine
 from bookstore_common.metrics import Metrics
-from bookstore_common.outbox import OutboxAge, OutboxRepository, create_outbox_table, outbox_chore
+from bookstore_common.outbox import (
+    OutboxAge,
+    OutboxRepository,
+    add_request_id,
+    create_outbox_table,
+    drop_request_id,
+    outbox_chore,
+)
 from bookstore_common.settings import DatabaseSettings, load_settings
 from bookstore_common.testing.postgres import Postgres
 
@@ -140,6 +148,7 @@ def outbox(database_environment: dict[str, str], database: Database) -> Iterator
     with engine.connect() as connection:
         with Operations.context(MigrationContext.configure(connection)):
             create_outbox_table()
+            add_request_id()
         yield connection
     engine.dispose()
 
@@ -167,6 +176,40 @@ async def test_with_the_transaction_or_not_at_all(outbox: sa.Connection, databas
     assert (row["aggregate_id"], row["payload"]) == (str(ORDER), event.payload)
     identity = outbox.scalar(sa.text("SELECT relreplident FROM pg_class WHERE relname = 'outbox_events'"))
     assert identity in {"f", b"f"}  # updates and deletes carry the old row
+
+
+@pytest.mark.anyio
+async def test_the_row_keeps_the_id_of_the_request(outbox: sa.Connection, database: Database) -> None:
+    async def write(event_type: str) -> None:
+        async with database.transaction() as session:
+            await OutboxRepository(session).add(ALL[event_type]())
+
+    with request_context("of-this-request"):
+        await write("order.created")
+    # Nobody asked for it: a standing audit, an expired hold.
+    await write("cdc.audit")
+    found = {row["event_type"]: row["request_id"] for row in rows(outbox)}
+    assert found == {"order.created": "of-this-request", "cdc.audit": None}
+
+
+@pytest.mark.anyio
+async def test_a_row_of_before_the_column_stays_without_an_id(outbox: sa.Connection, database: Database) -> None:
+    with Operations.context(MigrationContext.configure(outbox)):
+        drop_request_id()
+        event = ALL["book.created"]()
+        outbox.execute(
+            sa.text(
+                "INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload)"
+                " VALUES (:id, 'book', 'x', 'book.created', '{}')"
+            ),
+            {"id": event.event_id},
+        )
+        place = sa.text("SELECT pg_relation_filenode('outbox_events')")
+        before = outbox.scalar(place)
+        add_request_id()
+    (row,) = rows(outbox)
+    assert (row["id"], row["request_id"]) == (event.event_id, None)
+    assert outbox.scalar(place) == before  # no row was rewritten
 
 
 @pytest.mark.anyio

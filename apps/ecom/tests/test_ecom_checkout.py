@@ -50,6 +50,8 @@ async def test_order(customer: Caller, service: Service, inventory: Inventory, i
     (asked,) = inventory.requests_to("POST", HOLD)
     assert asked.headers["authorization"] == f"Bearer {token}"
     assert asked.headers["x-request-id"] == response.headers["x-request-id"]
+    # Its event goes on under the same id.
+    assert books.execute("SELECT request_id FROM outbox_events").fetchall() == [(response.headers["x-request-id"],)]
     assert metric(service, "checkout_total", result="created") == 1
     for result in RESULTS:
         shown = service.metrics.registry.get_sample_value("checkout_total", {"result": result})

@@ -24,6 +24,7 @@ from sqlalchemy import text
 
 from bookstore_common import deadletters, records
 from bookstore_common.batches import BatchError, poll, step_over
+from bookstore_common.context import request_context
 from bookstore_common.db import Database, Session, contended
 from bookstore_common.gaps import Continuity, Gap, Gaps
 from bookstore_common.health import Check, CheckFailedError
@@ -249,7 +250,9 @@ class Worker:
                     if self.heartbeats and partition.topic == self.heartbeats.topic:
                         self.heartbeats.see(record)
                     else:
-                        await self._process(producer, record)
+                        # Its log lines and the events that it causes belong to the request that caused it.
+                        with request_context(records.request_id(record.headers)):
+                            await self._process(producer, record)
             if batches:
                 await asyncio.to_thread(consumer.commit)
             if self.heartbeats:
@@ -285,6 +288,10 @@ class Worker:
                 await (patient if contended(error) else backlog).pause()
             else:
                 self._events.labels(record.topic, result).inc()
+                _log.info(
+                    "event_consumed", topic=record.topic, event_id=str(event_id), result=result,
+                    place=deadletters.place(record),
+                )  # fmt: skip
                 return
 
     async def _apply(self, topic: str, event_id: uuid.UUID, payload: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bookstore_common.chores import Chore
+from bookstore_common.context import MAX_REQUEST_ID, request_id_var
 from bookstore_common.db import Base, Database, Session
 from bookstore_common.events import Event
 from bookstore_common.metrics import Metrics
@@ -55,6 +56,8 @@ class OutboxEvent(Base):
     payload: Mapped[dict[str, Any]] = mapped_column(JSONB)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.clock_timestamp())
     wal_position: Mapped[int] = mapped_column(BigInteger, server_default=text(f"({_WAL_POSITION})"))
+    # Of the request that caused it; none of the standing audit's, and of rows from before there was the column.
+    request_id: Mapped[str | None] = mapped_column(String(MAX_REQUEST_ID))
 
 
 class OutboxRepository:
@@ -64,7 +67,7 @@ class OutboxRepository:
         self._session = session
 
     async def add(self, event: Event) -> None:
-        """Write ``event``; it is published if and only if the transaction commits."""
+        """Write ``event`` with the request id being served; it is published if and only if the transaction commits."""
         await self._session.execute(
             sa.insert(OutboxEvent).values(
                 id=event.event_id,
@@ -72,6 +75,7 @@ class OutboxRepository:
                 aggregate_id=event.aggregate_id,
                 event_type=event.event_type,
                 payload=event.payload,
+                request_id=request_id_var.get() or None,
             )
         )
 
@@ -104,7 +108,7 @@ class OutboxAge:
 
 
 def create_outbox_table() -> None:
-    """For a migration: the table as :class:`OutboxEvent` maps it, with full change tracking, without grants."""
+    """For a migration: the table with full change tracking, without grants and without what later migrations add."""
     op.create_table(
         "outbox_events",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -120,3 +124,13 @@ def create_outbox_table() -> None:
     op.create_index("outbox_events_wal_position_idx", "outbox_events", ["wal_position"])
     # SPEC 7: captured tables.
     op.execute("ALTER TABLE outbox_events REPLICA IDENTITY FULL")
+
+
+def add_request_id() -> None:
+    """For a migration: column ``request_id``, empty in rows that are there. No row is rewritten."""
+    op.add_column("outbox_events", sa.Column("request_id", sa.String(MAX_REQUEST_ID), nullable=True))
+
+
+def drop_request_id() -> None:
+    """For a migration: the way back."""
+    op.drop_column("outbox_events", "request_id")

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bookstore_common.bodies import check_json
+from bookstore_common.context import harmless
 from bookstore_common.events import EventError, validate
 from bookstore_common.problem import InvalidInputError
 
@@ -18,6 +19,9 @@ from bookstore_common.problem import InvalidInputError
 MAX_BYTES = 262_144
 _REASON_LENGTH = 300
 _NUL = "\x00"
+# debezium's outbox router makes it of the outbox's column; nobody else writes it.
+REQUEST_ID_HEADER = "request_id"
+_HEADER_BYTES = 512
 
 
 class UnreadableError(ValueError):
@@ -63,6 +67,25 @@ def _finite(text: str) -> float:
     if number in (float("inf"), float("-inf")):
         raise UnreadableError("a number is out of range")
     return number
+
+
+def request_id(headers: Sequence[tuple[str, bytes | None]] | None) -> str | None:
+    """The id of the request that caused an event, as Debezium writes it: JSON, with or without its schema.
+
+    Anything else there, or nothing, is no id: the event is as good without one.
+    """
+    for name, value in headers or ():
+        if name != REQUEST_ID_HEADER or value is None or len(value) > _HEADER_BYTES:
+            continue
+        try:
+            found = json.loads(value)
+        except ValueError:
+            continue
+        if isinstance(found, dict):
+            found = found.get("payload")
+        if isinstance(found, str) and harmless(found):
+            return found
+    return None
 
 
 def event(value: bytes | None, topic: str) -> dict[str, Any]:

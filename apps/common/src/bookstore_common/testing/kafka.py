@@ -80,14 +80,20 @@ class Broker:
             self.begins[part] = begin
 
     def event(
-        self, topic: str, body: Mapping[str, Any], *, partition: int = 0, event_id: uuid.UUID | None = None
+        self,
+        topic: str,
+        body: Mapping[str, Any],
+        *,
+        partition: int = 0,
+        event_id: uuid.UUID | None = None,
+        headers: tuple[tuple[str, bytes | None], ...] = (),
     ) -> str:
         """Append an event of the topic's type; returns its id."""
         payload = {
             "event_id": str(event_id or uuid.uuid4()), "event_type": topic, "schema_version": 1,
             "occurred_at": "2026-01-01T00:00:00Z", **body,
         }  # fmt: skip
-        self.put(topic, json.dumps(payload).encode(), partition=partition)
+        self.put(topic, json.dumps(payload).encode(), partition=partition, headers=headers)
         return str(payload["event_id"])
 
     def heartbeat(self, topic: str, moment: datetime, operation: str = "u") -> None:

@@ -58,8 +58,9 @@ FROM dead_letters d WHERE resolved_at IS NULL
 # One statement, so that a row is never missing; the log's position is that of the new row. Debezium publishes the insertion, and
 # its router ignores the deletion.
 REPUBLISH = """
-WITH gone AS (DELETE FROM outbox_events WHERE id IN ({ids}) RETURNING id, aggregate_type, aggregate_id, event_type, payload, created_at),
-put AS (INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload, created_at)
+WITH gone AS (DELETE FROM outbox_events WHERE id IN ({ids}) RETURNING id, aggregate_type, aggregate_id, event_type, payload, created_at,
+         request_id),
+put AS (INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload, created_at, request_id)
         SELECT * FROM gone ORDER BY created_at, id RETURNING 1)
 SELECT count(*) FROM put
 """

@@ -1,0 +1,20 @@
+"""The outbox keeps the id of the request that caused an event. Rows that are there have none.
+
+Revision ID: 0010
+Revises: 0009
+"""
+
+from bookstore_common.outbox import add_request_id, drop_request_id
+
+revision = "0010"
+down_revision = "0009"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    add_request_id()
+
+
+def downgrade() -> None:
+    drop_request_id()
