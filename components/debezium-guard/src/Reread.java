@@ -229,11 +229,15 @@ final class Reread implements Runnable {
     } else if (!events.contains(event.type())) {
       setAside(topic, id, OUTBOX, "its type " + event.type() + " is no topic of this server");
     } else {
-      // The router's header, whose id is that of the event.
+      // The router's headers: the id of the event, and that of the request that caused it.
       String header = "{\"schema\":{\"type\":\"string\",\"optional\":false,\"name\":\"io.debezium.data.Uuid\",\"version\":1},\"payload\":\""
           + event.id() + "\"}";
       RecordHeaders headers = new RecordHeaders();
       headers.add("id", header.getBytes(StandardCharsets.UTF_8));
+      if (event.request() != null) {
+        String request = "{\"schema\":{\"type\":\"string\",\"optional\":true},\"payload\":" + event.request() + "}";
+        headers.add("request_id", request.getBytes(StandardCharsets.UTF_8));
+      }
       String payload = Offsets.published(withoutNulls(Offsets.JSON.readTree(event.payload())));
       send(new ProducerRecord<>(event.type(), null, null, Offsets.published(event.aggregate()), payload, headers));
     }

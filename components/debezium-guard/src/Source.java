@@ -90,14 +90,17 @@ final class Source implements AutoCloseable {
     return new Rows(connection, settings, table, key(table), longest);
   }
 
-  /** A row of the outbox; {@code payload} is null when its {@code length} exceeds the limit. */
-  record Event(String position, String id, String aggregate, String type, String payload, long length) {}
+  /** A row of the outbox; {@code payload} is null when its {@code length} exceeds the limit, {@code request}, JSON, without such a column. */
+  record Event(String position, String id, String aggregate, String type, String payload, long length, String request) {}
 
   /** The events behind a position (null: from the first one on), in the order in which they were written; empty at the end. */
   List<Event> events(String position, long longest) throws SQLException {
     String[] behind = position == null ? new String[] {"-1", "00000000-0000-0000-0000-000000000000"} : position.split(":");
     String query = "SELECT wal_position || ':' || id, id, aggregate_id, event_type,"
-        + " CASE WHEN length(payload::text) <= ? THEN payload::text END, length(payload::text) FROM outbox_events"
+        // An outbox may not have the last column yet: then there is no such key.
+        + " CASE WHEN length(payload::text) <= ? THEN payload::text END, length(payload::text),"
+        + " (to_jsonb(e) -> 'request_id')::text"
+        + " FROM outbox_events e"
         + " WHERE wal_position >= ? AND (wal_position, id) > (?, ?::uuid) ORDER BY wal_position, id LIMIT " + Rows.MOST_ROWS;
     List<Event> events = new ArrayList<>();
     connection.setAutoCommit(false);
@@ -110,7 +113,8 @@ final class Source implements AutoCloseable {
       long characters = 0;
       try (ResultSet row = statement.executeQuery()) {
         while (characters < Rows.MOST_CHARACTERS && row.next()) {
-          events.add(new Event(row.getString(1), row.getString(2), row.getString(3), row.getString(4), row.getString(5), row.getLong(6)));
+          events.add(new Event(row.getString(1), row.getString(2), row.getString(3), row.getString(4), row.getString(5), row.getLong(6),
+              row.getString(7)));
           characters += row.getString(5) == null ? 0 : row.getString(5).length();
         }
       }

@@ -201,8 +201,8 @@ def test_a_row_and_an_event_look_as_the_server_publishes_them(debezium: Debezium
             (book, strange),
         )
         connection.execute(
-            "INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload)"
-            " VALUES (%s, 'order', %s, 'order.cancelled', %s)",
+            "INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload, request_id)"
+            " VALUES (%s, 'order', %s, 'order.cancelled', %s, '4f0c5d1e-of.the_request')",
             (event, strange, json.dumps({"text": strange, "total": "1.10", "count": 3, "none": None, "list": [{"a": True}, {"a": False}]})),
         )
         connection.commit()
@@ -224,9 +224,9 @@ def test_a_row_and_an_event_look_as_the_server_publishes_them(debezium: Debezium
     (published, streamed) = sorted(kafka.read_all("order.cancelled"), key=lambda one: int(one.timestamp))
     assert (published.key, published.partition) == (streamed.key, streamed.partition)
     assert json.loads(published.value) == json.loads(streamed.value)
-    # The event's id, and nothing else that Kafka would keep of each record.
+    # The ids of the event and of the request that caused it, and nothing else that Kafka would keep of each record.
     assert published.headers == streamed.headers
-    assert [name for name, _ in streamed.headers] == ["id"]
+    assert [name for name, _ in streamed.headers] == ["id", "request_id"]
 
 
 def audit(debezium: Debezium) -> str:
