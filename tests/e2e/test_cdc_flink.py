@@ -25,7 +25,7 @@ from tests.live.test_analytics import CONVERGENCE_S, VIEWS
 from tests.live.tls import plain_client
 from tests.live.waiting import until
 
-from .boards import chart, drawn, open_dashboard
+from .boards import ONE_AT_A_TIME, chart, drawn, open_dashboard
 from .buying import expect_confirmation, place, to_checkout
 from .window import Window
 
@@ -117,6 +117,7 @@ def test_ten_views_are_refreshed(people: People, goods: Goods, analytics_sql: Sq
         until(lambda v=view, c=columns, s=shown: analytics_sql(f"SELECT {c} FROM {v} {mine}") == s, f"{view} to show it", CONVERGENCE_S)  # type: ignore[misc]
 
 
+@ONE_AT_A_TIME
 def test_four_jobs_run(window: Open) -> None:
     """As Flink's own page shows them, too."""
     assert len(jobs()) == 4
@@ -164,6 +165,7 @@ def test_an_event_of_the_outbox_takes_effect_once(
     assert "shipping" not in records[0]["value"]
 
 
+@ONE_AT_A_TIME
 def test_an_order_placed_in_the_shop_is_seen_on_a_dashboard(
     window: Open, people: People, goods: Goods, superset: Dashboards, boards: Page
 ) -> None:

@@ -20,6 +20,7 @@ from tests.live.declared import WORKLOADS, door
 from tests.live.tls import plain_client
 from tests.live.waiting import until
 
+from .boards import ONE_AT_A_TIME
 from .window import Window
 
 Open = Callable[..., Window]
@@ -148,6 +149,7 @@ def test_the_map_says_what_prometheus_says(mesh_map: Page, series: Series) -> No
     expect(asking).to_contain_text("active", timeout=SEEN_S * 1000)
 
 
+@ONE_AT_A_TIME
 def test_pgadmin_shows_the_four_servers(window: Open, cluster: Cluster) -> None:
     """To who signs in; one opens without a password, for PgAdmin has it from its Secret."""
     secret = cluster.get("Secret", "admin-tools", "pgadmin-admin")

@@ -19,10 +19,11 @@ from tests.live.test_superset import CHARTS
 from tests.live.tls import plain_client
 from tests.live.waiting import until
 
-from .boards import PATIENCE_MS, chart, drawn, open_dashboard, part
+from .boards import ONE_AT_A_TIME, PATIENCE_MS, chart, drawn, open_dashboard, part
 from .window import Window
 
 Open = Callable[..., Window]
+pytestmark = ONE_AT_A_TIME
 DASHBOARDS = {
     "book-store-analytics": (
         "Sales Over Time", "Product Sales Volume", "Top Books by Revenue", "Revenue by Author", "Book Price Distribution",
@@ -129,7 +130,7 @@ def test_sixteen_charts_answer_with_figures(superset: Dashboards, sale: str) -> 
     for name in CHARTS:
         rows = superset.data(name)
         assert rows, f"{name} shows nothing"
-        if "label" in rows[0]:
+        if name in ("Product Sales Volume", "Top Books by Revenue", "Inventory Health Table"):
             assert sale in {row["label"] for row in rows}, name
 
 
