@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import Locator, Page, expect
 
 # Its pages are heavy: some megabytes of script for two processors that others use, too.
 PATIENCE_MS = 90_000
+# Several of them at once keep each other, and the shop's tests, waiting: one worker opens them all.
+ONE_AT_A_TIME = pytest.mark.xdist_group("heavy_pages")
 
 
 def part(scope: Page | Locator, name: str) -> Locator:

@@ -19,10 +19,11 @@ from tests.live.test_superset import CHARTS
 from tests.live.tls import plain_client
 from tests.live.waiting import until
 
-from .boards import PATIENCE_MS, chart, drawn, open_dashboard, part
+from .boards import ONE_AT_A_TIME, PATIENCE_MS, chart, drawn, open_dashboard, part
 from .window import Window
 
 Open = Callable[..., Window]
+pytestmark = ONE_AT_A_TIME
 DASHBOARDS = {
     "book-store-analytics": (
         "Sales Over Time", "Product Sales Volume", "Top Books by Revenue", "Revenue by Author", "Book Price Distribution",
@@ -90,8 +91,10 @@ def test_who_signs_in_sees_the_dashboards(window: Open, cluster: Cluster) -> Non
 
 def test_a_wrong_password_is_refused(window: Open, cluster: Cluster) -> None:
     page = window(origin=URL, ours=False).page()
-    fill_form(page, administrator(cluster)[0], "not the password")
-    expect(page.get_by_text("Invalid login")).to_be_visible(timeout=PATIENCE_MS)
+    with page.expect_response(lambda answer: answer.request.method == "POST" and "/login/" in answer.url, timeout=PATIENCE_MS):
+        fill_form(page, administrator(cluster)[0], "not the password")
+    expect(part(page, "password-input")).to_have_value("", timeout=PATIENCE_MS)
+    assert "/login/" in page.url
     assert page.request.get(f"{URL}/api/v1/chart/").status == 401
 
 
@@ -127,7 +130,7 @@ def test_sixteen_charts_answer_with_figures(superset: Dashboards, sale: str) -> 
     for name in CHARTS:
         rows = superset.data(name)
         assert rows, f"{name} shows nothing"
-        if "label" in rows[0]:
+        if name in ("Product Sales Volume", "Top Books by Revenue", "Inventory Health Table"):
             assert sale in {row["label"] for row in rows}, name
 
 

@@ -35,6 +35,7 @@ def test_the_ledger_is_true(root: Path) -> None:
     done = subprocess.run([sys.executable, root / "tools/requirements"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith("128 requirements: "), done.stdout
+    assert "155 named end-to-end tests in 18 suites" in done.stdout
 
 
 def test_the_specification_lists_each_requirement_once(committed: dict[str, str]) -> None:
@@ -84,6 +85,36 @@ def test_a_false_ledger_is_found(checkout: Path, old: str, new: str, fault: str)
 )
 def test_a_false_specification_is_found(old: str, new: str, fault: str) -> None:
     assert fault in ledger.specification_faults(SPECIFICATION.replace(old, new))
+
+
+SUITES = """\
+The requirement is 5 tests, all passing.
+| # | Suite | Tests | Must cover |
+|---|---|---|---|
+| T-01 | catalogue | 4 | list |
+| T-02 | search | 1 | title |
+"""
+TESTS = """\
+@pytest.mark.parametrize("size", [1, 2])
+def test_pages() -> None: ...
+@pytest.mark.parametrize("state", STATES)
+def test_states() -> None: ...
+def test_list() -> None: ...
+def helper() -> None: ...
+"""
+
+
+def test_named_tests_are_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "tests/e2e"
+    folder.mkdir(parents=True)
+    (folder / "test_catalogue.py").write_text(TESTS, encoding="utf-8")
+    (folder / "test_search.py").write_text("def test_title() -> None: ...\n", encoding="utf-8")
+    assert ledger.suite_faults(SUITES, tmp_path) == []
+    more = SUITES.replace("| 4 |", "| 5 |").replace("search", "orders")
+    assert ledger.suite_faults(more, tmp_path) == [
+        "T-01: tests/e2e/test_catalogue.py has 4 of 5 tests", "T-02: tests/e2e/test_orders.py has 0 of 1 tests",
+        "docs/specification.md asks for 5 end-to-end tests, and its suites have 6",
+    ]  # fmt: skip
 
 
 def test_what_files_cite_is_in_the_specification(committed: dict[str, str], no_faults: list[str]) -> None:

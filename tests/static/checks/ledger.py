@@ -1,7 +1,7 @@
 """The requirements ledger: each requirement of docs/specification.md has one entry in tests/requirements.yml, and its proofs exist.
 
 An entry is ``R-001: {state: done | partial | open, proof: [...], note: "..."}``. A proof is a file of the checkout, or ``file::name``
-with a test, function or class that the file defines.
+with a test, function or class that the file defines. The end-to-end suites that the specification lists have as many tests as it asks for.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ STATES = ("done", "partial", "open")
 KEYS = {"state", "proof", "note"}
 ROW = re.compile(r"^\| (R-\d{3}) \| .* \| ([^|]*) \|$", re.MULTILINE)
 CITED = re.compile(r"\bSPEC ([0-9]+(?:\.[0-9]+)?)|\b(R-\d{3})\b")
+SUITE = re.compile(r"^\| (T-\d{2}) \| (\w+) \| (\d+) \|", re.MULTILINE)
+PROMISED = re.compile(r"^The requirement is (\d+) tests", re.MULTILINE)
 SECTION = re.compile(r"^#{2,3} ([0-9]+(?:\.[0-9]+)?) ", re.MULTILINE)
 
 
@@ -60,6 +62,38 @@ def citation_faults(path: str, text: str, specification: str) -> list[str]:
     cited = {(section, name) for section, name in CITED.findall(text)}
     found = [f"{path}: SPEC {section} is not in {SPECIFICATION}" for section, _ in cited if section and section not in sections]
     return sorted(found + [f"{path}: {name} is not in {SPECIFICATION}" for _, name in cited if name and name not in names])
+
+
+def suite_faults(specification: str, root: Path) -> list[str]:
+    """Return end-to-end suites that lack tests, or are not those that the specification counts together."""
+    suites, promised = SUITE.findall(specification), PROMISED.search(specification)
+    found = []
+    for number, name, wanted in suites:
+        file = root / "tests/e2e" / f"test_{name}.py"
+        have = named_tests(file) if file.is_file() else 0
+        if have < int(wanted):
+            found.append(f"{number}: tests/e2e/{file.name} has {have} of {wanted} tests")
+    total = sum(int(wanted) for _, _, wanted in suites)
+    if promised and total != int(promised.group(1)):
+        found.append(f"{SPECIFICATION} asks for {promised.group(1)} end-to-end tests, and its suites have {total}")
+    return found
+
+
+def named_tests(file: Path) -> int:
+    """Return how many tests a file has: each function once, and once for each value of a written list that it is repeated for."""
+    return sum(
+        _repeated(node) for node in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    )  # fmt: skip
+
+
+def _repeated(function: ast.FunctionDef) -> int:
+    times = 1
+    for decorator in function.decorator_list:
+        if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "pytest.mark.parametrize":
+            values = decorator.args[1]
+            times *= len(values.elts) if isinstance(values, (ast.List, ast.Tuple)) else 1
+    return times
 
 
 def _entry_faults(entry: Any, root: Path) -> Iterator[str]:
@@ -103,8 +137,10 @@ def summary(ledger: str) -> str:
 def main(root: Path) -> int:
     """Print the faults and the counts; 1 when there is a fault."""
     ledger = (root / LEDGER).read_text(encoding="utf-8")
-    found = faults((root / SPECIFICATION).read_text(encoding="utf-8"), ledger, root)
+    specification = (root / SPECIFICATION).read_text(encoding="utf-8")
+    found = faults(specification, ledger, root) + suite_faults(specification, root)
     for fault in found:
         print(fault)
-    print(f"{summary(ledger)}; {len(found)} faults")
+    suites = [int(wanted) for *_, wanted in SUITE.findall(specification)]
+    print(f"{summary(ledger)}; {sum(suites)} named end-to-end tests in {len(suites)} suites; {len(found)} faults")
     return 1 if found else 0
