@@ -11,7 +11,6 @@ import pytest
 from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, mesh_run
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
 from ansible_collections.bookstore.platform.plugins.module_utils.mesh_plan import Account, Call, Plan, Probe
-from ansible_collections.bookstore.platform.plugins.module_utils.verification.runner import workload_image
 from ansible_collections.bookstore.platform.plugins.plugin_utils import workload_table
 from tests.live.declared import MATRIX, NAMESPACES, WORKLOADS
 
@@ -32,7 +31,7 @@ class Mesh:
         self.mode = mesh_plan.mesh_mode(cluster.objects("Namespace"))
         assert self.mode in ("ambient", "sidecar"), "no namespace is part of the mesh"
         self._scene = mesh_plan.Scene(cluster.objects("Pod"), cluster.objects("Service"), self.mode)
-        self._image = workload_image(cluster, EXEC_SOURCES[0])
+        self._image = mesh_run.workload_image(cluster, EXEC_SOURCES[0])
         assert self._image, f"{EXEC_SOURCES[0]} does not run; its image is what a probe is made of"
 
     def calls(self, *kinds: str, to: tuple[str, ...]) -> list[Object]:
