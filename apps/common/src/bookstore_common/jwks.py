@@ -16,6 +16,7 @@ import structlog
 from prometheus_client import Counter
 
 from bookstore_common.sealed import SealedStore
+from bookstore_common.transport import Transport
 from bookstore_common.trust import authorities
 
 # Keys of this age are fetched again, beside the requests; so soon a withdrawn key ends.
@@ -69,7 +70,7 @@ class Jwks(Generic[KeyT]):
         self._now = now
         # Addresses inside of the cluster only: no proxy of the environment.
         self._client = httpx2.AsyncClient(
-            verify=authorities(),
+            transport=Transport(verify=authorities()),
             timeout=httpx2.Timeout(timeout_seconds, connect=timeout_seconds / 2),
             trust_env=False,
             follow_redirects=False,

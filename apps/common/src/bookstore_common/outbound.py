@@ -22,6 +22,7 @@ from bookstore_common.context import request_id_var
 from bookstore_common.headers import check_sent
 from bookstore_common.metrics import Metrics
 from bookstore_common.problem import DependencyUnavailableError
+from bookstore_common.transport import Transport
 from bookstore_common.trust import authorities
 
 CONNECT_SECONDS = 1.0
@@ -161,10 +162,11 @@ class OutboundClient:
         metrics.breaker_open.labels(name).set(0)
         self._client = httpx2.AsyncClient(
             base_url=base_url,
-            verify=authorities(),
+            # Peers are inside of the cluster: no proxy of the environment.
+            transport=Transport(verify=authorities()),
             timeout=httpx2.Timeout(read_seconds, connect=connect_seconds, pool=connect_seconds),
-            # Peers are inside of the cluster: no proxy of the environment. A redirect would be a mistake.
             trust_env=False,
+            # One would be a mistake.
             follow_redirects=False,
         )
 
