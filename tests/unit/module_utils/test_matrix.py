@@ -176,6 +176,6 @@ def test_only_declared_clients_reach_the_api_server(mode: str) -> None:
         for rule in policy["spec"].get("egress", []) if policy["kind"] == "NetworkPolicy"
         if rule["to"] == [{"ipBlock": {"cidr": CIDR}}]
     }  # fmt: skip
-    assert reaching == {("analytics", "flink-out")}
+    assert reaching == {("analytics", "flink-out"), ("observability", "prometheus-out"), ("observability", "mesh-map-out")}
     rule = one("NetworkPolicy", "flink-out", inventory(mode))["egress"][-1]
     assert rule == {"to": [{"ipBlock": {"cidr": CIDR}}], "ports": [{"protocol": "TCP", "port": matrix.API_SERVER_PORT}]}

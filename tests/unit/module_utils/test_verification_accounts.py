@@ -18,6 +18,8 @@ INVENTORY = Path(__file__).parents[3] / "inventory/local/group_vars/all"
 ACCOUNTS = workload_table.accounts(yaml.safe_load((INVENTORY / "workloads.yml").read_text())["bookstore_workloads"])
 FLINK = next(row for row in ACCOUNTS if row["account"] == "analytics/flink")
 NODE = next(row for row in ACCOUNTS if row["account"] == "kube-system/node-network")
+# All that look at the whole cluster, the agent first.
+EVERYWHERE = sorted((row for row in ACCOUNTS if row.get("cluster")), key=lambda row: row is not NODE)
 Objects = dict[str, list[dict[str, Any]]]
 
 
@@ -37,24 +39,24 @@ def account(name: str) -> dict[str, Any]:
 
 def declared() -> Objects:
     """What a cluster holds on which everything is as the table says."""
-    name = account_checks.policy_name("analytics/flink")
+    policy = account_checks.policy_name("analytics/flink")
     return {
         "Role": [role("Role", "flink", FLINK["rules"], "analytics")],
         "ClusterRole": [
-            role("ClusterRole", "node-network", NODE["rules"]),
+            *(role("ClusterRole", row["account"].rpartition("/")[2], row["rules"]) for row in EVERYWHERE),
             role("ClusterRole", "view", [{"verbs": ["get"], "resources": ["secrets"]}]),
         ],
         "RoleBinding": [binding("flink", ("Role", "flink"), account("analytics/flink"), "analytics")],
         "ClusterRoleBinding": [
-            binding("node-network", ("ClusterRole", "node-network"), account("kube-system/node-network")),
+            *(binding(name, ("ClusterRole", name.rpartition("/")[2]), account(name)) for name in (row["account"] for row in EVERYWHERE)),
             binding("discovery", ("ClusterRole", "system:discovery"), {"kind": "Group", "name": "system:authenticated"}),
             binding("coredns", ("ClusterRole", "view"), account("kube-system/coredns")),
         ],
         "ValidatingAdmissionPolicy": [
-            {"metadata": {"name": name}, "spec": {"failurePolicy": "Fail", "validations": [
+            {"metadata": {"name": policy}, "spec": {"failurePolicy": "Fail", "validations": [
                 {"expression": f"object.metadata.name.matches('{FLINK['own']['names']}')"}]}}
         ],
-        "ValidatingAdmissionPolicyBinding": [{"metadata": {"name": name}, "spec": {"policyName": name, "validationActions": ["Deny"]}}],
+        "ValidatingAdmissionPolicyBinding": [{"metadata": {"name": policy}, "spec": {"policyName": policy, "validationActions": ["Deny"]}}],
     }  # fmt: skip
 
 
