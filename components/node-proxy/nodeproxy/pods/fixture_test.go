@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -32,6 +33,25 @@ type world struct {
 	identities     *meshtest.Identities
 	factory        *Factory
 	registry       *prometheus.Registry
+	lines          *logged
+}
+
+// logged holds what the proxies wrote into the log.
+type logged struct {
+	mutex sync.Mutex
+	text  strings.Builder
+}
+
+func (l *logged) Write(b []byte) (int, error) {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *logged) all() string {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	return l.text.String()
 }
 
 const clientIdentity, serverIdentity = "cluster.local/ns/shop/sa/client", "cluster.local/ns/shop/sa/server"
@@ -40,11 +60,11 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	network := nettest.New(t)
 	w := &world{t: t, network: network, client: network.Pod(nettest.Options{}), server: network.Pod(nettest.Options{}),
-		control: meshtest.NewControl(), identities: meshtest.NewIdentities(t), registry: prometheus.NewRegistry()}
+		control: meshtest.NewControl(), identities: meshtest.NewIdentities(t), registry: prometheus.NewRegistry(), lines: &logged{}}
 	limits := serving.DefaultLimits
 	limits.Await = nettest.Wait
 	ctx, cancel := context.WithCancel(context.Background())
-	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	log := slog.New(slog.NewTextHandler(io.MultiWriter(t.Output(), w.lines), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	w.factory = &Factory{Control: w.control, Identities: w.identities, Registry: inbound.NewRegistry(w.control), Pool: tunnel.NewPool(),
 		Reporter: telemetry.New(w.registry), Limits: limits, Log: log}
 	done := make(chan struct{}, 3)

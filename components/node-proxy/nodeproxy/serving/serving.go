@@ -172,11 +172,11 @@ func (p *Pod) Copy(ctx context.Context, record telemetry.Record, source, destina
 		return
 	}
 	connection := copying.New(source, destination, p.Limits.Copying)
-	open := p.Reporter.Opened(record)
+	open := p.Reporter.Opened(record, connection)
 	stop := context.AfterFunc(ctx, func() { connection.Cut(context.Cause(ctx)) })
 	err := connection.Run()
 	stop()
-	open.Closed(connection.Sent(), connection.Received(), err)
+	open.Closed(err)
 }
 
 // Stop ends all connections at once.

@@ -5,7 +5,9 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -62,14 +64,16 @@ type Reporter struct {
 	dropped                                 prometheus.Counter
 	lines                                   chan func(*slog.Logger)
 	refusals                                atomic.Uint64
+
+	counting sync.Mutex // held by the scrape that counts the bytes of open connections; others wait for its result
+	mutex    sync.Mutex
+	open     map[*Open]struct{}
 }
 
 // New registers the metrics.
 func New(registry prometheus.Registerer) *Reporter {
 	counter := func(name, help string) *prometheus.CounterVec {
-		vector := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
-		registry.MustRegister(vector)
-		return vector
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
 	r := &Reporter{
 		opened:   counter("istio_tcp_connections_opened_total", "Connections opened."),
@@ -81,8 +85,9 @@ func New(registry prometheus.Registerer) *Reporter {
 		dropped: prometheus.NewCounter(prometheus.CounterOpts{Name: "node_proxy_access_log_dropped_total",
 			Help: "Lines of the access log that were dropped because its reader is too slow."}),
 		lines: make(chan func(*slog.Logger), queue),
+		open:  map[*Open]struct{}{},
 	}
-	registry.MustRegister(r.refused, r.dropped)
+	registry.MustRegister(r.opened, r.closed, scraped{r}, r.refused, r.dropped)
 	return r
 }
 
@@ -149,26 +154,85 @@ func merge(first, second mesh.Labels) mesh.Labels {
 	return all
 }
 
-// Open is an open connection of the metrics.
-type Open struct {
-	reporter *Reporter
-	record   Record
-	values   prometheus.Labels
+// Bytes tells how many bytes of a connection have moved so far: Sent to the destination, Received from it. Neither ever falls.
+type Bytes interface {
+	Sent() uint64
+	Received() uint64
 }
 
-// Opened counts a connection that is let through.
-func (r *Reporter) Opened(record Record) *Open {
-	open := &Open{reporter: r, record: record, values: record.values()}
-	r.opened.With(open.values).Inc()
+// Open is an open connection of the metrics.
+type Open struct {
+	reporter               *Reporter
+	record                 Record
+	bytes                  Bytes
+	closed, sent, received prometheus.Counter
+
+	mutex                        sync.Mutex
+	countedSent, countedReceived uint64
+}
+
+// Opened counts a connection that is let through. Its bytes are counted at each scrape, and the rest at its end.
+func (r *Reporter) Opened(record Record, bytes Bytes) *Open {
+	values := record.values()
+	open := &Open{reporter: r, record: record, bytes: bytes, closed: r.closed.With(values), sent: r.sent.With(values),
+		received: r.received.With(values)}
+	r.opened.With(values).Inc()
+	r.mutex.Lock()
+	r.open[open] = struct{}{}
+	r.mutex.Unlock()
 	return open
 }
 
-// Closed counts its end and its bytes, seen from the source, and writes its line.
-func (o *Open) Closed(sent, received uint64, err error) {
+// count adds what has moved since it was called last, and returns the totals.
+func (o *Open) count() (sent, received uint64) {
+	o.mutex.Lock()
+	defer o.mutex.Unlock()
+	sent, received = o.bytes.Sent(), o.bytes.Received()
+	// Istio's names are those of the destination: it receives what the source has sent.
+	if sent > o.countedSent {
+		o.received.Add(float64(sent - o.countedSent))
+		o.countedSent = sent
+	}
+	if received > o.countedReceived {
+		o.sent.Add(float64(received - o.countedReceived))
+		o.countedReceived = received
+	}
+	return sent, received
+}
+
+// scraped is the collector of both counters of bytes. Connections of pools are open for hours: what they moved is counted at each scrape.
+type scraped struct{ *Reporter }
+
+func (s scraped) Describe(descriptions chan<- *prometheus.Desc) {
+	s.sent.Describe(descriptions)
+	s.received.Describe(descriptions)
+}
+
+func (s scraped) Collect(metrics chan<- prometheus.Metric) {
+	s.count()
+	s.sent.Collect(metrics)
+	s.received.Collect(metrics)
+}
+
+func (r *Reporter) count() {
+	r.counting.Lock()
+	defer r.counting.Unlock()
+	r.mutex.Lock()
+	open := slices.Collect(maps.Keys(r.open)) // connections open and close while they are counted
+	r.mutex.Unlock()
+	for _, o := range open {
+		o.count()
+	}
+}
+
+// Closed counts its end and the bytes that are not counted yet, and writes its line. Nothing may move any more.
+func (o *Open) Closed(err error) {
 	r := o.reporter
-	r.closed.With(o.values).Inc()
-	r.received.With(o.values).Add(float64(sent))
-	r.sent.With(o.values).Add(float64(received))
+	r.mutex.Lock()
+	delete(r.open, o)
+	r.mutex.Unlock()
+	sent, received := o.count()
+	o.closed.Inc()
 	record, duration := o.record, time.Since(o.record.Began)
 	r.line(func(log *slog.Logger) {
 		attributes := append(record.attributes(), slog.Uint64("bytes_sent", received), slog.Uint64("bytes_recv", sent),

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,11 +23,106 @@ func record() Record {
 		Labels: mesh.Labels{"source_workload": "web", "not_a_label": "x"}}
 }
 
+// counted is a connection that moves what a test says.
+type counted struct{ sent, received atomic.Uint64 }
+
+func (c *counted) Sent() uint64     { return c.sent.Load() }
+func (c *counted) Received() uint64 { return c.received.Load() }
+
+// scrape returns the sums of both counters of bytes, over all of their series.
+func scrape(t *testing.T, registry *prometheus.Registry) (received, sent float64) {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sums := map[string]float64{}
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			sums[family.GetName()] += metric.GetCounter().GetValue()
+		}
+	}
+	return sums["istio_tcp_received_bytes_total"], sums["istio_tcp_sent_bytes_total"]
+}
+
+// A connection that stays open shows its bytes at each scrape, and each of them once.
+func TestBytesOfOpenConnections(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	reporter := New(registry)
+	moved := &counted{}
+	open := reporter.Opened(record(), moved)
+	expect := func(what string, wantReceived, wantSent float64) {
+		t.Helper()
+		if received, sent := scrape(t, registry); received != wantReceived || sent != wantSent {
+			t.Errorf("%s: %v bytes received and %v sent, want %v and %v", what, received, sent, wantReceived, wantSent)
+		}
+	}
+	expect("nothing moved", 0, 0)
+	moved.sent.Store(100)
+	moved.received.Store(7)
+	expect("open", 100, 7)
+	expect("scraped again", 100, 7)
+	moved.sent.Store(150)
+	expect("more in one direction", 150, 7)
+	moved.received.Store(1007)
+	open.Closed(nil)
+	expect("closed", 150, 1007)
+	if len(reporter.open) != 0 {
+		t.Errorf("%d connections are kept after their end", len(reporter.open))
+	}
+}
+
+// Scrapes beside connections that move bytes and end: no byte is lost, none counted twice, no counter falls.
+func TestScrapesBesideTraffic(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	reporter := New(registry)
+	const connections, each = 200, 500
+	var traffic, scrapes sync.WaitGroup
+	for range connections {
+		traffic.Go(func() {
+			moved := &counted{}
+			open := reporter.Opened(record(), moved)
+			for range each {
+				moved.sent.Add(3)
+				moved.received.Add(5)
+			}
+			open.Closed(nil)
+		})
+	}
+	over := make(chan struct{})
+	for range 4 {
+		scrapes.Go(func() {
+			var lastReceived, lastSent float64
+			for {
+				received, sent := scrape(t, registry)
+				if received < lastReceived || sent < lastSent {
+					t.Errorf("a counter fell: from %v and %v to %v and %v", lastReceived, lastSent, received, sent)
+				}
+				lastReceived, lastSent = received, sent
+				select {
+				case <-over:
+					return
+				default:
+				}
+			}
+		})
+	}
+	traffic.Wait()
+	close(over)
+	scrapes.Wait()
+	if received, sent := scrape(t, registry); received != 3*connections*each || sent != 5*connections*each {
+		t.Errorf("%v bytes received and %v sent, want %v and %v", received, sent, 3*connections*each, 5*connections*each)
+	}
+}
+
 func TestMetricsAndLines(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	reporter := New(registry)
-	open := reporter.Opened(record())
-	open.Closed(10, 20, errors.New("connection reset"))
+	moved := &counted{}
+	open := reporter.Opened(record(), moved)
+	moved.sent.Store(10)
+	moved.received.Store(20)
+	open.Closed(errors.New("connection reset"))
 	reporter.Refused(record(), "policy: strict")
 	reporter.Refused(record(), "policy: strict (401)")
 	reporter.Refused(record(), "connection refused")
@@ -99,7 +196,7 @@ func TestPrincipalsAreProven(t *testing.T) {
 	plaintext.SourceIdentity, plaintext.Tunnel = "", false
 	plaintext.Labels = mesh.Labels{"source_workload": "web", "source_principal": "spiffe://cluster.local/ns/a/sa/web",
 		"destination_principal": "spiffe://cluster.local/ns/a/sa/db"}
-	New(registry).Opened(plaintext)
+	New(registry).Opened(plaintext, &counted{})
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
