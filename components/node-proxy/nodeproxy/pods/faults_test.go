@@ -229,7 +229,7 @@ func TestManyJobs(t *testing.T) {
 	before.returns(t)
 }
 
-// A pod that leaves the mesh and joins it again at once, many times: each time it is served, and never in the clear.
+// A pod that leaves the mesh and joins it again at once, many times: each time it is served soon, and never in the clear.
 func TestLeftAndJoinedManyTimes(t *testing.T) {
 	w := newWorld(t)
 	w.open()
@@ -247,9 +247,11 @@ func TestLeftAndJoinedManyTimes(t *testing.T) {
 		}
 		server = w.serve(w.server, "server")
 		for name, from := range map[string]*sockets.Namespace{"tunnel": w.client.Namespace, "plaintext": w.network.Router} {
-			if _, _, err := greeted(t, from, address); err != nil {
-				t.Fatalf("round %d, %s: %v", i, name, err)
-			}
+			// The tunnel of before may end with the first stream of after: that one is reset.
+			nettest.Until(t, fmt.Sprintf("round %d: served by %s", i, name), func() bool {
+				_, _, err := greeted(t, from, address)
+				return err == nil
+			})
 		}
 	}
 }
