@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.bookstore.platform.plugins.module_utils import addresses, data_plane, readiness, workloads
 from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, ClusterError
+from ansible_collections.bookstore.platform.plugins.module_utils.image_factory import ledger
 from ansible_collections.bookstore.platform.plugins.module_utils.readiness import State
 from operator_view import facts
 from operator_view.settings import Settings, load
@@ -150,9 +150,8 @@ def main() -> int:
     except ClusterError as error:
         print(down(settings, error))
         return 1
-    ledger = settings.state / "ledger.json"
-    if ledger.is_file():
-        sources = sorted(set(json.loads(ledger.read_text(encoding="utf-8")).values()))
+    sources = sorted({entry.source for entry in ledger.Ledger(settings.state / "ledger.json").read().values()})
+    if sources:
         view.notes.append(f"images from {', '.join(sources)}")
     print(render(view))
     return 1 if view.troubles else 0
