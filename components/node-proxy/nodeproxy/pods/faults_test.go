@@ -121,10 +121,7 @@ func TestManyVanishedClients(t *testing.T) {
 
 // More connections of one source than there are ports: a port is taken for each destination, not for all of them.
 func TestManyConnectionsWithFewPorts(t *testing.T) {
-	w := newWorld(t)
-	w.open()
-	w.serve(w.client, "client")
-	w.serve(w.server, "server")
+	w, _ := openWorld(t)
 	for _, pod := range []*nettest.Pod{w.client, w.server} {
 		err := pod.Do(func() error {
 			return os.WriteFile("/proc/sys/net/ipv4/ip_local_port_range", []byte("40000 40099"), 0o644)
@@ -158,10 +155,7 @@ func TestManyConnectionsWithFewPorts(t *testing.T) {
 
 // A tunnel that waits in the pool when its peer's pod ends is no fault: no line says so, and the next connection makes another tunnel.
 func TestPooledTunnelWhosePeerEnds(t *testing.T) {
-	w := newWorld(t)
-	w.open()
-	w.serve(w.client, "client")
-	server := w.serve(w.server, "server")
+	w, server := openWorld(t)
 	address := netip.AddrPortFrom(w.server.V4, 8080).String()
 	greeter(t, w.server.Namespace, address)
 	complete := func(count int) {
@@ -231,10 +225,7 @@ func TestManyJobs(t *testing.T) {
 
 // A pod that leaves the mesh and joins it again at once, many times: each time it is served soon, and never in the clear.
 func TestLeftAndJoinedManyTimes(t *testing.T) {
-	w := newWorld(t)
-	w.open()
-	w.serve(w.client, "client")
-	server := w.serve(w.server, "server")
+	w, server := openWorld(t)
 	address := netip.AddrPortFrom(w.server.V4, 8080).String()
 	greeter(t, w.server.Namespace, address)
 	for i := range 20 {
@@ -258,10 +249,7 @@ func TestLeftAndJoinedManyTimes(t *testing.T) {
 
 // A reader that rests for a while stalls its writer, loses nothing and keeps its connection.
 func TestSlowReaderInATunnel(t *testing.T) {
-	w := newWorld(t)
-	w.open()
-	w.serve(w.client, "client")
-	w.serve(w.server, "server")
+	w, _ := openWorld(t)
 	address := netip.AddrPortFrom(w.server.V4, 8080).String()
 	listener := nettest.Listen(t, w.server.Namespace, address)
 	pause := time.Duration(sized(60, 2)) * time.Second
@@ -305,10 +293,7 @@ func TestSlowReaderInATunnel(t *testing.T) {
 
 // The bytes of connections that stay open, as those of pools do, are told at each scrape, on both sides of a tunnel.
 func TestBytesOfAnOpenConnectionAreTold(t *testing.T) {
-	w := newWorld(t)
-	w.open()
-	w.serve(w.client, "client")
-	w.serve(w.server, "server")
+	w, _ := openWorld(t)
 	address := netip.AddrPortFrom(w.server.V4, 8080).String()
 	greeter(t, w.server.Namespace, address)
 	connection, seen, err := greeted(t, w.client.Namespace, address)

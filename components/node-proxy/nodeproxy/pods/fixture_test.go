@@ -101,6 +101,15 @@ func (w *world) serve(pod *nettest.Pod, name string) *instance {
 	return i
 }
 
+// openWorld returns a world that lets everything in and serves both pods, and what serves the server.
+func openWorld(t *testing.T) (*world, *instance) {
+	t.Helper()
+	w := newWorld(t)
+	w.open()
+	w.serve(w.client, "client")
+	return w, w.serve(w.server, "server")
+}
+
 // open lets everything in, and sends what goes to the server through a tunnel.
 func (w *world) open() {
 	w.control.Set(func(s *meshtest.State) {

@@ -36,10 +36,7 @@ func sized(full, short int) int {
 }
 
 func TestManyConnections(t *testing.T) {
-	w := newWorld(t)
-	w.open()
-	w.serve(w.client, "client")
-	w.serve(w.server, "server")
+	w, _ := openWorld(t)
 	address := netip.AddrPortFrom(w.server.V4, 8080).String()
 	greeter(t, w.server.Namespace, address)
 	if _, _, err := greeted(t, w.client.Namespace, address); err != nil {
@@ -136,10 +133,7 @@ func transfer(t *testing.T, w *world, address string, size int) {
 }
 
 func TestMuchThroughOneConnection(t *testing.T) {
-	w := newWorld(t)
-	w.open()
-	w.serve(w.client, "client")
-	w.serve(w.server, "server")
+	w, _ := openWorld(t)
 	inside, outside := netip.AddrPortFrom(w.server.V4, 8080).String(), netip.AddrPortFrom(w.client.Gateway, 9000).String()
 	received(t, nettest.Listen(t, w.server.Namespace, inside))
 	received(t, nettest.Listen(t, w.network.Router, outside))
@@ -148,10 +142,7 @@ func TestMuchThroughOneConnection(t *testing.T) {
 }
 
 func TestPacketLoss(t *testing.T) {
-	w := newWorld(t)
-	w.open()
-	w.serve(w.client, "client")
-	w.serve(w.server, "server")
+	w, _ := openWorld(t)
 	w.network.Lose("0.01")
 	address := netip.AddrPortFrom(w.server.V4, 8080).String()
 	received(t, nettest.Listen(t, w.server.Namespace, address))
@@ -196,10 +187,7 @@ func TestSlowDialBesideAFastOne(t *testing.T) {
 
 // A server that speaks first, and a client that never does.
 func TestServerSpeaksFirst(t *testing.T) {
-	w := newWorld(t)
-	w.open()
-	w.serve(w.client, "client")
-	w.serve(w.server, "server")
+	w, _ := openWorld(t)
 	address := netip.AddrPortFrom(w.server.V4, 3306).String()
 	listener := nettest.Listen(t, w.server.Namespace, address)
 	go func() {
@@ -223,10 +211,7 @@ func TestServerSpeaksFirst(t *testing.T) {
 
 // Nothing listens at the application: the client sees an error, whether through a tunnel or not.
 func TestNoApplication(t *testing.T) {
-	w := newWorld(t)
-	w.open()
-	w.serve(w.client, "client")
-	w.serve(w.server, "server")
+	w, _ := openWorld(t)
 	address := netip.AddrPortFrom(w.server.V4, 8080).String()
 	refused(t, w.client.Namespace, address)
 	refused(t, w.network.Router, address)

@@ -125,10 +125,7 @@ func TestUnknownPodIsRefused(t *testing.T) {
 }
 
 func TestOwnPortsDoNotLoop(t *testing.T) {
-	w := newWorld(t)
-	w.open()
-	w.serve(w.client, "client")
-	w.serve(w.server, "server")
+	w, _ := openWorld(t)
 	before := runtime.NumGoroutine()
 	for _, port := range []uint16{sockets.OutboundPort, sockets.PlaintextPort} {
 		for _, own := range []netip.Addr{w.client.V4, netip.MustParseAddr("127.0.0.1"), w.server.V4, w.client.V6} {
@@ -152,10 +149,7 @@ func TestOwnPortsDoNotLoop(t *testing.T) {
 }
 
 func TestPolicies(t *testing.T) {
-	w := newWorld(t)
-	w.open()
-	w.serve(w.client, "client")
-	w.serve(w.server, "server")
+	w, _ := openWorld(t)
 	address := netip.AddrPortFrom(w.server.V4, 8080)
 	greeter(t, w.server.Namespace, address.String())
 	only := func(identity string, port uint16) {
@@ -229,10 +223,7 @@ func TestWrongCertificates(t *testing.T) {
 
 // A deleted pod's connections end at once, in both directions, and its ports are free for the next.
 func TestPodDeletedAndServedAgain(t *testing.T) {
-	w := newWorld(t)
-	w.open()
-	w.serve(w.client, "client")
-	server := w.serve(w.server, "server")
+	w, server := openWorld(t)
 	address := netip.AddrPortFrom(w.server.V4, 8080).String()
 	greeter(t, w.server.Namespace, address)
 	connection, _, err := greeted(t, w.client.Namespace, address)
@@ -250,10 +241,7 @@ func TestPodDeletedAndServedAgain(t *testing.T) {
 }
 
 func TestDrainLetsOpenConnectionsGoOn(t *testing.T) {
-	w := newWorld(t)
-	w.open()
-	w.serve(w.client, "client")
-	server := w.serve(w.server, "server")
+	w, server := openWorld(t)
 	address := netip.AddrPortFrom(w.server.V4, 8080).String()
 	greeter(t, w.server.Namespace, address)
 	tunnelled, _, err := greeted(t, w.client.Namespace, address)
@@ -368,10 +356,7 @@ func TestAnotherEndpointIsTried(t *testing.T) {
 
 // A peer that is no longer in the mesh gets no new streams: its address may be another pod's by now.
 func TestTunnelToAPeerThatIsGone(t *testing.T) {
-	w := newWorld(t)
-	w.open()
-	w.serve(w.client, "client")
-	w.serve(w.server, "server")
+	w, _ := openWorld(t)
 	address := netip.AddrPortFrom(w.server.V4, 8080).String()
 	greeter(t, w.server.Namespace, address)
 	connection, _, err := greeted(t, w.client.Namespace, address)
