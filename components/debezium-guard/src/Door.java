@@ -14,6 +14,7 @@ import java.util.Locale;
 import java.util.Properties;
 import java.util.Set;
 import java.util.concurrent.Executors;
+import java.util.concurrent.ThreadFactory;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
@@ -31,6 +32,7 @@ final class Door {
   private static final Pattern LITERAL = Pattern.compile("[0-9]{1,3}(?:[.][0-9]{1,3}){3}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*");
   private static final int CONNECT_MS = 2_000;
   private static final int READ_MS = 10_000;
+  private static final long STACK_BYTES = 256 * 1024;
 
   private final Set<String> names;
   private final String server;
@@ -48,8 +50,10 @@ final class Door {
     System.setProperty("jdk.httpserver.maxConnections", "200");
     Set<String> names = Arrays.stream(settings.getProperty("door.names").split(",")).collect(Collectors.toUnmodifiableSet());
     HttpServer door = HttpServer.create(new InetSocketAddress(Integer.parseInt(settings.getProperty("door.port"))), 64);
-    // One that waits for a slow client costs no thread of the system.
-    door.setExecutor(Executors.newVirtualThreadPerTaskExecutor());
+    // A slow client holds its thread while a lock of the JDK's server is taken. A virtual thread would hold one of the few that carry
+    // all others with it; so each connection has a thread of its own, and maxConnections bounds them.
+    ThreadFactory own = task -> new Thread(null, task, "door", STACK_BYTES);
+    door.setExecutor(Executors.newThreadPerTaskExecutor(own));
     door.createContext("/", new Door(names, "http://127.0.0.1:" + settings.getProperty("quarkus.http.port"))::answer);
     door.start();
   }

@@ -289,9 +289,10 @@ class Debezium:
     def catch_up(self, timeout: float = PATIENCE_SECONDS) -> None:
         """Wait until everything that the source's log holds now is published; AssertionError with the log when the server ended."""
         with self.postgres.connect(self.database) as connection:
+            # What is inserted, not what is written: this server writes the commits of others up to a second late.
+            (target,) = connection.execute("SELECT pg_current_wal_insert_lsn()::text").fetchone() or ("",)
             # Without a change behind it an idle server confirms a position only with its next heartbeat.
             connection.execute("UPDATE cdc_heartbeat SET ts = now()")
-            (target,) = connection.execute("SELECT pg_current_wal_lsn()::text").fetchone() or ("",)
         deadline = time.monotonic() + timeout
         while not self._past(str(target)):
             assert self.container.running, "the server ended:\n" + self.container.log()[-6000:]

@@ -75,6 +75,10 @@ def test_slow_clients_keep_nobody_out(debezium: Debezium) -> None:
         for one in slow:
             one.sendall(b"GET /q/health/live HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
         assert ask(debezium, HEALTH)[0] == 200
+        # It was answered beside them, not after the server gave them up.
+        slow[-1].setblocking(False)
+        with pytest.raises(BlockingIOError):
+            slow[-1].recv(1)
         # The first of them is not waited for without an end.
         slow[0].settimeout(60)
         assert slow[0].recv(100)[:12] in (b"", b"HTTP/1.1 408")
