@@ -44,10 +44,8 @@ final class Door {
 
   /** Opens the port {@code door.port} for the names {@code door.names}, in front of {@code quarkus.http.port}. */
   static void open(Properties settings) throws IOException {
-    // Read once, when the first server is made: whoever sends a request slowly holds a connection for so many seconds, and no more.
-    System.setProperty("sun.net.httpserver.maxReqTime", "10");
-    System.setProperty("sun.net.httpserver.maxRspTime", "10");
-    System.setProperty("jdk.httpserver.maxConnections", "200");
+    // For how long a slow client holds its connection, and how many there are, the command line says (sun.net.httpserver.maxReqTime
+    // and others): the JDK reads that once, and the agent for metrics makes a server before this one.
     Set<String> names = Arrays.stream(settings.getProperty("door.names").split(",")).collect(Collectors.toUnmodifiableSet());
     HttpServer door = HttpServer.create(new InetSocketAddress(Integer.parseInt(settings.getProperty("door.port"))), 64);
     // A slow client holds its thread while a lock of the JDK's server is taken. A virtual thread would hold one of the few that carry

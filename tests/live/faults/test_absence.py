@@ -245,6 +245,18 @@ def test_a_component_away(cluster: Cluster, laws: Laws, day: Day, dead_letters: 
     back_to_normal(one.id, day, laws, rounds, dead_letters)
 
 
+def test_what_no_shopper_needs_away_together(cluster: Cluster, laws: Laws, day: Day, dead_letters: Callable[[], list[str]]) -> None:
+    """Everything that shop and administration do without is away at once, and comes back at once."""
+    silent = [one for one in COMPONENTS if not any(one.tolerated(activity) for activity in NEEDS)]
+    assert day.buys(), day.refused
+    with ExitStack() as away:
+        # Left in the order of the table, databases and broker first: what fails waits for each to serve again.
+        for one in reversed(silent):
+            away.enter_context(missing(cluster, one))
+        rounds = spend(day, lambda _activity: False)
+    back_to_normal(", ".join(one.id for one in silent), day, laws, rounds, dead_letters)
+
+
 def test_the_registry_of_the_nodes_away(laws: Laws, day: Day, dead_letters: Callable[[], list[str]]) -> None:
     assert day.buys(), day.refused
     subprocess.run(["docker", "stop", REGISTRY], check=True, capture_output=True, timeout=60)
