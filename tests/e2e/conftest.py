@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster
 from tests.live.conftest import (  # noqa: F401 (fixtures)
     API,
     CONSOLE,

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, mesh_run
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
-from ansible_collections.bookstore.platform.plugins.module_utils.mesh_plan import Account, Call, Plan, Probe
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.mesh import mesh_plan, mesh_run
+from ansible_collections.bookstore.platform.plugins.module_utils.mesh.mesh_plan import Account, Call, Plan, Probe
 from ansible_collections.bookstore.platform.plugins.plugin_utils import workload_table
 from tests.live.declared import MATRIX, NAMESPACES, WORKLOADS
 

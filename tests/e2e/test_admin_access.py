@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Page, expect
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster
 from tests.live import documents, forged
 from tests.live.conftest import API, CONSOLE, PLACES, SHOP_ORIGIN
 from tests.live.people import People

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster
 from tests.live.waiting import until
 from tests.live.workloads import Workloads
 

@@ -11,11 +11,11 @@ from typing import Any
 import httpx2
 from playwright.sync_api import Page, expect
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cdc_convergence import Pipeline
-from ansible_collections.bookstore.platform.plugins.module_utils.cdc_probe import probe
-from ansible_collections.bookstore.platform.plugins.module_utils.cdc_tables import TABLES, psql
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
-from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.cdc_convergence import Pipeline
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.cdc_probe import probe
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.cdc_tables import TABLES, psql
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.kafka_topics import Broker
 from tests.live.dashboards import Dashboards
 from tests.live.declared import door
 from tests.live.goods import Goods, Sql

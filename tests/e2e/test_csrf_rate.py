@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Response, expect
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster
 from tests.live.conftest import API, PLACES, SHOP_ORIGIN
 from tests.live.documents import NOTHING, operations
 from tests.live.goods import Goods

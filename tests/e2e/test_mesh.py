@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, ClusterError, path_of
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster, ClusterError, path_of
 from tests.live.declared import WORKLOADS
 from tests.live.goods import Sql
 

@@ -12,8 +12,8 @@ import httpx2
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.mesh import mesh_plan
 from ansible_collections.bookstore.platform.plugins.module_utils.verification import scraping
 from ansible_collections.bookstore.platform.plugins.plugin_utils import workload_table
 from tests.live.declared import WORKLOADS, door

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster
 
 from . import leftovers
 from .declared import GATEWAY, door

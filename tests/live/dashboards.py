@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx2
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster
 
 from .declared import door
 from .signin import Hidden

@@ -7,8 +7,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
-from ansible_collections.bookstore.platform.plugins.module_utils.mesh_plan import PROBE_LABEL
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.mesh.mesh_plan import PROBE_LABEL
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 import yaml
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster
 
 from .conftest import STATE
 from .tls import Trust

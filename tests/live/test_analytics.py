@@ -7,11 +7,11 @@ from decimal import Decimal
 
 import pytest
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cdc_convergence import Pipeline
-from ansible_collections.bookstore.platform.plugins.module_utils.cdc_probe import probe
-from ansible_collections.bookstore.platform.plugins.module_utils.cdc_tables import TABLES, psql
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
-from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.cdc_convergence import Pipeline
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.cdc_probe import probe
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.cdc_tables import TABLES, psql
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.kafka_topics import Broker
 
 from .goods import Goods, Sql
 from .laws import Laws

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster
 
 from .chart_numbers import CHARTS, Sources
 from .conftest import CONSOLE, PLACES

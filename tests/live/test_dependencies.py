@@ -14,7 +14,7 @@ from threading import Event, Lock
 import httpx2
 import pytest
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster
 
 from .conftest import API, PLACES
 from .goods import Goods, Sql

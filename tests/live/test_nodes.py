@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.bookstore.platform.plugins.module_utils import bootstrap_tokens, certificates, mesh_run, node_certificates
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, Object
+from ansible_collections.bookstore.platform.plugins.module_utils.kind import bootstrap_tokens, certificates, node_certificates
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster, Object
+from ansible_collections.bookstore.platform.plugins.module_utils.mesh import mesh_run
 from ansible_collections.bookstore.platform.plugins.module_utils.verification import runner
 
 from .conftest import STATE

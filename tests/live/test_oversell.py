@@ -10,7 +10,7 @@ from threading import Barrier
 import httpx2
 import pytest
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster
 
 from .goods import Goods, Sql
 from .people import People

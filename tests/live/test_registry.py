@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.bookstore.platform.plugins.module_utils import mesh_run, node_registry
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, Object
-from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.engine import Engine
+from ansible_collections.bookstore.platform.plugins.module_utils.images import node_registry
+from ansible_collections.bookstore.platform.plugins.module_utils.images.engine import Engine
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster, Object
+from ansible_collections.bookstore.platform.plugins.module_utils.mesh import mesh_run
 
 from .conftest import STATE
 from .declared import NETWORK

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster
 
 from .rerun import Rerun, rerun
 

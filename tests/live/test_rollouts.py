@@ -13,7 +13,7 @@ from threading import Event
 import httpx2
 import pytest
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, Object, path_of
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster, Object, path_of
 
 from .goods import Goods
 from .people import People

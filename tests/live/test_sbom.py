@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.sbom import document, packages
+from ansible_collections.bookstore.platform.plugins.module_utils.images.sbom import document, packages
 from operator_view import sbom, settings
 
 QUERY = "${Package} ${Version} ${Architecture} ${source:Package} ${source:Version} ${db:Status-Status}\\n"

@@ -11,8 +11,8 @@ import httpx2
 import pytest
 import yaml
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, ClusterError
-from ansible_collections.bookstore.platform.plugins.module_utils.superset_assets import Door, differences, load, reconcile
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster, ClusterError
+from ansible_collections.bookstore.platform.plugins.module_utils.superset.superset_assets import Door, differences, load, reconcile
 
 from .dashboards import URL, Dashboards, administrator, rounded, sign_in, signed_in
 from .goods import Goods, Sql

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, Object, path_of
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster, Object, path_of
 
 from .waiting import until
 

@@ -22,9 +22,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cdc_tables import TABLES, Table
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, ClusterError
-from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster, ClusterError
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.cdc_tables import TABLES, Table
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.kafka_topics import Broker
 
 from .curve import svg
 from .machine import REPORTS, STATE, facts, sentence, table

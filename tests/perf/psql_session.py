@@ -6,8 +6,8 @@ import time
 from importlib import import_module
 from typing import Any
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cdc_tables import PLACES
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.cdc_tables import PLACES
 
 END = "--end-of-answer--"
 

@@ -11,7 +11,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from ansible_collections.bookstore.platform.plugins.module_utils import node_registry
+from ansible_collections.bookstore.platform.plugins.module_utils.images import node_registry
 from checks import coverage, inventory, tables
 from checks import manifests as policies
 

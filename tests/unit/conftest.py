@@ -5,6 +5,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-SUPPORT = str(Path(__file__).parent / "module_utils")
-if SUPPORT not in sys.path:
-    sys.path.insert(0, SUPPORT)
+STAND_INS = str(Path(__file__).parent / "stand_ins")
+if STAND_INS not in sys.path:
+    sys.path.insert(0, STAND_INS)

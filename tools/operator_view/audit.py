@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.errors import FactoryError
-from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.sbom import document
-from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.sbom.packages import UNKNOWN, Package
+from ansible_collections.bookstore.platform.plugins.module_utils.images.errors import FactoryError
+from ansible_collections.bookstore.platform.plugins.module_utils.images.sbom import document
+from ansible_collections.bookstore.platform.plugins.module_utils.images.sbom.packages import UNKNOWN, Package
 from operator_view import findings, judged, osv, sbom, settings
 
 CLEAN, FAILED, FOUND, UNCHECKED = 0, 1, 3, 4

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.bookstore.platform.plugins.module_utils import data_plane, mesh_plan, readiness
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
-from ansible_collections.bookstore.platform.plugins.module_utils.image_factory import ledger
-from ansible_collections.bookstore.platform.plugins.module_utils.readiness import State
+from ansible_collections.bookstore.platform.plugins.module_utils.images import ledger
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes import readiness
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.readiness import State
+from ansible_collections.bookstore.platform.plugins.module_utils.mesh import data_plane, mesh_plan
 from ansible_collections.bookstore.platform.plugins.module_utils.verification import web
 from operator_view.settings import Settings
 

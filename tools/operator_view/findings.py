@@ -9,7 +9,7 @@ from typing import Any
 from cvss import CVSS2, CVSS3, CVSS4
 from cvss.exceptions import CVSSError
 
-from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.sbom.packages import Package
+from ansible_collections.bookstore.platform.plugins.module_utils.images.sbom.packages import Package
 from operator_view.osv import Answers, Question
 
 SEVERITIES = ("critical", "high", "medium", "low", "none", "unimportant", "unknown")

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.errors import FactoryError
+from ansible_collections.bookstore.platform.plugins.module_utils.images.errors import FactoryError
 from operator_view import settings
 
 FILE = "advisories.yml"

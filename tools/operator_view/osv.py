@@ -14,7 +14,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
-from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.sbom.packages import UNKNOWN, Package
+from ansible_collections.bookstore.platform.plugins.module_utils.images.sbom.packages import UNKNOWN, Package
 
 # The service's own bound is 1000.
 BATCH = 500

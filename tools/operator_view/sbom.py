@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from ansible_collections.bookstore.platform.plugins.module_utils.image_factory import (
+from ansible_collections.bookstore.platform.plugins.module_utils.images import (
     builders,
     cache,
     commands,
@@ -22,8 +22,8 @@ from ansible_collections.bookstore.platform.plugins.module_utils.image_factory i
     ledger,
     recipes,
 )
-from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.errors import FactoryError
-from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.sbom import document, images, packages, recipe
+from ansible_collections.bookstore.platform.plugins.module_utils.images.errors import FactoryError
+from ansible_collections.bookstore.platform.plugins.module_utils.images.sbom import document, images, packages, recipe
 from operator_view import settings
 
 REPORTS = settings.ROOT / "reports" / "sbom"

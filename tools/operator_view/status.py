@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.bookstore.platform.plugins.module_utils import addresses, data_plane, readiness, workloads
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, ClusterError
-from ansible_collections.bookstore.platform.plugins.module_utils.image_factory import ledger
-from ansible_collections.bookstore.platform.plugins.module_utils.readiness import State
+from ansible_collections.bookstore.platform.plugins.module_utils.images import ledger
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes import readiness, workloads
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster, ClusterError
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.readiness import State
+from ansible_collections.bookstore.platform.plugins.module_utils.mesh import data_plane
+from ansible_collections.bookstore.platform.plugins.plugin_utils import addresses
 from operator_view import facts
 from operator_view.settings import Settings, load
 

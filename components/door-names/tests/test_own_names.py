@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.bookstore.platform.plugins.module_utils import doors
+from ansible_collections.bookstore.platform.plugins.plugin_utils import doors
 
 FILE = Path(__file__).parents[1] / "src/own_names.py"
 Ask = Callable[[str | None], tuple[str, dict[str, str], bytes]]

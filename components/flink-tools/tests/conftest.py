@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.bookstore.platform.plugins.module_utils import doors
+from ansible_collections.bookstore.platform.plugins.plugin_utils import doors
 
 TOOLS = Path(__file__).parents[1] / "src"
 

@@ -15,7 +15,7 @@ import pytest
 from bookstore_common.testing.postgres import Postgres, running_postgres
 from psycopg.types.json import set_json_loads
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import ClusterError
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import ClusterError
 
 from ..conftest import APPS
 

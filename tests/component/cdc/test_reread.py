@@ -8,8 +8,8 @@ import uuid
 import pytest
 import refresher_testing
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cdc_reread import Outcome, Reread
-from ansible_collections.bookstore.platform.plugins.module_utils.cdc_tables import TABLES, reconcile
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.cdc_reread import Outcome, Reread
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.cdc_tables import TABLES, reconcile
 
 from .conftest import Databases
 
@@ -214,7 +214,7 @@ def test_a_wrong_source_row_breaks_no_comparison(platform: Platform) -> None:
 
 def test_a_backlog_is_waited_for_before_rows_are_compared(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of what is on its way is written again, however many rows it is."""
-    monkeypatch.setattr("ansible_collections.bookstore.platform.plugins.module_utils.cdc_reread.MANY_SHARES", 3)
+    monkeypatch.setattr("ansible_collections.bookstore.platform.plugins.module_utils.pipeline.cdc_reread.MANY_SHARES", 3)
     platform.sources.analytics.execute("DELETE FROM fact_orders")
     platform.behind = "records that are not read: 20"
     stuck = platform.reread()

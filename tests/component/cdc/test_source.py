@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.bookstore.platform.plugins.module_utils import cdc_source
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline import cdc_source
 
 from ..conftest import APPS
 from .conftest import Databases, psql

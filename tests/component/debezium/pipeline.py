@@ -20,7 +20,7 @@ import yaml
 from bookstore_common.testing.postgres import Postgres, free_port
 from kafka import KafkaConsumer, TopicPartition
 
-from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker, plan
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.kafka_topics import Broker, plan
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_SECONDS = 120.0

@@ -7,7 +7,7 @@ import json
 import pytest
 from kafka import KafkaProducer
 
-from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import configs
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.kafka_topics import configs
 
 from .pipeline import Kafka, until
 

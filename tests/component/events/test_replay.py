@@ -18,8 +18,8 @@ from bookstore_common import outbox as _outbox  # noqa: F401 # maps outbox_event
 from bookstore_common.db import Base
 from bookstore_common.testing.postgres import Postgres, running_postgres
 
-from ansible_collections.bookstore.platform.plugins.module_utils import event_replay as replay
-from ansible_collections.bookstore.platform.plugins.module_utils.event_replay import CONSUMERS
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline import event_replay as replay
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.event_replay import CONSUMERS
 
 INVENTORY, ECOM = CONSUMERS
 OTHERS = {

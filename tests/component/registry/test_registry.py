@@ -20,11 +20,10 @@ from pathlib import Path
 import pytest
 from bookstore_common.testing.postgres import free_port
 
-from ansible_collections.bookstore.platform.plugins.module_utils import node_registry
-from ansible_collections.bookstore.platform.plugins.module_utils.docker import DockerError, docker
-from ansible_collections.bookstore.platform.plugins.module_utils.image_factory import engine, push
-from ansible_collections.bookstore.platform.plugins.module_utils.loopback import failure
-from ansible_collections.bookstore.platform.plugins.module_utils.waiter import wait_for
+from ansible_collections.bookstore.platform.plugins.module_utils.base.loopback import failure
+from ansible_collections.bookstore.platform.plugins.module_utils.base.waiter import wait_for
+from ansible_collections.bookstore.platform.plugins.module_utils.engine.docker import DockerError, docker
+from ansible_collections.bookstore.platform.plugins.module_utils.images import engine, node_registry, push
 
 SUBNET = "172.31.253.0/24"
 NODES = ("bookstore-registry:5000", node_registry.READ_PORT)

@@ -15,19 +15,19 @@ from pathlib import Path
 import pytest
 from bookstore_common.testing.postgres import free_port
 
-from ansible_collections.bookstore.platform.plugins.module_utils import node_registry
-from ansible_collections.bookstore.platform.plugins.module_utils.docker import docker
-from ansible_collections.bookstore.platform.plugins.module_utils.image_factory import (
+from ansible_collections.bookstore.platform.plugins.module_utils.base.loopback import failure
+from ansible_collections.bookstore.platform.plugins.module_utils.base.waiter import wait_for
+from ansible_collections.bookstore.platform.plugins.module_utils.engine.docker import docker
+from ansible_collections.bookstore.platform.plugins.module_utils.images import (
     builders,
     cache,
     engine,
     factory,
     ledger,
+    node_registry,
     push,
     recipes,
 )
-from ansible_collections.bookstore.platform.plugins.module_utils.loopback import failure
-from ansible_collections.bookstore.platform.plugins.module_utils.waiter import wait_for
 
 SUBNET = "172.31.251.0/24"
 RECIPES = """

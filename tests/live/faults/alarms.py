@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, look
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster, look
 
 from ..declared import WORKLOADS
 from ..waiting import until

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, readiness
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, Object
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes import readiness
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster, Object
+from ansible_collections.bookstore.platform.plugins.module_utils.mesh import mesh_plan
 
 from ..conftest import STATE
 from .breakage import on_node

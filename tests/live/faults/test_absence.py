@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager
 import httpx2
 import pytest
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster
 
 from ..conftest import SHOP_ORIGIN
 from ..declared import NETWORK

@@ -10,7 +10,7 @@ from itertools import cycle
 import httpx2
 import pytest
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster
 
 from ..goods import Goods
 from ..people import People

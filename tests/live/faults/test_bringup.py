@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
-from ansible_collections.bookstore.platform.plugins.module_utils.mesh_plan import PROBE_LABEL
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.mesh.mesh_plan import PROBE_LABEL
 
 from ..conftest import STATE
 from ..goods import Sql

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cdc_tables import TABLES
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
-from ansible_collections.bookstore.platform.plugins.module_utils.debezium_servers import stored_by_source
-from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.cdc_tables import TABLES
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.debezium_servers import stored_by_source
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.kafka_topics import Broker
 
 from ..goods import Sql
 from ..waiting import until

@@ -11,8 +11,8 @@ from threading import Event
 import httpx2
 import pytest
 
-from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, Object
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster, Object
+from ansible_collections.bookstore.platform.plugins.module_utils.mesh import mesh_plan
 
 from ..waiting import until
 from .breakage import KILL, on_node

@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, ClusterError
-from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster, ClusterError
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.kafka_topics import Broker
 from tests.live.conftest import PLACES, secret_of
 from tests.live.signin import Shopper
 from tests.perf import cdc

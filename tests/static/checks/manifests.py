@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ansible_collections.bookstore.platform.plugins.module_utils.image_references import is_pinned
 from ansible_collections.bookstore.platform.plugins.module_utils.verification.security_checks import pod_faults
+from ansible_collections.bookstore.platform.plugins.plugin_utils.image_references import is_pinned
 
 Manifest = dict[str, Any]
 Rule = Callable[[list[Manifest]], list[str]]

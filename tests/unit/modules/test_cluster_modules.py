@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from ansible_collections.bookstore.platform.plugins.doc_fragments.connection import ModuleDocFragment
-from ansible_collections.bookstore.platform.plugins.module_utils import readiness
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes import readiness
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import CONNECTION_SPEC
 from ansible_collections.bookstore.platform.plugins.modules import (
     cdc_convergence,
     debezium_server,

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.bookstore.platform.plugins.module_utils import processes, waiter
+from ansible_collections.bookstore.platform.plugins.module_utils.base import processes, waiter
 from ansible_collections.bookstore.platform.plugins.plugin_utils import forked_module
 
 ROOT = Path(__file__).parents[3]

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.sbom import document
-from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.sbom.packages import Package
+from ansible_collections.bookstore.platform.plugins.module_utils.images.sbom import document
+from ansible_collections.bookstore.platform.plugins.module_utils.images.sbom.packages import Package
 from operator_view import audit, judged, osv
 
 from .advisory_service import Advisories, Answer, served

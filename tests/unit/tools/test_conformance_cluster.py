@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.bookstore.platform.plugins.module_utils import run_lock
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import ClusterError
+from ansible_collections.bookstore.platform.plugins.module_utils.host import run_lock
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import ClusterError
 from operator_view import settings
 from operator_view.conformance import ConformanceError, command, leftovers, preflight, suite
 from operator_view.conformance.selection import Options

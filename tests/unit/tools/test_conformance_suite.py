@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.bookstore.platform.plugins.module_utils import processes
-from ansible_collections.bookstore.platform.plugins.module_utils.waiter import wait_for
+from ansible_collections.bookstore.platform.plugins.module_utils.base import processes
+from ansible_collections.bookstore.platform.plugins.module_utils.base.waiter import wait_for
 from operator_view.conformance import suite
 
 # Like ginkgo: it takes the interrupt itself, hands it on to nobody, and waits for what it started.

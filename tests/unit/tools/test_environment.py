@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.bookstore.platform.plugins.module_utils import environment
-from ansible_collections.bookstore.platform.plugins.module_utils.image_factory import commands
+from ansible_collections.bookstore.platform.plugins.module_utils.base import environment
+from ansible_collections.bookstore.platform.plugins.module_utils.images import commands
 
 ROOT = Path(__file__).parents[3]
 TAKEN_OUT = {

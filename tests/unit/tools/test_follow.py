@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import ClusterError
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import ClusterError
 from operator_view.follow import command, trail
 from operator_view.follow.seen import Event, Log, Seen
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.bookstore.platform.plugins.module_utils.image_factory import builders, cache, commands, factory, ledger, recipes
-from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.sbom import document, images
-from ansible_collections.bookstore.platform.plugins.module_utils.image_factory.sbom.packages import Package
+from ansible_collections.bookstore.platform.plugins.module_utils.images import builders, cache, commands, factory, ledger, recipes
+from ansible_collections.bookstore.platform.plugins.module_utils.images.sbom import document, images
+from ansible_collections.bookstore.platform.plugins.module_utils.images.sbom.packages import Package
 from operator_view import sbom
 
 RECIPES = """

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.bookstore.platform.plugins.module_utils.waiter import wait_for
+from ansible_collections.bookstore.platform.plugins.module_utils.base.waiter import wait_for
 from operator_view.conformance import ConformanceError
 
 # The suite gives it to each namespace that it makes, and to nothing else.

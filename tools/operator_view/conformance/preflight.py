@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.bookstore.platform.plugins.module_utils import readiness, run_lock
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, ClusterError
+from ansible_collections.bookstore.platform.plugins.module_utils.host import run_lock
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes import readiness
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster, ClusterError
 from operator_view.conformance import ConformanceError
 from operator_view.settings import Settings
 

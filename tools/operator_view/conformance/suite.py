@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-from ansible_collections.bookstore.platform.plugins.module_utils import processes
+from ansible_collections.bookstore.platform.plugins.module_utils.base import processes
 from operator_view.conformance.outcomes import duration
 from operator_view.conformance.selection import Group, Options
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, ClusterError, path_of, whole
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster, ClusterError, path_of, whole
 from operator_view import settings
 from operator_view.follow import seen as evidence
 from operator_view.follow import trail

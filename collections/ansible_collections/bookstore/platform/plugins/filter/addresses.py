@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.bookstore.platform.plugins.module_utils import addresses
+from ansible_collections.bookstore.platform.plugins.plugin_utils import addresses
 
 
 def closing_lines(nodeports: list[dict[str, Any]], hosts: dict[str, str], https_port: int, ids: list[str]) -> list[str]:

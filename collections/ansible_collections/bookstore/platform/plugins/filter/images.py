@@ -9,7 +9,9 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.bookstore.platform.plugins.module_utils import failures, image_references, node_registry
+from ansible_collections.bookstore.platform.plugins.module_utils.base import failures
+from ansible_collections.bookstore.platform.plugins.module_utils.images import node_registry
+from ansible_collections.bookstore.platform.plugins.plugin_utils import image_references
 
 
 def pinned_image(images: Mapping[str, str], name: str, repository: str = "bookstore.local", rendering: bool = False) -> str:

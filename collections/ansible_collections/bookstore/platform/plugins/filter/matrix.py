@@ -9,8 +9,8 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.bookstore.platform.plugins.module_utils import failures, matrix
-from ansible_collections.bookstore.platform.plugins.plugin_utils import workload_table
+from ansible_collections.bookstore.platform.plugins.module_utils.base import failures
+from ansible_collections.bookstore.platform.plugins.plugin_utils import matrix, workload_table
 
 
 def matrix_policies(

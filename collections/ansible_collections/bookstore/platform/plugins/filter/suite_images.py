@@ -9,7 +9,8 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.bookstore.platform.plugins.module_utils import failures, suite_images
+from ansible_collections.bookstore.platform.plugins.module_utils.base import failures
+from ansible_collections.bookstore.platform.plugins.plugin_utils import suite_images
 
 
 def suite_tags(listed: Sequence[str], repository: str, built: Sequence[str]) -> dict[str, list[str]]:

@@ -144,14 +144,21 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bookstore.platform.plugins.module_utils import cdc_convergence as cdc
-from ansible_collections.bookstore.platform.plugins.module_utils import cdc_proof, failures
-from ansible_collections.bookstore.platform.plugins.module_utils.cdc_probe import probe, row
-from ansible_collections.bookstore.platform.plugins.module_utils.cdc_reread import Reread, report
-from ansible_collections.bookstore.platform.plugins.module_utils.cdc_tables import TABLES, ConvergenceError, psql, reconcile, table_of
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC, Cluster, ClusterError
-from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
-from ansible_collections.bookstore.platform.plugins.module_utils.proof_store import Store
+from ansible_collections.bookstore.platform.plugins.module_utils.base import failures
+from ansible_collections.bookstore.platform.plugins.module_utils.base.proof_store import Store
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import CONNECTION_SPEC, Cluster, ClusterError
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline import cdc_convergence as cdc
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline import cdc_proof
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.cdc_probe import probe, row
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.cdc_reread import Reread, report
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.cdc_tables import (
+    TABLES,
+    ConvergenceError,
+    psql,
+    reconcile,
+    table_of,
+)
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.kafka_topics import Broker
 
 
 def run(p: dict[str, Any], check: bool) -> tuple[cdc.Result, dict[str, Any]]:

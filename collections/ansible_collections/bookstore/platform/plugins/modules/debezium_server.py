@@ -81,9 +81,9 @@ servers:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bookstore.platform.plugins.module_utils import failures
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC, Cluster, ClusterError
-from ansible_collections.bookstore.platform.plugins.module_utils.debezium_servers import Live, ServerError, restore
+from ansible_collections.bookstore.platform.plugins.module_utils.base import failures
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import CONNECTION_SPEC, Cluster, ClusterError
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.debezium_servers import Live, ServerError, restore
 
 
 def main() -> None:

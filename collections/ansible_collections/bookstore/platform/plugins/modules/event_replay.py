@@ -82,11 +82,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bookstore.platform.plugins.module_utils import event_replay, failures
-from ansible_collections.bookstore.platform.plugins.module_utils.cdc_tables import ConvergenceError, psql
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC, Cluster, ClusterError
-from ansible_collections.bookstore.platform.plugins.module_utils.event_replay import CONSUMERS, Outcome
-from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
+from ansible_collections.bookstore.platform.plugins.module_utils.base import failures
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import CONNECTION_SPEC, Cluster, ClusterError
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline import event_replay
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.cdc_tables import ConvergenceError, psql
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.event_replay import CONSUMERS, Outcome
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.kafka_topics import Broker
 
 
 def run(p: dict[str, Any], check: bool) -> tuple[dict[str, Outcome], list[str], list[str]]:

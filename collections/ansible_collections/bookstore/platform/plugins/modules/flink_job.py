@@ -105,9 +105,9 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bookstore.platform.plugins.module_utils import failures
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC, Cluster, ClusterError
-from ansible_collections.bookstore.platform.plugins.module_utils.flink_jobs import (
+from ansible_collections.bookstore.platform.plugins.module_utils.base import failures
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import CONNECTION_SPEC, Cluster, ClusterError
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.flink_jobs import (
     Declaration,
     JobError,
     Tool,
@@ -117,7 +117,7 @@ from ansible_collections.bookstore.platform.plugins.module_utils.flink_jobs impo
     reconcile,
     snapshots,
 )
-from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.kafka_topics import Broker
 
 
 def main() -> None:

@@ -115,8 +115,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bookstore.platform.plugins.module_utils import failures, generated_secret
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC, Cluster, ClusterError
+from ansible_collections.bookstore.platform.plugins.module_utils.base import failures
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes import generated_secret
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import CONNECTION_SPEC, Cluster, ClusterError
 
 
 def ensure(cluster: Cluster, namespace: str, name: str, values: dict[str, str], check: bool) -> bool:

@@ -127,9 +127,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bookstore.platform.plugins.module_utils import debian_packages, docker_engine, failures
-from ansible_collections.bookstore.platform.plugins.module_utils import host_preflight as preflight
-from ansible_collections.bookstore.platform.plugins.module_utils.docker import DockerError
+from ansible_collections.bookstore.platform.plugins.module_utils.base import failures
+from ansible_collections.bookstore.platform.plugins.module_utils.engine.docker import DockerError
+from ansible_collections.bookstore.platform.plugins.module_utils.host import debian_packages, docker_engine
+from ansible_collections.bookstore.platform.plugins.module_utils.host import host_preflight as preflight
 
 SYSCTL_FILE = Path("/etc/sysctl.d/90-bookstore-platform.conf")
 # Set by roles while they run, not by the operator.

@@ -127,9 +127,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bookstore.platform.plugins.module_utils import failures, generated_secret
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC, Cluster, ClusterError
+from ansible_collections.bookstore.platform.plugins.module_utils.base import failures
 from ansible_collections.bookstore.platform.plugins.module_utils.keycloak import admin, api, compare, declared, reconcile
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes import generated_secret
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import CONNECTION_SPEC, Cluster, ClusterError
 
 
 def read_secret(cluster: Cluster, namespace: str, name: str | None) -> dict[str, str]:

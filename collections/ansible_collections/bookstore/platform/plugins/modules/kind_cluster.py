@@ -134,11 +134,12 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bookstore.platform.plugins.module_utils import failures, run_lock
-from ansible_collections.bookstore.platform.plugins.module_utils.certificates import CertificateError
-from ansible_collections.bookstore.platform.plugins.module_utils.docker import DockerError, containers
-from ansible_collections.bookstore.platform.plugins.module_utils.kind_cluster import Cluster, ClusterError
-from ansible_collections.bookstore.platform.plugins.module_utils.node_certificates import LABEL
+from ansible_collections.bookstore.platform.plugins.module_utils.base import failures
+from ansible_collections.bookstore.platform.plugins.module_utils.engine.docker import DockerError, containers
+from ansible_collections.bookstore.platform.plugins.module_utils.host import run_lock
+from ansible_collections.bookstore.platform.plugins.module_utils.kind.certificates import CertificateError
+from ansible_collections.bookstore.platform.plugins.module_utils.kind.kind_cluster import Cluster, ClusterError
+from ansible_collections.bookstore.platform.plugins.module_utils.kind.node_certificates import LABEL
 
 
 def main() -> None:

@@ -36,9 +36,10 @@ image_source:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bookstore.platform.plugins.module_utils import docker_engine, failures
-from ansible_collections.bookstore.platform.plugins.module_utils.docker import DockerError
-from ansible_collections.bookstore.platform.plugins.module_utils.kind_cluster import recorded_source
+from ansible_collections.bookstore.platform.plugins.module_utils.base import failures
+from ansible_collections.bookstore.platform.plugins.module_utils.engine.docker import DockerError
+from ansible_collections.bookstore.platform.plugins.module_utils.host import docker_engine
+from ansible_collections.bookstore.platform.plugins.module_utils.kind.kind_cluster import recorded_source
 
 
 def main() -> None:

@@ -41,9 +41,10 @@ restarted:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bookstore.platform.plugins.module_utils import certificates, failures, node_certificates
-from ansible_collections.bookstore.platform.plugins.module_utils.certificates import CertificateError
-from ansible_collections.bookstore.platform.plugins.module_utils.docker import DockerError
+from ansible_collections.bookstore.platform.plugins.module_utils.base import failures
+from ansible_collections.bookstore.platform.plugins.module_utils.engine.docker import DockerError
+from ansible_collections.bookstore.platform.plugins.module_utils.kind import certificates, node_certificates
+from ansible_collections.bookstore.platform.plugins.module_utils.kind.certificates import CertificateError
 
 
 def main() -> None:

@@ -42,8 +42,9 @@ from datetime import UTC, datetime
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bookstore.platform.plugins.module_utils import enrolment, failures, waiter
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC, Cluster, ClusterError, path_of
+from ansible_collections.bookstore.platform.plugins.module_utils.base import failures, waiter
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import CONNECTION_SPEC, Cluster, ClusterError, path_of
+from ansible_collections.bookstore.platform.plugins.module_utils.mesh import enrolment
 
 
 def main() -> None:

@@ -67,11 +67,11 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bookstore.platform.plugins.module_utils import failures
-from ansible_collections.bookstore.platform.plugins.module_utils.docker import DockerError, docker
-from ansible_collections.bookstore.platform.plugins.module_utils.loopback import failure
-from ansible_collections.bookstore.platform.plugins.module_utils.node_registry import Registry, remove
-from ansible_collections.bookstore.platform.plugins.module_utils.waiter import wait_for
+from ansible_collections.bookstore.platform.plugins.module_utils.base import failures
+from ansible_collections.bookstore.platform.plugins.module_utils.base.loopback import failure
+from ansible_collections.bookstore.platform.plugins.module_utils.base.waiter import wait_for
+from ansible_collections.bookstore.platform.plugins.module_utils.engine.docker import DockerError, docker
+from ansible_collections.bookstore.platform.plugins.module_utils.images.node_registry import Registry, remove
 
 # After the engine itself has just started, every node starts beside the registry, from a cold disk: on two cores it
 # was seen to need more than half a minute.

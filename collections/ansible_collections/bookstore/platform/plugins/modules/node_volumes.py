@@ -46,8 +46,8 @@ corrected:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bookstore.platform.plugins.module_utils import failures
-from ansible_collections.bookstore.platform.plugins.module_utils.docker import DockerError, docker
+from ansible_collections.bookstore.platform.plugins.module_utils.base import failures
+from ansible_collections.bookstore.platform.plugins.module_utils.engine.docker import DockerError, docker
 
 MODE = "700"
 

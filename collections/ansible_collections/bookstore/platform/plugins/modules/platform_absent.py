@@ -61,9 +61,11 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bookstore.platform.plugins.module_utils import engine_images, failures, folders
-from ansible_collections.bookstore.platform.plugins.module_utils.docker import DockerError
-from ansible_collections.bookstore.platform.plugins.module_utils.image_factory import errors, runs
+from ansible_collections.bookstore.platform.plugins.module_utils.base import failures
+from ansible_collections.bookstore.platform.plugins.module_utils.engine import engine_images
+from ansible_collections.bookstore.platform.plugins.module_utils.engine.docker import DockerError
+from ansible_collections.bookstore.platform.plugins.module_utils.host import folders
+from ansible_collections.bookstore.platform.plugins.module_utils.images import errors, runs
 
 
 def main() -> None:

@@ -48,7 +48,8 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bookstore.platform.plugins.module_utils import failures, run_lock
+from ansible_collections.bookstore.platform.plugins.module_utils.base import failures
+from ansible_collections.bookstore.platform.plugins.module_utils.host import run_lock
 
 
 def main() -> None:

@@ -47,8 +47,9 @@ fingerprints:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bookstore.platform.plugins.module_utils import failures, services
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import CONNECTION_SPEC, Cluster, ClusterError
+from ansible_collections.bookstore.platform.plugins.module_utils.base import failures
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes import secret_fingerprints
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import CONNECTION_SPEC, Cluster, ClusterError
 
 
 def main() -> None:
@@ -65,9 +66,9 @@ def main() -> None:
     p = module.params
     try:
         cluster = Cluster.of(p)
-        names = services.used_secrets(p["services"], p["common"])
+        names = secret_fingerprints.used_secrets(p["services"], p["common"])
         found = [secret for secret in (cluster.get("Secret", *name) for name in names) if secret is not None]
-        fingerprints = services.fingerprints(p["services"], p["common"], found)
+        fingerprints = secret_fingerprints.fingerprints(p["services"], p["common"], found)
     except (ClusterError, ValueError, KeyError) as error:
         module.fail_json(msg=failures.identified("BK-117", error))
     module.exit_json(changed=False, fingerprints=fingerprints)

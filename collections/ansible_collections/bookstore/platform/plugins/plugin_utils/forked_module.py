@@ -28,7 +28,7 @@ PR_SET_PDEATHSIG = 1
 # How long a module whose task has ended before it may take to tidy up.
 TIDY_SECONDS = 10.0
 # What most modules import.
-SHARED = ("urllib3", "websocket", "yaml", "ansible_collections.bookstore.platform.plugins.module_utils.cluster")
+SHARED = ("urllib3", "websocket", "yaml", "ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster")
 
 
 @dataclass(frozen=True)

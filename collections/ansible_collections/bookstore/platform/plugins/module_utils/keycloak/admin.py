@@ -14,10 +14,10 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from .. import generated_secret, workloads
-from ..cluster import Cluster, path_of
-from ..failures import without_id
-from ..waiter import wait_for
+from ..base.failures import without_id
+from ..base.waiter import wait_for
+from ..kubernetes import generated_secret, workloads
+from ..kubernetes.cluster import Cluster, path_of
 from .api import ADMIN_REALM, AdminApi, KeycloakError, SignInRefusedError
 from .compare import HIDDEN, Change, changes, merged
 

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, readiness
-from ansible_collections.bookstore.platform.plugins.module_utils.readiness import State
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes import readiness
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.readiness import State
+from ansible_collections.bookstore.platform.plugins.module_utils.mesh import mesh_plan
 from ansible_collections.bookstore.platform.plugins.module_utils.verification.model import (
     Context,
     Finding,

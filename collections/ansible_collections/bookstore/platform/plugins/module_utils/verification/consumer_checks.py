@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-from ansible_collections.bookstore.platform.plugins.module_utils import event_replay
-from ansible_collections.bookstore.platform.plugins.module_utils.cdc_tables import psql
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline import event_replay
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.cdc_tables import psql
 from ansible_collections.bookstore.platform.plugins.module_utils.verification import pipeline_checks
 from ansible_collections.bookstore.platform.plugins.module_utils.verification.model import (
     Context,

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.bookstore.platform.plugins.module_utils.image_factory import ledger
+from ansible_collections.bookstore.platform.plugins.module_utils.images import ledger
 from ansible_collections.bookstore.platform.plugins.module_utils.verification.cluster_checks import containers, label, real_pods
 from ansible_collections.bookstore.platform.plugins.module_utils.verification.model import Context, Finding, Object, verdict
 

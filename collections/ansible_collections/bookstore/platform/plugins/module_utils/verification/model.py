@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.bookstore.platform.plugins.module_utils.certificates import Certificate
+from ansible_collections.bookstore.platform.plugins.module_utils.kind.certificates import Certificate
 
 Object = dict[str, Any]
 

@@ -9,10 +9,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ansible_collections.bookstore.platform.plugins.module_utils import cdc_source
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, look
-from ansible_collections.bookstore.platform.plugins.module_utils.debezium_servers import sentence, stored_by_source
-from ansible_collections.bookstore.platform.plugins.module_utils.kafka_topics import Broker
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster, look
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline import cdc_source
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.debezium_servers import sentence, stored_by_source
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.kafka_topics import Broker
 from ansible_collections.bookstore.platform.plugins.module_utils.verification import consumer_checks
 from ansible_collections.bookstore.platform.plugins.module_utils.verification.model import Object, Web
 

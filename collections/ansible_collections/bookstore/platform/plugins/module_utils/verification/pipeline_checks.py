@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cdc_tables import TABLES
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.cdc_tables import TABLES
 from ansible_collections.bookstore.platform.plugins.module_utils.verification.model import (
     Context,
     Finding,

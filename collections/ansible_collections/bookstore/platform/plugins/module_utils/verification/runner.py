@@ -15,15 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
-from ansible_collections.bookstore.platform.plugins.module_utils import (
-    bootstrap_tokens,
-    certificates,
-    mesh_proof,
-    mesh_run,
-    node_certificates,
-)
-from ansible_collections.bookstore.platform.plugins.module_utils.certificates import Certificate
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, ClusterError
+from ansible_collections.bookstore.platform.plugins.module_utils.kind import bootstrap_tokens, certificates, node_certificates
+from ansible_collections.bookstore.platform.plugins.module_utils.kind.certificates import Certificate
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster, ClusterError
+from ansible_collections.bookstore.platform.plugins.module_utils.mesh import mesh_proof, mesh_run
 from ansible_collections.bookstore.platform.plugins.module_utils.verification import (
     access_checks,
     account_checks,

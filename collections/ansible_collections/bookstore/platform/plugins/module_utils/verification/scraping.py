@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from ansible_collections.bookstore.platform.plugins.module_utils import mesh_plan, waiter
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, ClusterError, look
+from ansible_collections.bookstore.platform.plugins.module_utils.base import waiter
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster, ClusterError, look
+from ansible_collections.bookstore.platform.plugins.module_utils.mesh import mesh_plan
 from ansible_collections.bookstore.platform.plugins.module_utils.verification.model import Context, Finding, Object, skipped, verdict
 
 CALL_TIMEOUT = 30.0

@@ -7,10 +7,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from ansible_collections.bookstore.platform.plugins.module_utils import certificates, data_plane, mesh_plan, mesh_run
-from ansible_collections.bookstore.platform.plugins.module_utils.certificates import CertificateError
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import ClusterError
-from ansible_collections.bookstore.platform.plugins.module_utils.docker import DockerError
+from ansible_collections.bookstore.platform.plugins.module_utils.engine.docker import DockerError
+from ansible_collections.bookstore.platform.plugins.module_utils.kind import certificates
+from ansible_collections.bookstore.platform.plugins.module_utils.kind.certificates import CertificateError
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import ClusterError
+from ansible_collections.bookstore.platform.plugins.module_utils.mesh import data_plane, mesh_plan, mesh_run
 from ansible_collections.bookstore.platform.plugins.module_utils.verification.cluster_checks import (
     containers,
     label,

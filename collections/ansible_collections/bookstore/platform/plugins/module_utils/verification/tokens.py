@@ -10,7 +10,7 @@ import threading
 import time
 import urllib.parse
 
-from ansible_collections.bookstore.platform.plugins.module_utils.cluster import Cluster, ClusterError
+from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster, ClusterError
 from ansible_collections.bookstore.platform.plugins.module_utils.verification.model import Object, Tokens, Web
 
 

@@ -9,8 +9,8 @@ import ssl
 import time
 from collections.abc import Callable
 
-from ansible_collections.bookstore.platform.plugins.module_utils import waiter
-from ansible_collections.bookstore.platform.plugins.module_utils.routes import HSTS
+from ansible_collections.bookstore.platform.plugins.module_utils.base import waiter
+from ansible_collections.bookstore.platform.plugins.module_utils.mesh.routes import HSTS
 from ansible_collections.bookstore.platform.plugins.module_utils.verification.model import (
     Answer,
     Context,

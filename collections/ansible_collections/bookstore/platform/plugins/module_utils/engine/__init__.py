@@ -1,0 +1,1 @@
+"""The container engine (Docker), through its command line client."""

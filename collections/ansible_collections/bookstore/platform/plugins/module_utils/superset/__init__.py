@@ -1,0 +1,1 @@
+"""Superset's assets as data, compared with the live ones."""
