@@ -22,6 +22,8 @@ L4_OPERATION = frozenset({"ports", "notPorts"})
 TOKEN_NEEDED = frozenset({"kube-system/node-network", "analytics/flink", "observability/prometheus", "observability/kiali",
                           "observability/mesh-map"})  # fmt: skip
 IMAGE_PREFIX = "bookstore.local/"
+# Given by Kubernetes to the pods of a StatefulSet; the probes of verify carry the other labels of a workload, and are never ready.
+POD_NAME = "statefulset.kubernetes.io/pod-name"
 # Containers of one pod that all serve, and are of no use without each other: Flink's door shows what the JobManager answers, and whoever
 # needs one that is not ready finds it, for that Service publishes addresses that are not ready.
 SERVE_TOGETHER = frozenset({("StatefulSet analytics/flink-jobmanager", "jobmanager", "tools")})
@@ -140,7 +142,8 @@ def containers_are_probed(manifests: list[Manifest]) -> list[str]:
 def readiness_is_of_what_serves(manifests: list[Manifest]) -> list[str]:
     """A container beside the one that serves the Services' ports, such as an exporter, has no readiness probe.
 
-    A pod is as ready as the least of its containers, so one that hangs would take a healthy server out of its Services.
+    A pod is as ready as the least of its containers, so one that hangs would take a healthy server out of its Services. One that is
+    being started again would, without any probe: so these Services publish addresses that are not ready, of that one pod alone.
     """
     faults = []
     for name, workload, spec in pod_specs(manifests):
@@ -153,6 +156,13 @@ def readiness_is_of_what_serves(manifests: list[Manifest]) -> list[str]:
             for container in spec["containers"]
             if "readinessProbe" in container and container["name"] not in serving
         ]
+        if len(serving) < len(spec["containers"]):
+            faults += [
+                f"{name}: a Service of it must publish addresses that are not ready, and select the pod by its name"
+                for service in services
+                if any(_serves(container, [service]) for container in spec["containers"])
+                and not (service.get("publishNotReadyAddresses") and POD_NAME in service["selector"])
+            ]
         if len(serving) > 1 and (name, *sorted(serving)) not in SERVE_TOGETHER:
             faults.append(f"{name}: containers {', '.join(serving)} serve ports of Services: each takes the others out of them")
     return faults
@@ -162,7 +172,7 @@ def _services(manifests: list[Manifest], workload: Manifest) -> list[Manifest]:
     """Return the specs of the Services that find the pods of a workload; the label of a StatefulSet's single pod is given by Kubernetes."""
     labels = dict(((workload["spec"].get("template") or {}).get("metadata") or {}).get("labels") or {})
     if workload["kind"] == "StatefulSet":
-        labels["statefulset.kubernetes.io/pod-name"] = f"{workload['metadata']['name']}-0"
+        labels[POD_NAME] = f"{workload['metadata']['name']}-0"
     return [
         service["spec"]
         for service in of_kind(manifests, "Service")
@@ -283,7 +293,7 @@ RULES: dict[str, Rule] = {
     rule.__name__: rule
     for rule in (
         authorization_is_l4, allow_rules_are_closed, mesh_is_strict, pods_are_restricted, resources_are_bounded, containers_are_probed,
-        readiness_is_of_what_serves, accounts_are_own, tokens_are_off, images_are_pinned, nothing_is_ingress, secrets_are_not_written, namespaces_are_closed,
-        routes_use_the_gateway,
+        readiness_is_of_what_serves, accounts_are_own, tokens_are_off, images_are_pinned, nothing_is_ingress, secrets_are_not_written,
+        namespaces_are_closed, routes_use_the_gateway,
     )
 }  # fmt: skip
