@@ -22,6 +22,11 @@ L4_OPERATION = frozenset({"ports", "notPorts"})
 TOKEN_NEEDED = frozenset({"kube-system/node-network", "analytics/flink", "observability/prometheus", "observability/kiali",
                           "observability/mesh-map"})  # fmt: skip
 IMAGE_PREFIX = "bookstore.local/"
+# Given by Kubernetes to the pods of a StatefulSet; the probes of verify carry the other labels of a workload, and are never ready.
+POD_NAME = "statefulset.kubernetes.io/pod-name"
+# Containers of one pod that all serve, and are of no use without each other: Flink's door shows what the JobManager answers, and whoever
+# needs one that is not ready finds it, for that Service publishes addresses that are not ready.
+SERVE_TOGETHER = frozenset({("StatefulSet analytics/flink-jobmanager", "jobmanager", "tools")})
 
 
 def name_of(manifest: Manifest) -> str:
@@ -121,18 +126,67 @@ def resources_are_bounded(manifests: list[Manifest]) -> list[str]:
 
 
 def containers_are_probed(manifests: list[Manifest]) -> list[str]:
-    """Long-running containers have readiness and liveness probes."""
+    """Long-running containers have a liveness probe; one that is alone in its pod, or serves a Service's port, a readiness probe too."""
     faults = []
     for name, workload, spec in pod_specs(manifests):
         if workload["kind"] in ("Job", "CronJob", "Pod"):
             continue
         for container in spec["containers"]:
-            faults += [
-                f"{name}: container {container['name']}: {probe} is missing"
-                for probe in ("readinessProbe", "livenessProbe")
-                if probe not in container
-            ]
+            needed = ["livenessProbe"]
+            if len(spec["containers"]) == 1 or _serves(container, _services(manifests, workload)):
+                needed.append("readinessProbe")
+            faults += [f"{name}: container {container['name']}: {probe} is missing" for probe in needed if probe not in container]
     return faults
+
+
+def readiness_is_of_what_serves(manifests: list[Manifest]) -> list[str]:
+    """A container beside the one that serves the Services' ports, such as an exporter, has no readiness probe.
+
+    A pod is as ready as the least of its containers, so one that hangs would take a healthy server out of its Services. One that is
+    being started again would, without any probe: so these Services publish addresses that are not ready, of that one pod alone.
+    """
+    faults = []
+    for name, workload, spec in pod_specs(manifests):
+        services = _services(manifests, workload)
+        if len(spec["containers"]) == 1:
+            continue
+        serving = [container["name"] for container in spec["containers"] if _serves(container, services)]
+        faults += [
+            f"{name}: container {container['name']}: its readinessProbe takes the pod out of Services whose ports it does not serve"
+            for container in spec["containers"]
+            if "readinessProbe" in container and container["name"] not in serving
+        ]
+        if len(serving) < len(spec["containers"]):
+            faults += [
+                f"{name}: a Service of it must publish addresses that are not ready, and select the pod by its name"
+                for service in services
+                if any(_serves(container, [service]) for container in spec["containers"])
+                and not (service.get("publishNotReadyAddresses") and POD_NAME in service["selector"])
+            ]
+        if len(serving) > 1 and (name, *sorted(serving)) not in SERVE_TOGETHER:
+            faults.append(f"{name}: containers {', '.join(serving)} serve ports of Services: each takes the others out of them")
+    return faults
+
+
+def _services(manifests: list[Manifest], workload: Manifest) -> list[Manifest]:
+    """Return the specs of the Services that find the pods of a workload; the label of a StatefulSet's single pod is given by Kubernetes."""
+    labels = dict(((workload["spec"].get("template") or {}).get("metadata") or {}).get("labels") or {})
+    if workload["kind"] == "StatefulSet":
+        labels[POD_NAME] = f"{workload['metadata']['name']}-0"
+    return [
+        service["spec"]
+        for service in of_kind(manifests, "Service")
+        if _namespace(service) == _namespace(workload)
+        and service["spec"].get("selector")
+        and service["spec"]["selector"].items() <= labels.items()
+    ]
+
+
+def _serves(container: Manifest, services: list[Manifest]) -> bool:
+    """Tell whether a port of a container, by name or number, is the target of a port of the Services. Being scraped is no service."""
+    targets = {port.get("targetPort", port["port"]) for service in services for port in service["ports"]}
+    ports = [port for port in container.get("ports") or [] if port.get("name") != "metrics"]
+    return any(port.get("name") in targets or port["containerPort"] in targets for port in ports)
 
 
 def accounts_are_own(manifests: list[Manifest]) -> list[str]:
@@ -239,7 +293,7 @@ RULES: dict[str, Rule] = {
     rule.__name__: rule
     for rule in (
         authorization_is_l4, allow_rules_are_closed, mesh_is_strict, pods_are_restricted, resources_are_bounded, containers_are_probed,
-        accounts_are_own, tokens_are_off, images_are_pinned, nothing_is_ingress, secrets_are_not_written, namespaces_are_closed,
-        routes_use_the_gateway,
+        readiness_is_of_what_serves, accounts_are_own, tokens_are_off, images_are_pinned, nothing_is_ingress, secrets_are_not_written,
+        namespaces_are_closed, routes_use_the_gateway,
     )
 }  # fmt: skip

@@ -44,7 +44,7 @@ def healthy() -> dict[str, Any]:
             "of.nobody": {"partitions": 1, "begin": 0, "end": 0},
         },
         "groups": {"ecom-service": {"order.created": 0}, "of-nobody": {"order.created": 9}},
-        "snapshots": {},
+        "snapshots": {}, "doors": {},
         "slots": {
             "ecom-db": [{"name": "debezium_ecom_slot", "active": True, "wal_status": "reserved", "retained_mib": 0.25}]
         },
@@ -247,9 +247,44 @@ def test_how_far_a_snapshot_is_beside_the_stream_the_server_says_itself() -> Non
     told = {"stage": "snapshot", "since": "2026-11-28T09:00:00Z", "at": "2026-11-28T09:00:30Z", "rows": 20, "of": 40, "before": 10}
     seen = pipeline.observe(Pods(), Flink(told), WANTED, 0)  # type: ignore[arg-type]
     assert seen["snapshots"] == {"debezium_ecom_slot": "snapshot: 20 of 40 rows, about 60 s left"}
+    assert seen["doors"] == {}
     assert ask(pipeline_checks.slots, {**healthy(), "snapshots": seen["snapshots"]}).faults == [
         "ecom-db: slot debezium_ecom_slot is read; a new snapshot is taken, snapshot: 20 of 40 rows, about 60 s left"
     ]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        (503, b'{"error": "the server does not answer yet"}', "HTTP 503 instead of 200 at /q/snapshot of port 32300"),
+        (421, b"", "HTTP 421 instead of 200"),
+        (200, b"<html>", "tells no progress (JSONDecodeError"),
+        (200, b"", "tells no progress (JSONDecodeError"),
+        (200, b"\xff\xfe{", "tells no progress ("),
+        (200, b"{}", "tells no progress (KeyError: 'stage'): '{}'"),
+        (200, b"[]", "tells no progress (TypeError"),
+        (200, b"null", "tells no progress (TypeError"),
+        (200, b'{"stage": "snapshot"}', "tells no progress (KeyError: 'rows')"),
+        (200, b'{"stage": "snapshot", "rows": "many", "of": 3}', "tells no progress (ValueError"),
+        (200, b'{"stage": "snapshot", "rows": 1, "of": 3, "since": 1, "at": 2}', "tells no progress (TypeError"),
+        (200, b'{"stage": "snapshot", "rows": 0, "of": 3, "waiting": "for it"}', "tells no progress ("),
+        (None, b"", "Connection refused"),
+    ],
+)
+def test_a_door_that_does_not_tell_how_far_a_snapshot_is_is_a_finding(status: int | None, body: bytes, reason: str) -> None:
+    class Door(Flink):
+        def http(self, host: str, path: str, port: int | None = None) -> Answer:
+            if path != "/q/snapshot":
+                return super().http(host, path, port)
+            if status is None:
+                raise ConnectionRefusedError(111, "Connection refused")
+            return Answer(status, {}, body)
+
+    seen = pipeline.observe(Pods(), Door(), WANTED, 0)  # type: ignore[arg-type]
+    assert seen["snapshots"] == {}
+    (fault,) = ask(pipeline_checks.slots, {**healthy(), "doors": seen["doors"]}).faults
+    assert fault.startswith("ecom-db: slot debezium_ecom_slot is read; its server does not tell whether it takes a snapshot: ")
+    assert reason in fault
 
 
 class Flink(Web):

@@ -51,7 +51,8 @@ def observe(cluster: Cluster, web: Web, wanted: Object, patient_until: float) ->
     """Return {topics, groups, slots: {instance: [...]}, jobs: [{name, state, checkpoints, failure}], audit: [{table, result, ...}],
     quarantine: {count, entries}, summaries: {passes, orders, sums, lag_s}, capture: [fault, ...]}.
 
-    With it ``snapshots``: {slot: how far a new snapshot is} of slots that nobody reads, and of servers that take one.
+    With it ``snapshots``: {slot: how far a new snapshot is} of slots that nobody reads, and of servers that take one; and ``doors``:
+    {slot: why its server's door does not tell}.
 
     ``wanted``: {groups, slots: [{source, namespace, instance, database, slot}], doors: {source: port of its server}, flink_port,
     audit: {namespace, instance, database, tables}, quarantine: {namespace, instance, database}, capture: [{source, database, tables}]}.
@@ -69,7 +70,7 @@ def observe(cluster: Cluster, web: Web, wanted: Object, patient_until: float) ->
         capture = pool.submit(_capture, cluster, wanted.get("capture") or [])
         unapplied = pool.submit(consumer_checks.observe, cluster, wanted)
         return {
-            **broker.result(), "slots": slots.result(), "snapshots": _snapshots(cluster, web, wanted, slots.result()),
+            **broker.result(), "slots": slots.result(), **_snapshots(cluster, web, wanted, slots.result()),
             "jobs": jobs.result(), "audit": audit.result(), "quarantine": quarantine.result(),
             "summaries": summaries.result(), "capture": capture.result(), **unapplied.result(),
         }  # fmt: skip
@@ -102,19 +103,35 @@ def _slots(cluster: Cluster, one: Object) -> list[Object]:
     return _rows(cluster, one, SLOTS)
 
 
-def _snapshots(cluster: Cluster, web: Web, wanted: Object, found: Object) -> dict[str, str]:
+def _snapshots(cluster: Cluster, web: Web, wanted: Object, found: Object) -> Object:
     """How far snapshots are: the guard says it at its door, and where no server reads, what is kept of it."""
     read = {slot["name"] for slots in found.values() for slot in slots if slot["active"]}
     idle = {one["slot"]: one["source"] for one in wanted["slots"] if one["slot"] not in read}
     kept = stored_by_source(Broker(cluster, CALL_TIMEOUT), sorted(idle.values())) if idle else {}
     told = {slot: sentence(kept[source].progress) for slot, source in idle.items() if not (kept[source].note or {"done": True}).get("done")}
+    doors: dict[str, str] = {}
     for one in wanted["slots"]:
         port = wanted.get("doors", {}).get(one["source"])
         if one["slot"] in read and port is not None:
-            progress = json.loads(web.http("localhost", "/q/snapshot", port).body)
-            if progress["stage"] != "none":
-                told[one["slot"]] = sentence(progress)
-    return told
+            try:
+                if text := _told(web, port):
+                    told[one["slot"]] = text
+            except (OSError, ValueError) as error:
+                doors[one["slot"]] = str(error)
+    return {"snapshots": told, "doors": doors}
+
+
+def _told(web: Web, port: int) -> str:
+    """What a server's door says of a snapshot, empty without one; OSError or ValueError with the reason when it does not tell."""
+    answer = web.http("localhost", "/q/snapshot", port)
+    if answer.status != 200:
+        raise ValueError(f"HTTP {answer.status} instead of 200 at /q/snapshot of port {port}")
+    try:
+        progress = json.loads(answer.body)
+        return "" if progress["stage"] == "none" else sentence(progress)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        text = answer.body[:100].decode("utf-8", "replace")
+        raise ValueError(f"/q/snapshot of port {port} tells no progress ({type(error).__name__}: {error}): {text!r}") from error
 
 
 def _audit(cluster: Cluster, one: Object) -> list[Object]:

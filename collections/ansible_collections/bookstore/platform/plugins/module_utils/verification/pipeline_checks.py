@@ -85,6 +85,8 @@ def slots(wanted: Object, seen: Object) -> Finding:
             faults.append(f"{one['instance']}: nobody reads slot {one['slot']}{told}")
         elif told:
             faults.append(f"{one['instance']}: slot {one['slot']} is read{told}")
+        if door := seen["doors"].get(one["slot"]):
+            faults.append(f"{one['instance']}: slot {one['slot']} is read; its server does not tell whether it takes a snapshot: {door}")
         if slot["wal_status"] not in ("reserved", "extended"):
             faults.append(f"{one['instance']}: slot {one['slot']} is {slot['wal_status']}: changes were lost")
         retained = round(float(slot["retained_mib"] or 0), 1)
