@@ -1,4 +1,6 @@
-"""Pictures of pages for the documents: E2E_WORKERS=1 E2E_PICTURES=docs/screenshots tools/e2e -k journey."""
+"""Pictures of pages for the documents: E2E_WORKERS=1 E2E_PICTURES=docs/screenshots tools/e2e -k journey.
+
+Those of the dashboards, the mesh map and PgAdmin are made by ``-k "sees_the_dashboards or who_calls_whom or the_four_servers"``."""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ import pytest
 from playwright.sync_api import Page
 
 from .conftest import DESKTOP, PHONE, PICTURES
-from .looks import settle
+from .looks import SETTLED, settle
 
 SIZES = {"desktop": DESKTOP, "phone": PHONE}
 SCHEMES = ("light", "dark")
@@ -40,6 +42,15 @@ class Album:
                 page.evaluate("() => scrollTo(0, 0)")
                 page.screenshot(path=self.folder / f"{name}-{size}-{scheme}.jpg", type="jpeg", quality=QUALITY, animations="disabled")
         settle(page, DESKTOP, "light")
+
+    def keep_one(self, page: Page, name: str) -> None:
+        """Write <name>.jpg: a page of a tool as it stands, in its light colours."""
+        if not self.folder:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        page.emulate_media(color_scheme="light", reduced_motion="reduce")
+        page.evaluate(SETTLED)
+        page.screenshot(path=self.folder / f"{name}.jpg", type="jpeg", quality=QUALITY, animations="disabled")
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,36 @@ def test_a_broken_link_is_found(tmp_path: Path) -> None:
     assert len(documents.broken_links(page, tmp_path)) == 2
 
 
+# Documents that tell of what was, or of a component that is not there: its files are those of the exercise (test_exercise.py).
+HISTORY, EXERCISE = "CHANGELOG.md", "/greeter"
+
+
+def manuals(committed: dict[str, str]) -> dict[str, str]:
+    """Return the documents that say how things are."""
+    return {
+        path: text
+        for path, text in committed.items()
+        if path.endswith(".md") and "/fixtures/" not in path and "/exercise/" not in path and path != HISTORY
+    }
+
+
+def test_commands_and_files_that_documents_name_exist(committed: dict[str, str], root: Path, no_faults: list[str]) -> None:
+    targets = set(re.findall(r"^([a-z0-9-]+):", committed["Makefile"], re.MULTILINE))
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=root, capture_output=True, text=True, check=True)
+    for path, text in manuals(committed).items():
+        no_faults += documents.unknown_commands(path, text, targets)
+        no_faults += [one for one in documents.missing_files(path, text, listed.stdout.splitlines()) if EXERCISE not in one]
+
+
+def test_a_wrong_command_and_a_wrong_file_are_found(tmp_path: Path) -> None:
+    text = "Run `make up`, then `make credentials`, which make sure of `tools/status` and `tools/gone x`, see `docs/*.md`, `src/a.py`.\n"
+    assert documents.unknown_commands("a.md", text, {"up"}) == ["a.md: make credentials does not exist"]
+    assert documents.missing_files("a.md", text, ["tools/status", "docs/b.md"]) == ["a.md: tools/gone does not exist"]
+    page = tmp_path / "a.md"
+    page.write_text('<img src="none.jpg" width="10" alt="x">\n', encoding="utf-8")
+    assert documents.broken_links(page, tmp_path) == ["a.md: link none.jpg: no such file"]
+
+
 def test_error_ids_are_documented(committed: dict[str, str], no_faults: list[str]) -> None:
     code = [
         (path, text)

@@ -1,7 +1,6 @@
 """Fixtures: real Redis, an issuer of real tokens and two scripted HTTP peers around the real application."""
 
 import json
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -14,6 +13,7 @@ from admin.openapi import document
 from bookstore_common.testing import answers
 from bookstore_common.testing.http_stub import HttpStub
 from bookstore_common.testing.logs import log_stream
+from bookstore_common.testing.processes import remove_variables
 from bookstore_common.testing.redis import RedisServer, _redis_process, redis_server
 from bookstore_common.testing.tokens import Issuer, _issuer, issuer
 
@@ -46,9 +46,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith(PREFIXES):
-            monkeypatch.delenv(name)
+    remove_variables(monkeypatch, PREFIXES)
 
 
 @pytest.fixture

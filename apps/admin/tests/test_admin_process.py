@@ -1,75 +1,27 @@
 """The real process: ``python -m admin``, its two ports, its end, its logs, its dependencies down."""
 
-import json
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import httpx2
 import pytest
 from admin_testing import script
 
-from bookstore_common.testing import plain_http
 from bookstore_common.testing.http_stub import HttpStub
-from bookstore_common.testing.postgres import free_port
+from bookstore_common.testing.processes import PATIENCE_SECONDS, ServiceProcess, until
 from bookstore_common.testing.redis import RedisServer
 from bookstore_common.testing.tokens import Issuer
 
-PATIENCE_SECONDS = 40.0
 Start = Callable[..., "Process"]
 
 
-def until(done: Callable[[], bool], what: str) -> None:
-    """Poll a fact that no event announces."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not done():
-        assert time.monotonic() < deadline, f"waited {PATIENCE_SECONDS:g} s for: {what}"
-        time.sleep(0.02)
-
-
-class Process:
+class Process(ServiceProcess):
     """One running service."""
 
-    def __init__(self, environment: dict[str, str], log: Path) -> None:
-        self.ports = {name: free_port() for name in ("PUBLIC_PORT", "MANAGEMENT_PORT")}
-        self.log = log
-        variables = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(sys.path),
-            "LISTEN_HOST": "127.0.0.1",
-            "SHUTDOWN_LAME_DUCK_SECONDS": "0",
-            **{name: str(port) for name, port in self.ports.items()},
-            **environment,
-        }
-        with log.open("wb") as output:
-            self.popen = subprocess.Popen(
-                [sys.executable, "-m", "admin"], env=variables, stdout=output, stderr=subprocess.STDOUT
-            )
-
-    def get(self, port: str, path: str, **headers: str) -> httpx2.Response:
-        url = f"http://127.0.0.1:{self.ports[port]}{path}"
-        return plain_http.request("GET", url, PATIENCE_SECONDS, headers=headers)
-
-    def status(self, port: str, path: str) -> int:
-        """0 if nothing listens."""
-        try:
-            return self.get(port, path).status_code
-        except httpx2.TransportError:
-            return 0
-
-    def started(self) -> "Process":
-        until(lambda: self.status("MANAGEMENT_PORT", "/health/live") == 200, "the process to listen")
-        return self
-
-    def end(self) -> int:
-        self.popen.terminate()
-        return self.popen.wait(timeout=PATIENCE_SECONDS)
-
-    def events(self) -> list[dict[str, object]]:
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
+    module = "admin"
+    port_names = ("PUBLIC_PORT", "MANAGEMENT_PORT")
+    defaults: ClassVar = {"SHUTDOWN_LAME_DUCK_SECONDS": "0"}
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Fixtures of the shared library's tests."""
 
-import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -12,12 +11,14 @@ from bookstore_common.settings import DatabaseSettings, load_settings
 from bookstore_common.testing.http_stub import upstream
 from bookstore_common.testing.logs import log_stream
 from bookstore_common.testing.postgres import Postgres, postgres
+from bookstore_common.testing.processes import remove_variables
 from bookstore_common.testing.redis import RedisServer, _redis_process, redis_server
 from bookstore_common.testing.tokens import Issuer, _issuer, issuer
 from bookstore_common.tokens import OidcSettings, TokenVerifier
 
 __all__ = ["_issuer", "_redis_process", "issuer", "log_stream", "postgres", "redis_server", "upstream"]
 OWNER = "library_owner"
+PREFIXES = ("DATABASE_", "CORS_", "LOG_", "MIGRATION_", "SHUTDOWN_", "REDIS_", "OIDC_", "SERVICE_")
 
 
 @pytest.fixture(scope="session")
@@ -27,10 +28,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No variable of the desk or of another test reaches a test."""
-    for name in list(os.environ):
-        if name.startswith(("DATABASE_", "CORS_", "LOG_", "MIGRATION_", "SHUTDOWN_", "REDIS_", "OIDC_", "SERVICE_")):
-            monkeypatch.delenv(name)
+    remove_variables(monkeypatch, PREFIXES)
 
 
 @pytest.fixture(scope="session")

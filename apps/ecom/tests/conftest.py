@@ -1,7 +1,6 @@
 """Fixtures: real PostgreSQL and Redis, an issuer of real tokens, a stand-in for Inventory, and the real service."""
 
 import json
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +15,7 @@ from bookstore_common.settings import load_settings
 from bookstore_common.testing import answers
 from bookstore_common.testing.logs import log_stream
 from bookstore_common.testing.postgres import Postgres, postgres, template_database
+from bookstore_common.testing.processes import remove_variables
 from bookstore_common.testing.redis import RedisServer, _redis_process, redis_server
 from bookstore_common.testing.tokens import Issuer, _issuer, issuer
 from ecom.app import Service
@@ -57,9 +57,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith(PREFIXES):
-            monkeypatch.delenv(name)
+    remove_variables(monkeypatch, PREFIXES)
 
 
 @pytest.fixture(scope="session")

@@ -1,16 +1,10 @@
 """What several tests share beside the fixtures."""
 
-import json
-import os
 import re
-import subprocess
-import sys
 import threading
-import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -19,9 +13,8 @@ import pytest
 from fastapi import FastAPI
 
 from bookstore_common.settings import load_settings
-from bookstore_common.testing import plain_http
 from bookstore_common.testing.http_stub import Answer, HttpStub, RecordedRequest
-from bookstore_common.testing.postgres import free_port
+from bookstore_common.testing.processes import ServiceProcess
 from bookstore_common.testing.tokens import Issuer
 from ecom.app import Service, create_service
 from ecom.settings import Settings
@@ -35,8 +28,6 @@ SHIPPING = {
     "postal_code": "12345",
     "country": "US",
 }
-# For what a busy machine does late.
-PATIENCE_SECONDS = 90.0
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -176,55 +167,7 @@ def problem_of(response: httpx2.Response) -> tuple[int, str]:
     return response.status_code, response.json()["code"]
 
 
-def until(done: Callable[[], bool], what: str) -> None:
-    """Poll a fact that no event announces."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not done():
-        assert time.monotonic() < deadline, f"waited {PATIENCE_SECONDS:g} s for: {what}"
-        time.sleep(0.02)
-
-
-class Process:
+class Process(ServiceProcess):
     """One running service; made by the fixture ``spawn``, which leaves none behind."""
 
-    def __init__(self, environment: dict[str, str], log: Path) -> None:
-        self.ports = {name: free_port() for name in ("PUBLIC_PORT", "INTERNAL_PORT", "MANAGEMENT_PORT")}
-        self.log = log
-        variables = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(sys.path),
-            "LISTEN_HOST": "127.0.0.1",
-            "SHUTDOWN_LAME_DUCK_SECONDS": "1",
-            **{name: str(port) for name, port in self.ports.items()},
-            **environment,
-        }
-        with log.open("wb") as output:
-            self.popen = subprocess.Popen(
-                [sys.executable, "-m", "ecom"], env=variables, stdout=output, stderr=subprocess.STDOUT
-            )
-
-    def get(self, port: str, path: str) -> httpx2.Response:
-        return plain_http.request("GET", f"http://127.0.0.1:{self.ports[port]}{path}", PATIENCE_SECONDS)
-
-    def status(self, port: str, path: str) -> int:
-        """0 if nothing listens."""
-        try:
-            return self.get(port, path).status_code
-        except httpx2.TransportError:
-            return 0
-
-    def started(self) -> "Process":
-        until(lambda: self.status("MANAGEMENT_PORT", "/health/live") == 200, "the process to listen")
-        return self
-
-    def kill(self) -> None:
-        """As in a crash; harmless if it has ended."""
-        self.popen.kill()
-        self.popen.wait()
-
-    def end(self) -> int:
-        self.popen.terminate()
-        return self.popen.wait(timeout=PATIENCE_SECONDS)
-
-    def events(self) -> list[dict[str, object]]:
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
+    module = "ecom"

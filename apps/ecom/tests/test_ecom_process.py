@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import httpx2
 import pytest
-from ecom_testing import PATIENCE_SECONDS, Process, until
+from ecom_testing import Process
 
 from bookstore_common.testing.postgres import Postgres
+from bookstore_common.testing.processes import PATIENCE_SECONDS, until
 
 Environment = Callable[[str], dict[str, str]]
 Spawn = Callable[[dict[str, str]], Process]

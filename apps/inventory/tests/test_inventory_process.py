@@ -1,11 +1,7 @@
 """The real process: ``python -m inventory``, its three ports, its end, its logs, its dependencies down."""
 
 import json
-import os
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,68 +10,16 @@ import httpx2
 import pytest
 from inventory_testing import book, check_law, order
 
-from bookstore_common.testing import plain_http
-from bookstore_common.testing.postgres import Postgres, free_port
+from bookstore_common.testing.postgres import Postgres
+from bookstore_common.testing.processes import PATIENCE_SECONDS, ServiceProcess, until
 
-PATIENCE_SECONDS = 40.0
 HOLD = {"order_id": order(1), "items": [{"book_id": book(1), "quantity": 1}]}
 
 
-def until(done: Callable[[], bool], what: str) -> None:
-    """Poll a fact that no event announces."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not done():
-        assert time.monotonic() < deadline, f"waited {PATIENCE_SECONDS:g} s for: {what}"
-        time.sleep(0.02)
-
-
-class Process:
+class Process(ServiceProcess):
     """One running service."""
 
-    def __init__(self, environment: dict[str, str], log: Path) -> None:
-        self.ports = {name: free_port() for name in ("PUBLIC_PORT", "INTERNAL_PORT", "MANAGEMENT_PORT")}
-        self.log = log
-        variables = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(sys.path),
-            "LISTEN_HOST": "127.0.0.1",
-            "SHUTDOWN_LAME_DUCK_SECONDS": "1",
-            **{name: str(port) for name, port in self.ports.items()},
-            **environment,
-        }
-        with log.open("wb") as output:
-            self.popen = subprocess.Popen(
-                [sys.executable, "-m", "inventory"], env=variables, stdout=output, stderr=subprocess.STDOUT
-            )
-
-    def get(self, port: str, path: str) -> httpx2.Response:
-        return self.send(port, "GET", path)
-
-    def send(self, port: str, method: str, path: str, **options: Any) -> httpx2.Response:
-        url = f"http://127.0.0.1:{self.ports[port]}{path}"
-        return plain_http.request(method, url, PATIENCE_SECONDS, **options)
-
-    def status(self, port: str, path: str) -> int:
-        """0 if nothing listens."""
-        try:
-            return self.get(port, path).status_code
-        except httpx2.TransportError:
-            return 0
-
-    def ready(self) -> "Process":
-        until(lambda: self.status("MANAGEMENT_PORT", "/health/ready") == 200, "the process to be ready")
-        return self
-
-    def live(self) -> "Process":
-        until(lambda: self.status("MANAGEMENT_PORT", "/health/live") == 200, "the process to listen")
-        return self
-
-    def end(self) -> int:
-        self.popen.terminate()
-        return self.popen.wait(timeout=PATIENCE_SECONDS)
-
-    def events(self) -> list[dict[str, object]]:
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
+    module = "inventory"
 
 
 @pytest.fixture
@@ -212,7 +156,7 @@ def test_starts_and_recovers_without_its_database(
     processes: Start, environment: Any, roles: Postgres, fresh: str, ecom: dict[str, str]
 ) -> None:
     variables = environment(fresh)
-    process = processes({**variables, "DATABASE_PASSWORD": "wrong-password-1234"}).live()
+    process = processes({**variables, "DATABASE_PASSWORD": "wrong-password-1234"}).started()
     response = process.get("MANAGEMENT_PORT", "/health/ready")
     assert (response.status_code, response.json()["code"]) == (503, "dependency_unavailable")
     assert response.json()["checks"]["database"]["status"] == "failed"

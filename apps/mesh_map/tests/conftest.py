@@ -1,6 +1,5 @@
 """Fixtures: two sources with recorded answers, and the real application before them."""
 
-import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import httpx2
 import pytest
 from map_testing import Cluster, Figures, client_of, environment, made
 
+from bookstore_common.testing.processes import remove_variables
 from mesh_map.app import Service
 
 PREFIXES = (
@@ -23,9 +23,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith(PREFIXES):
-            monkeypatch.delenv(name)
+    remove_variables(monkeypatch, PREFIXES)
 
 
 @pytest.fixture

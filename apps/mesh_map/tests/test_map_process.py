@@ -1,64 +1,29 @@
 """The real process: ``python -m mesh_map``, its two ports, its watch, its end, bad settings."""
 
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
-import httpx2
 import pytest
 from map_testing import TOKEN, Figures
 
-from bookstore_common.testing import plain_http
-from bookstore_common.testing.postgres import free_port
+from bookstore_common.testing.processes import PATIENCE_SECONDS, ServiceProcess, until
 
-PATIENCE_SECONDS = 40.0
 Start = Callable[..., "Process"]
 
 
-def until(done: Callable[[], bool], what: str) -> None:
-    """Poll a fact that no event announces."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not done():
-        assert time.monotonic() < deadline, f"waited {PATIENCE_SECONDS:g} s for: {what}"
-        time.sleep(0.02)
-
-
-class Process:
+class Process(ServiceProcess):
     """One running map."""
 
-    def __init__(self, environment: dict[str, str], log: Path) -> None:
-        self.ports = {name: free_port() for name in ("PUBLIC_PORT", "MANAGEMENT_PORT")}
-        self.log = log
-        variables = {
-            **os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "LISTEN_HOST": "127.0.0.1", "WATCH_SECONDS": "0.1",
-            "SHUTDOWN_LAME_DUCK_SECONDS": "0", **{name: str(port) for name, port in self.ports.items()}, **environment,
-        }  # fmt: skip
-        with log.open("wb") as output:
-            self.popen = subprocess.Popen(
-                [sys.executable, "-m", "mesh_map"], env=variables, stdout=output, stderr=subprocess.STDOUT
-            )
-
-    def get(self, port: str, path: str) -> httpx2.Response:
-        return plain_http.request("GET", f"http://127.0.0.1:{self.ports[port]}{path}", PATIENCE_SECONDS, headers={})
-
-    def status(self, port: str, path: str) -> int:
-        """0 if nothing listens."""
-        try:
-            return self.get(port, path).status_code
-        except httpx2.TransportError:
-            return 0
+    module = "mesh_map"
+    port_names = ("PUBLIC_PORT", "MANAGEMENT_PORT")
+    defaults: ClassVar = {"WATCH_SECONDS": "0.1", "SHUTDOWN_LAME_DUCK_SECONDS": "0"}
 
     def checks(self) -> dict[str, str]:
         checks = self.get("MANAGEMENT_PORT", "/health/ready").json()["checks"]
         return {name: check["status"] for name, check in checks.items()}
-
-    def started(self) -> "Process":
-        until(lambda: self.status("MANAGEMENT_PORT", "/health/live") == 200, "the process to listen")
-        return self
 
 
 @pytest.fixture

@@ -3,8 +3,7 @@
 import os
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ from map_testing import Cluster, client_of, environment, made
 
 from bookstore_common.testing import plain_http
 from bookstore_common.testing.postgres import free_port
+from bookstore_common.testing.processes import PATIENCE_SECONDS, until
 
-PATIENCE_SECONDS = 40.0
 EVIL = 'a "quoted" \\\\ {title}, <b>'
 ENDS = (
     'source_workload_namespace="ecom",source_workload="ecom-api",'
@@ -59,13 +58,6 @@ def binary() -> Path:
     if not found:
         pytest.skip("no Prometheus here: the first make up builds it")
     return found[-1]
-
-
-def until(done: Callable[[], Any], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not done():
-        assert time.monotonic() < deadline, f"waited {PATIENCE_SECONDS:g} s for: {what}"
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Fixtures: a real PostgreSQL with the roles and default privileges that role databases sets."""
 
-import os
 from collections.abc import Callable, Iterator
 
 import psycopg
@@ -11,6 +10,7 @@ from bookstore_common.migrations import Migrations, migrate
 from bookstore_common.settings import load_settings
 from bookstore_common.testing.logs import log_stream
 from bookstore_common.testing.postgres import Postgres, postgres, template_database
+from bookstore_common.testing.processes import remove_variables
 from mv_refresher.migrate import migrations_folder
 from mv_refresher.settings import RefresherMigrationSettings
 
@@ -32,9 +32,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith(PREFIXES):
-            monkeypatch.delenv(name)
+    remove_variables(monkeypatch, PREFIXES)
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,7 @@
 """What several tests share beside the fixtures."""
 
-import time
-from collections.abc import Callable
 from typing import Any
 
-PATIENCE_SECONDS = 40.0
 # View to the tables that SPEC 7.3 reads for it.
 DEPENDENCIES = {
     "mv_product_sales_volume": {"fact_orders", "fact_order_items", "dim_books"},
@@ -18,14 +15,6 @@ DEPENDENCIES = {
     "mv_inventory_turnover": {"fact_inventory", "fact_orders", "fact_order_items", "dim_books"},
     "mv_book_price_distribution": {"dim_books"},
 }
-
-
-def until(done: Callable[[], object], what: str) -> None:
-    """Poll a fact that no event announces."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not done():
-        assert time.monotonic() < deadline, f"waited {PATIENCE_SECONDS:g} s for: {what}"
-        time.sleep(0.01)
 
 
 def order(rows: Any, order_id: str, total: str = "10.00", **columns: Any) -> None:

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from audit_testing import FACTS, TABLES, Bench, Feed
 from kafka.errors import KafkaError
-from refresher_testing import PATIENCE_SECONDS
 
 from bookstore_common.health import CheckFailedError
 from bookstore_common.records import UnreadableError
 from bookstore_common.testing.postgres import Postgres
+from bookstore_common.testing.processes import PATIENCE_SECONDS
 from mv_refresher.audit.reading import Digest, read
 from mv_refresher.audit.repository import TARGETS
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from refresher_testing import DEPENDENCIES, book, item, order, settle, stock, until
+from refresher_testing import DEPENDENCIES, book, item, order, settle, stock
 
 from bookstore_common.testing.postgres import Postgres
+from bookstore_common.testing.processes import until
 
 # A view is dirty when what it shows may have changed, not because a table was written.
 MARKED = {

@@ -11,10 +11,11 @@ from typing import Any
 
 import httpx2
 import pytest
-from refresher_testing import PATIENCE_SECONDS, book, order, stock, until
+from refresher_testing import book, order, stock
 
 from bookstore_common.testing import plain_http
 from bookstore_common.testing.postgres import Postgres, free_port
+from bookstore_common.testing.processes import PATIENCE_SECONDS, until
 
 VIEWS = 10
 

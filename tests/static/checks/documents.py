@@ -1,4 +1,4 @@
-"""Documents: links lead somewhere, error ids exist, tables repeat the inventory truly."""
+"""Documents: links lead somewhere; commands, files and error ids exist; tables repeat the inventory truly."""
 
 from __future__ import annotations
 
@@ -8,6 +8,14 @@ from pathlib import Path
 from typing import Any
 
 LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
+IMAGE = re.compile(r"<img\s[^>]*?src=\"([^\"]+)\"")
+COMMAND = re.compile(r"(?:^|`|\$ )make ([a-z0-9-]+)", re.MULTILINE)
+CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.DOTALL | re.MULTILINE)
+# A path from the root: what has a sign of a pattern (*, <, {) behind it is none.
+FILE = re.compile(
+    r"(?<![\w/.$~-])((?:apps|collections|components|docs|flink|inventory|molecule|playbooks|requirements|roles|superset|tests|tools)"
+    r"/[\w./-]*\w)(?![\w/.-]*[*<{(])",
+)
 ERROR_ID = re.compile(r"\bBK-\d{3}\b")
 
 
@@ -26,8 +34,8 @@ def broken_links(file: Path, root: Path) -> list[str]:
     """Return links of a document to files or headings that do not exist. Links to other sites are not followed."""
     text = file.read_text(encoding="utf-8")
     faults = []
-    for match in LINK.finditer(_prose(text)):
-        target = match.group(1) or match.group(2)
+    targets = [one for match in LINK.finditer(_prose(text)) for one in match.groups() if one] + IMAGE.findall(_prose(text))
+    for target in targets:
         if re.match(r"[a-z]+:", target):
             continue
         path, _, anchor = target.partition("#")
@@ -38,6 +46,24 @@ def broken_links(file: Path, root: Path) -> list[str]:
         elif anchor and found.suffix == ".md" and anchor not in anchors(found.read_text(encoding="utf-8")):
             faults.append(f"{name}: link {target}: no such heading")
     return faults
+
+
+def unknown_commands(path: str, text: str, targets: set[str]) -> list[str]:
+    """Return targets of make that a document's code names and the Makefile does not have."""
+    return [f"{path}: make {name} does not exist" for name in sorted(set(COMMAND.findall(text)) - targets)]
+
+
+def missing_files(path: str, text: str, files: Iterable[str]) -> list[str]:
+    """Return files and folders that a document's code names, from the root or from its own folder, and that ``files`` do not have."""
+    known = {str(one) for file in files for one in (Path(file), *Path(file).parents)}
+    named = {name for code in CODE.findall(text) for name in FILE.findall(code)}
+    missing = {name for name in named if name not in known and not any(str(parent / name) in known for parent in _homes(path))}
+    return [f"{path}: {name} does not exist" for name in sorted(missing)]
+
+
+def _homes(path: str) -> tuple[Path, ...]:
+    """Return the folders that paths of a document may begin in, beside the root: its own, and the sources in it."""
+    return Path(path).parent, Path(path).parent / "src"
 
 
 def error_faults(sources: Iterable[tuple[str, str]], documented: str) -> list[str]:
