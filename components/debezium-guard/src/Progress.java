@@ -4,7 +4,8 @@ import java.time.Instant;
 /**
  * How far a new snapshot or the comparison after it is, told in the topic of offsets and by the door for whoever waits for it: {stage,
  * since, at, rows, of, before, tables}. {@code before}: rows that were done when this run of it began, {@code since}; {@code tables}: by
- * name [rows done, rows in all].
+ * name [rows done, rows in all]; {@code waiting}, only while it waits for the oldest transaction of the source: {pid, user,
+ * application, seconds}, the seconds of the wait.
  */
 final class Progress {
   static final long PAUSE_MS = 2_000;

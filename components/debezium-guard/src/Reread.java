@@ -33,6 +33,7 @@ final class Reread implements Runnable {
   private static final String HEARTBEAT = "cdc_heartbeat";
   private static final long PAUSE_MS = 1_000;
   private static final long BARRIER_MS = 5;
+  private static final long WAIT_LOGGED_MS = 30_000;
   private final Properties settings;
   private final Offsets offsets;
   private final String prefix;
@@ -135,7 +136,7 @@ final class Reread implements Runnable {
       Map<String, ObjectNode> known = new HashMap<>();
       Map<String, String> versions = publish(table, chunk, known);
       while (!versions.isEmpty()) {
-        versions = again(source, rows, table, versions, known);
+        versions = again(source, ledger, rows, table, versions, known);
       }
       step(ledger, state, chunk.size(), chunk.get(chunk.size() - 1).id());
     }
@@ -163,12 +164,9 @@ final class Reread implements Runnable {
   }
 
   /** Publishes those rows anew that are others now; what is to be looked at after that. */
-  private Map<String, String> again(Source source, Rows rows, String table, Map<String, String> versions, Map<String, ObjectNode> known)
-      throws Exception {
-    long horizon = source.nextTransaction();
-    while (source.oldestTransaction() < horizon) {
-      Thread.sleep(BARRIER_MS);
-    }
+  private Map<String, String> again(Source source, ObjectNode ledger, Rows rows, String table, Map<String, String> versions,
+      Map<String, ObjectNode> known) throws Exception {
+    await(source, ledger, source.nextTransaction());
     Map<String, String> now = rows.versions(versions.keySet());
     List<String> changed = versions.keySet().stream().filter(id -> !Objects.equals(versions.get(id), now.get(id))).toList();
     if (changed.isEmpty()) {
@@ -188,6 +186,27 @@ final class Reread implements Runnable {
     }
     flush();
     return published;
+  }
+
+  /**
+   * Waits until every transaction before {@code horizon} is over. Without bound: only its end tells that it has nothing more to publish. A
+   * restart would wait for the same one, and stop the stream, which goes on meanwhile. So it says whom it waits for, and since when.
+   */
+  private void await(Source source, ObjectNode ledger, long horizon) throws Exception {
+    long began = System.nanoTime();
+    long logged = 0;
+    while (source.oldestTransaction() < horizon) {
+      long waited = (System.nanoTime() - began) / 1_000_000;
+      if (waited >= Progress.PAUSE_MS) {
+        ObjectNode waiting = source.oldestHolder().put("seconds", waited / 1_000);
+        tell(ledger, waiting);
+        if (waited - logged >= WAIT_LOGGED_MS) {
+          logged = waited;
+          Guard.log("WARN", "BK-447: the new snapshot waits for the oldest transaction of the source: " + waiting);
+        }
+      }
+      Thread.sleep(waited < Progress.PAUSE_MS ? BARRIER_MS : Progress.PAUSE_MS / 2);
+    }
   }
 
   private void events(Source source, ObjectNode ledger) throws Exception {
@@ -302,8 +321,16 @@ final class Reread implements Runnable {
   }
 
   private void tell(ObjectNode ledger) throws Exception {
-    toldAt = System.nanoTime();
+    tell(ledger, null);
+  }
+
+  /** {@code waiting}: the transaction that it waits for, or null. */
+  private void tell(ObjectNode ledger, ObjectNode waiting) throws Exception {
+    toldAt = waiting == null ? System.nanoTime() : 0;
     ObjectNode progress = Progress.node("snapshot", began, sum(ledger, "rows"), sum(ledger, "of")).put("before", before);
+    if (waiting != null) {
+      progress.set("waiting", waiting);
+    }
     ObjectNode tables = progress.putObject("tables");
     ledger.get("tables").fields().forEachRemaining(one -> tables.putArray(one.getKey())
         .add(Math.min(one.getValue().path("rows").asLong(), one.getValue().path("of").asLong())).add(one.getValue().path("of").asLong()));

@@ -1,3 +1,4 @@
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.sql.Array;
 import java.sql.Connection;
 import java.sql.DriverManager;
@@ -63,14 +64,30 @@ final class Source implements AutoCloseable {
     return state().confirmed();
   }
 
-  /** The first transaction that has not begun yet. */
+  /**
+   * A transaction of its own, over at once: every one that has written is before it. The end of a snapshot would not do: that is behind the
+   * newest one that is <em>over</em>, so one that still runs may be there already.
+   */
   long nextTransaction() throws SQLException {
-    return number("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint");
+    return number("SELECT pg_current_xact_id()::text::bigint");
   }
 
   /** The first transaction that is not over. */
   long oldestTransaction() throws SQLException {
     return number("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint");
+  }
+
+  /** Who holds the oldest transaction: {pid, user, application}, of what everybody may see. Empty if it ended just now. */
+  ObjectNode oldestHolder() throws SQLException {
+    String query = "SELECT pid, coalesce(usename, ''), coalesce(application_name, '') FROM pg_stat_activity"
+        + " WHERE backend_xid = pg_snapshot_xmin(pg_current_snapshot())::xid";
+    ObjectNode holder = Offsets.JSON.createObjectNode();
+    try (Statement statement = connection.createStatement(); ResultSet row = statement.executeQuery(query)) {
+      if (row.next()) {
+        holder.put("pid", row.getInt(1)).put("user", row.getString(2)).put("application", row.getString(3));
+      }
+    }
+    return holder;
   }
 
   /** How many rows a table of schema public has. */

@@ -13,7 +13,10 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.bookstore.platform.plugins.module_utils.debezium_servers import sentence
+
 from .pipeline import Debezium, Kafka, until, values
+from .test_door import ask
 
 # The first test of a run also renders, compiles and starts a broker, on a machine that may be busy.
 pytestmark = pytest.mark.timeout(900)
@@ -51,6 +54,12 @@ def slots(debezium: Debezium) -> int:
     """How many slots there are."""
     with debezium.postgres.connect() as connection:
         return len(connection.execute("SELECT FROM pg_replication_slots").fetchall())
+
+
+def slot_is_made(debezium: Debezium) -> bool:
+    """Whether there is a slot, and no transaction is waited for to make it."""
+    with debezium.postgres.connect() as connection:
+        return bool(connection.execute("SELECT FROM pg_replication_slots WHERE confirmed_flush_lsn IS NOT NULL").fetchall())
 
 
 def kept(kafka: Kafka, kind: str) -> list[dict[str, Any]]:
@@ -187,6 +196,45 @@ def test_killed_again_and_again_at_any_moment(streaming: Debezium, kafka: Kafka)
             streaming.container.kill()
         streaming.container.restart()
         until(streaming.compared, "the comparison", 300)
+    streaming.catch_up()
+    assert state(values(kafka.read(TOPIC))) == source(streaming)
+
+
+def told(debezium: Debezium) -> dict[str, Any]:
+    """What the door says of the snapshot."""
+    status, _, body = ask(debezium, "/q/snapshot")
+    assert status == 200
+    progress: dict[str, Any] = json.loads(body)
+    return progress
+
+
+def test_one_that_waits_for_a_transaction_says_for_which_and_goes_on_when_it_ends(streaming: Debezium, kafka: Kafka) -> None:
+    streaming.container.restart()
+    # To make a slot waits for transactions, too; the rows wait for the server to stream, which takes it seconds.
+    until(lambda: slot_is_made(streaming), "a slot")
+    one_order = "UPDATE orders SET total = 11 WHERE id = (SELECT id FROM orders LIMIT 1) RETURNING pg_backend_pid()"
+    with streaming.postgres.connect(streaming.database) as connection, connection.transaction():
+        connection.execute("SET application_name = 'somebody at lunch'")
+        (pid,) = connection.execute(one_order).fetchone() or (0,)
+        until(lambda: "waiting" in told(streaming), "the door to say so")
+        progress = told(streaming)
+        assert progress["stage"] == "snapshot"
+        (user,) = connection.execute("SELECT current_user").fetchone() or ("",)
+        waiting = progress["waiting"]
+        assert waiting["seconds"] >= 2
+        assert waiting == {"pid": pid, "user": user, "application": "somebody at lunch", "seconds": waiting["seconds"]}
+        holder = f"{user}, application somebody at lunch, pid {pid}"
+        assert sentence(progress).endswith(f"; waits {waiting['seconds']} s for the transaction of {holder} (BK-447)")
+        until(lambda: streaming.guard_says("BK-447"), "the guard to say so")
+        # The stream goes on meanwhile.
+        key = str(uuid.uuid4())
+        with streaming.postgres.connect(streaming.database) as other:
+            other.execute("INSERT INTO orders (id, user_id, status, total, shipping) VALUES (%s, 'other', 'CONFIRMED', 1, '{}')", (key,))
+        until(lambda: any(key.encode() in one.key for one in kafka.read(TOPIC)), "the change to be published")
+        assert done(kafka) < ORDERS
+        assert streaming.container.running
+    until(streaming.compared, "the comparison", 300)
+    assert told(streaming) == {"stage": "none"}
     streaming.catch_up()
     assert state(values(kafka.read(TOPIC))) == source(streaming)
 

@@ -20,7 +20,10 @@ FOREIGN = {
     "Envoy": {"envoy_http_rbac", "envoy_tcp", "envoy_cluster_ssl_handshake", "envoy_cluster_upstream_cx_connect_ms_count",
               "envoy_cluster_upstream_cx_total", "envoy_cluster_upstream_cx_rx_bytes_total", "envoy_cluster_upstream_cx_tx_bytes_total",
               "envoy_cluster_upstream_rq", "envoy_cluster_upstream_rq_time_bucket"},
-    "PostgreSQL's exporter": {"pg_up", "pg_replication_slot_slot_is_active", "pg_slot_retained_bytes", "pg_slot_lost"},
+    "PostgreSQL's exporter": {
+        "pg_up", "pg_replication_slot_slot_is_active", "pg_slot_retained_bytes", "pg_slot_lost",
+        "pg_long_running_transactions_oldest_timestamp_seconds",
+    },
     "Redis' exporter": {"redis_up"},
     "Kafka's exporter": {"kafka_log_log_logendoffset", "kafka_consumergroup_lag_sum"},
     "Debezium": {"debezium_metrics_MilliSecondsBehindSource"},

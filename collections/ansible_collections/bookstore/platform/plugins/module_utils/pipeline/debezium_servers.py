@@ -234,6 +234,9 @@ def sentence(progress: Object | None) -> str:
     if new > 0 and rows < of:
         took = (datetime.fromisoformat(progress["at"]) - datetime.fromisoformat(progress["since"])).total_seconds()
         text += f", about {took * (of - rows) / new:.0f} s left"
+    if waiting := progress.get("waiting"):
+        holder = f"{waiting['user']}, application {waiting['application']}, pid {waiting['pid']}" if "pid" in waiting else "somebody"
+        text += f"; waits {waiting['seconds']} s for the transaction of {holder} (BK-447)"
     return text
 
 

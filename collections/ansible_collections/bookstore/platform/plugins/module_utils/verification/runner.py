@@ -138,7 +138,7 @@ def checks_for(params: Object) -> list[Check]:
 
 
 def node_memory(cluster_name: str) -> dict[str, int]:
-    """Return MiB in use by each container of the cluster, without the page cache; empty where there is none.
+    """Return MiB in use by each container of the cluster, without the inactive page cache; empty where there is none.
 
     Just after a start the engine may have no figures yet (docker prints ``--`` after two seconds); it is asked again,
     and what has none after STATS_ATTEMPTS is 0.
