@@ -126,8 +126,9 @@ def test_each_role_applies_its_set_whole_and_by_one_manager() -> None:
         for task in _tasks(path):
             call = task.get("bookstore.platform.manifests", {})
             if "set" in call:
-                assert call["set"] == path.parts[-3] and call["set"] not in seen, path
+                assert call["set"] == path.parts[-3], path
+                assert call["set"] not in seen, path
                 assert call["field_manager"] not in seen.values(), path
-                assert "when" not in task and "loop" not in task, path
+                assert not {"when", "loop"} & set(task), path
                 seen[call["set"]] = call["field_manager"]
     assert set(seen) == {*COMPONENTS, "kind", "istio"}
