@@ -117,3 +117,18 @@ def test_what_does_not_become_ready_holds_up_only_what_needs_it(tmp_path: Path) 
     # This test has no cluster.
     assert "ready: BK-201: kubeconfig=" in end
     assert "keycloak: " not in end
+
+
+def test_each_role_applies_its_set_whole_and_by_one_manager() -> None:
+    """What is not among a set's manifests is deleted: a call that is left out under a condition of its own must not be a second one."""
+    seen: dict[str, str] = {}
+    for path in sorted(ROLES.glob("*/tasks/*.yml")):
+        for task in _tasks(path):
+            call = task.get("bookstore.platform.manifests", {})
+            if "set" in call:
+                assert call["set"] == path.parts[-3], path
+                assert call["set"] not in seen, path
+                assert call["field_manager"] not in seen.values(), path
+                assert not {"when", "loop"} & set(task), path
+                seen[call["set"]] = call["field_manager"]
+    assert set(seen) == {*COMPONENTS, "kind", "istio"}

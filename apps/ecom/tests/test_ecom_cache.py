@@ -8,8 +8,8 @@ import httpx2
 import pytest
 from ecom_testing import Caller, book, http, running, settings_of
 
-from bookstore_common.testing.redis import RedisServer
 from bookstore_common.testing.processes import PATIENCE_SECONDS
+from bookstore_common.testing.redis import RedisServer
 from ecom.app import Service
 from ecom.books import cache as cache_module
 from ecom.books.cache import MAX_BODY_BYTES, TTL_SECONDS, BookCache

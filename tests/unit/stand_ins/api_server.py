@@ -16,6 +16,7 @@ import yaml
 KINDS = {
     "/api/v1": [("Namespace", "namespaces", False), ("ConfigMap", "configmaps", True), ("Secret", "secrets", True)],
     "/apis/apps/v1": [("Deployment", "deployments", True)],
+    "/apis/networking.k8s.io/v1": [("NetworkPolicy", "networkpolicies", True)],
 }
 
 
@@ -35,10 +36,14 @@ class ApiServer:
         if path in self.kinds:
             listed = [{"kind": kind, "name": plural, "namespaced": namespaced} for kind, plural, namespaced in self.kinds[path]]
             return 200, {"resources": [*listed, {"kind": "Scale", "name": "deployments/scale", "namespaced": True}]}
+        if method == "GET" and path.rpartition("/")[2] in {plural for kinds in self.kinds.values() for _, plural, _ in kinds}:
+            return 200, {"items": self._listed(path, query.get("labelSelector", ""))}
         if method == "GET":
             return (200, self.objects[path]) if path in self.objects else (404, {"message": "not found"})
         if path in self.refused:
             return self.refused[path][0], {"message": self.refused[path][1]}
+        if method == "DELETE":
+            return self._delete(path, body or {})
         namespace = path.partition("/namespaces/")[2].partition("/")[0]
         if "/namespaces/" in path and path.count("/") > 4 and f"/api/v1/namespaces/{namespace}" not in self.objects:
             return 404, {"message": f'namespaces "{namespace}" not found'}
@@ -48,13 +53,33 @@ class ApiServer:
     def _apply(self, path: str, query: dict[str, str], body: dict[str, Any]) -> tuple[int, Any]:
         before = self.objects.get(path)
         after = merged(before or {"status": {"phase": "new"}}, body)
+        others = [entry for entry in after["metadata"].get("managedFields") or [] if entry["manager"] != query["fieldManager"]]
         if after != before:
             self._version += 1
-            metadata = {**after["metadata"], "resourceVersion": str(self._version), "generation": self._version}
-            after = {**after, "metadata": {**metadata, "managedFields": [{"manager": query["fieldManager"], "time": str(self._version)}]}}
+            metadata = {"uid": f"uid-{self._version}", **after["metadata"]}
+            metadata.update(resourceVersion=str(self._version), generation=self._version)
+            applied = {"manager": query["fieldManager"], "operation": "Apply", "time": str(self._version)}
+            after = {**after, "metadata": {**metadata, "managedFields": [*others, applied]}}
         if "dryRun" not in query:
             self.objects[path] = after
         return (200 if before else 201), after
+
+    def _listed(self, path: str, label: str) -> list[dict[str, Any]]:
+        """Of a collection of one namespace, or of all."""
+        group, _, plural = path.partition("/namespaces/")[0].rpartition("/") if "/namespaces/" not in path else (path, "", "")
+        found = [
+            body for place, body in self.objects.items()
+            if place.startswith(f"{group}/") and (not plural or place.rpartition("/")[0].rpartition("/")[2] == plural)
+        ]  # fmt: skip
+        return [body for body in found if not label or label in (body["metadata"].get("labels") or {})]
+
+    def _delete(self, path: str, options: dict[str, Any]) -> tuple[int, Any]:
+        if path not in self.objects:
+            return 404, {"message": "not found"}
+        wanted = options.get("preconditions", {}).get("uid")
+        if wanted and wanted != self.objects[path]["metadata"]["uid"]:
+            return 409, {"message": "the UID in the precondition is another one"}
+        return 200, self.objects.pop(path)
 
 
 def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
@@ -93,6 +118,9 @@ def serving(folder: Path) -> Iterator[tuple[ApiServer, str]]:
             self.wfile.write(text)
 
         def do_PATCH(self) -> None:
+            self.do_GET()
+
+        def do_DELETE(self) -> None:
             self.do_GET()
 
         def log_message(self, *_arguments: object) -> None:

@@ -131,9 +131,9 @@ def apply(cluster: Cluster, manifests: list[Manifest], manager: str, check: bool
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
         for _, group in itertools.groupby(manifests, key=lambda manifest: (manifest.body["apiVersion"], manifest.body["kind"])):
             # Here, because what the server's kinds are is asked once.
-            found = [(manifest, _named(manifest, functools.partial(kinds.path, manifest))) for manifest in group]
+            found = [(manifest, named(manifest, functools.partial(kinds.path, manifest))) for manifest in group]
             futures = [
-                pool.submit(_named, manifest, functools.partial(_apply, cluster, path, manifest, manager, check))
+                pool.submit(named, manifest, functools.partial(_apply, cluster, path, manifest, manager, check))
                 for manifest, path in found
             ]
             failure: Exception | None = None
@@ -150,7 +150,7 @@ def apply(cluster: Cluster, manifests: list[Manifest], manager: str, check: bool
                 raise failure
 
 
-def _named(manifest: Manifest, call: Callable[[], T]) -> T:
+def named(manifest: Manifest, call: Callable[[], T]) -> T:
     """Do what is about a manifest; ManifestError with its name when the server refuses that."""
     try:
         return call()
@@ -168,12 +168,12 @@ def _apply(cluster: Cluster, path: str | None, manifest: Manifest, manager: str,
             f"BK-432: {manifest} of {manifest.file}: the cluster has no kind {manifest.body['kind']} of {manifest.body['apiVersion']}; "
             "the role istio installs those of the Gateway API and of the mesh"
         )
-    before = _get(cluster, path)
-    if before is not None and _ending(before):
+    before = get(cluster, path)
+    if before is not None and ending(before):
         if check:
             return Change(manifest, before)
         # The server would take what is applied, and the object would vanish with it.
-        if not waiter.wait_for(lambda: _get(cluster, path), lambda found: not (found and _ending(found)), timeout=ENDING_SECONDS).done:
+        if not waiter.wait_for(lambda: get(cluster, path), lambda found: not (found and ending(found)), timeout=ENDING_SECONDS).done:
             raise ManifestError(
                 f"BK-433: {manifest} of {manifest.file} is being deleted and did not end within {ENDING_SECONDS:.0f} s; "
                 f"it waits for {', '.join(before['metadata'].get('finalizers') or ['what belongs to it'])}"
@@ -192,11 +192,13 @@ def _apply(cluster: Cluster, path: str | None, manifest: Manifest, manager: str,
     return Change(manifest, before, after)
 
 
-def _ending(body: Object) -> bool:
+def ending(body: Object) -> bool:
+    """Return whether an object is being deleted."""
     return "deletionTimestamp" in body["metadata"]
 
 
-def _get(cluster: Cluster, path: str) -> Object | None:
+def get(cluster: Cluster, path: str) -> Object | None:
+    """Return an object by its path, or None."""
     try:
         found: Object = json.loads(cluster.raw(path))
     except ClusterError as error:
