@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Response, expect
+from playwright.sync_api import Page, Response, ViewportSize, expect
 
 from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster, ClusterError
 from tests.live.dashboards import URL, Dashboards, administrator
@@ -40,7 +40,7 @@ DASHBOARDS = {
 # A book that leads each list of the first ones, whoever else orders meanwhile.
 COPIES, SOLD, PRICE = 120, 90, "999.99"
 # A screen that ends below the charts of stock.
-DASHBOARD = {"width": 1280, "height": 1000}
+DASHBOARD: ViewportSize = {"width": 1280, "height": 1000}
 # SPEC 8: dashboards ask again every 10 s; then one chart after the other is asked for.
 REFRESH_MS = 45_000
 
