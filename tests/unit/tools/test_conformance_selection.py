@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,7 @@ def test_no_group_has_specs_that_need_the_cluster_for_themselves(group: object) 
 
 
 def test_ginkgo_is_told_what_to_run(tmp_path: Path) -> None:
-    options = parse(["--group", "network", "--focus", "a b", "--focus", "c", "--procs", "2"])
+    options = replace(parse(["--group", "network", "--focus", "a b", "--focus", "c", "--procs", "2"]), sctp=True)
     command = suite.command(BUILT, options.groups[0], options, tmp_path / "network.json")
     ours, theirs = command[: command.index("--")], command[command.index("--") + 1 :]
     assert ours[0] == "/built/ginkgo"
@@ -59,6 +60,11 @@ def test_ginkgo_is_told_what_to_run(tmp_path: Path) -> None:
     assert {f"--output-dir={tmp_path}", "--json-report=network.json"} <= set(ours)
     assert "--dry-run" not in ours
     assert "--kubeconfig=/state/kubeconfig" in theirs
+
+
+def test_specs_of_sctp_are_left_out_where_the_kernel_has_none(tmp_path: Path) -> None:
+    (chosen,) = [word for word in suite.command(BUILT, GROUPS[0], Options(sctp=False), tmp_path / "x.json") if "--label-filter" in word]
+    assert chosen == f"--label-filter={GROUPS[0].labels} && !(Feature: containsAny SCTPConnectivity)"
 
 
 def test_a_list_runs_nothing(tmp_path: Path) -> None:

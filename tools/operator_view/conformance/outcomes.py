@@ -51,6 +51,8 @@ class Report:
     seconds: dict[str, float] = field(default_factory=dict)
     deviations: Mapping[str, str] = field(default_factory=dict)
     left_behind: list[str] = field(default_factory=list)
+    # What was not asked for on this host, with the reason.
+    left_out: list[str] = field(default_factory=list)
     interrupted: bool = False
 
     def not_passed(self) -> list[Judged]:
@@ -151,6 +153,7 @@ def markdown(report: Report, groups: Sequence[Group]) -> str:
         f"{report.processes} specs at once.",
         "", *table, "",
     ]  # fmt: skip
+    lines += [line for reason in report.left_out for line in (f"Left out: {reason}.", "")]
     if report.interrupted:
         lines += ["**The run was interrupted:** what is missing here was not run.", ""]
     judged = report.not_passed()
@@ -183,6 +186,7 @@ def document(report: Report, groups: Sequence[Group]) -> dict[str, Any]:
     return {
         "started": report.started.isoformat(timespec="seconds"), "version": report.version, "processes": report.processes,
         "good": report.good, "interrupted": report.interrupted, "left_behind": report.left_behind,
+        "left_out": report.left_out,
         "groups": [{"name": group.name, **title, "seconds": round(report.seconds.get(group.name, 0.0), 1)}
                    for group, title in zip(groups, titles, strict=True)],
         "specs": specs,

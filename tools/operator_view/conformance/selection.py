@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import re
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
@@ -11,6 +13,9 @@ from typing import NoReturn
 MOST_PROCESSES = 16
 # Specs that need the cluster for themselves, or take a node away, are no business of a cluster that serves.
 PARALLEL = "Conformance && !Serial && !Disruptive"
+# Specs that need a protocol of the kernel; without it each waits for pods that cannot start, and says nothing of the cluster.
+SCTP = "Feature: containsAny SCTPConnectivity"
+SCTP_LEFT_OUT = "this host's kernel has no SCTP: the specs with the feature SCTPConnectivity are left out"
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,19 @@ class Group:
     name: str
     title: str
     labels: str
+
+    def chosen(self, sctp: bool) -> str:
+        """Return ginkgo's label filter on a kernel with or without SCTP."""
+        return self.labels if sctp else f"{self.labels} && !({SCTP})"
+
+
+def kernel_has_sctp() -> bool:
+    """Tell whether the kernel, which the nodes share, opens sockets of SCTP."""
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP).close()
+    except OSError as error:
+        return error.errno not in (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT)
+    return True
 
 
 GROUPS = (
@@ -31,12 +49,16 @@ GROUPS = (
 
 @dataclass(frozen=True)
 class Options:
-    """What is run: all specs of ``groups`` whose text matches one of ``focus`` (all when empty), ``processes`` at once."""
+    """What is run: all specs of ``groups`` whose text matches one of ``focus`` (all when empty), ``processes`` at once.
+
+    ``sctp``: the kernel has it.
+    """
 
     groups: tuple[Group, ...] = GROUPS
     focus: tuple[str, ...] = ()
     processes: int = 4
     list_only: bool = False
+    sctp: bool = True
 
     @property
     def whole(self) -> bool:
@@ -69,4 +91,4 @@ def parse(arguments: Sequence[str]) -> Options:
         except re.error as error:
             parser.error(f"--focus={pattern!r} is no regular expression: {error}; put \\ before brackets")
     chosen = tuple(group for group in GROUPS if given.group is None or group.name in given.group)
-    return Options(chosen, tuple(given.focus), given.procs, given.list)
+    return Options(chosen, tuple(given.focus), given.procs, given.list, kernel_has_sctp())
