@@ -11,8 +11,8 @@ from tests.live.goods import Goods, Sql
 from tests.live.people import People
 from tests.live.signin import Shopper
 
+from .appearance import tab_to, violations
 from .buying import ADDRESS, expect_confirmation, expect_count, place
-from .looks import tab_to, violations
 from .office import ADMINISTRATORS
 from .shelf import Shelf
 from .states import GUESTS, SHOPPERS, Scene

@@ -14,8 +14,8 @@ from playwright.sync_api import Page, expect
 from tests.live.conftest import PLACES, SHOP_ORIGIN
 from tests.live.signin import CLIENT
 
+from .appearance import settle, tab_to, violations
 from .conftest import DESKTOP, PHONE
-from .looks import settle, tab_to, violations
 from .window import Window
 
 Open = Callable[..., Window]

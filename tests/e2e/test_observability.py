@@ -20,8 +20,8 @@ from tests.live.declared import WORKLOADS, door
 from tests.live.tls import plain_client
 from tests.live.waiting import until
 
-from .album import Album, album  # noqa: F401 (fixture)
 from .boards import ONE_AT_A_TIME
+from .pictures import Pictures, pictures  # noqa: F401 (fixture)
 from .window import Window
 
 Open = Callable[..., Window]
@@ -111,7 +111,7 @@ def test_control_plane_proxies_and_services_tell_their_figures(cluster: Cluster,
     until(lambda: series.one(requests) >= before + 5, "the requests to be counted", SEEN_S, pause=2)
 
 
-def test_the_map_shows_who_calls_whom(mesh_map: Page, api: httpx2.Client, album: Album) -> None:  # noqa: F811
+def test_the_map_shows_who_calls_whom(mesh_map: Page, api: httpx2.Client, pictures: Pictures) -> None:  # noqa: F811
     """Edges with their rate and a proven identity, as a table and as a drawing; a click shows the workload."""
     shop_a_little(api)
     row = edge(mesh_map, GATEWAY, SHOP)
@@ -120,11 +120,11 @@ def test_the_map_shows_who_calls_whom(mesh_map: Page, api: httpx2.Client, album:
     expect(row).to_contain_text("both ends proved their identity")
     drawing = mesh_map.get_by_role("region", name="Drawing of the mesh")
     expect(drawing.locator(".edge.active.mutual").filter(has_text=f"{GATEWAY} calls {SHOP}")).to_have_count(1)
-    if album.folder:
+    if pictures.folder:
         # All of it in one picture.
         for _ in range(2):
             mesh_map.get_by_role("button", name="Smaller").click()
-        album.keep_one(mesh_map, "mesh-map")
+        pictures.keep_one(mesh_map, "mesh-map")
     drawing.locator(f'.node[data-key="{SHOP}"]').click()
     detail = mesh_map.get_by_role("complementary")
     expect(detail.locator("#detail-title")).to_contain_text("ecom-api")
@@ -156,7 +156,7 @@ def test_the_map_says_what_prometheus_says(mesh_map: Page, series: Series) -> No
 
 
 @ONE_AT_A_TIME
-def test_pgadmin_shows_the_four_servers(window: Open, cluster: Cluster, album: Album) -> None:  # noqa: F811
+def test_pgadmin_shows_the_four_servers(window: Open, cluster: Cluster, pictures: Pictures) -> None:  # noqa: F811
     """To who signs in; one opens without a password, for PgAdmin has it from its Secret."""
     secret = cluster.get("Secret", "admin-tools", "pgadmin-admin")
     assert secret is not None, "admin-tools/pgadmin-admin does not exist; run make up"
@@ -172,8 +172,8 @@ def test_pgadmin_shows_the_four_servers(window: Open, cluster: Cluster, album: A
     page.get_by_text(SERVERS[0], exact=True).dblclick()
     expect(page.get_by_text("Databases")).to_be_visible(timeout=PATIENCE_MS)
     expect(page.locator('input[type="password"]').locator("visible=true")).to_have_count(0)
-    if album.folder:
+    if pictures.folder:
         # The first tab has charts, which are empty for some seconds.
         page.get_by_text("Properties", exact=True).click()
         expect(page.get_by_text("PostgreSQL 17").first).to_be_visible(timeout=PATIENCE_MS)
-        album.keep_one(page, "pgadmin")
+        pictures.keep_one(page, "pgadmin")

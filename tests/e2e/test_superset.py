@@ -19,8 +19,8 @@ from tests.live.test_superset import CHARTS
 from tests.live.tls import plain_client
 from tests.live.waiting import until
 
-from .album import Album, album  # noqa: F401 (fixture)
 from .boards import ONE_AT_A_TIME, PATIENCE_MS, chart, drawn, open_dashboard, part
+from .pictures import Pictures, pictures  # noqa: F401 (fixture)
 from .window import Window
 
 Open = Callable[..., Window]
@@ -83,20 +83,20 @@ def expect_drawn(page: Page, slug: str) -> None:
     expect(part(page, "chart-grid-component")).to_have_count(len(DASHBOARDS[slug]))
 
 
-def test_who_signs_in_sees_the_dashboards(window: Open, cluster: Cluster, album: Album) -> None:  # noqa: F811
+def test_who_signs_in_sees_the_dashboards(window: Open, cluster: Cluster, pictures: Pictures) -> None:  # noqa: F811
     name, password = administrator(cluster)
     page = window(origin=URL, ours=False).page()
     fill_form(page, name, password)
     page.wait_for_url(lambda url: "/login" not in url, wait_until="commit", timeout=PATIENCE_MS)
     answer = page.request.get(f"{URL}/api/v1/dashboard/")
     assert {row["slug"] for row in answer.json()["result"]} >= set(DASHBOARDS)
-    if album.folder:
+    if pictures.folder:
         # Of the three that one which has figures without an order, too; its first two rows.
         page.set_viewport_size(DASHBOARD)
         open_dashboard(page, "inventory-analytics")
         for chart_name in DASHBOARDS["inventory-analytics"][:3]:
             drawn(chart(page, chart_name))
-        album.keep_one(page, "dashboard")
+        pictures.keep_one(page, "dashboard")
 
 
 def test_a_wrong_password_is_refused(window: Open, cluster: Cluster) -> None:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import Cluster, ClusterError
-from ansible_collections.bookstore.platform.plugins.module_utils.superset.superset_assets import Door, differences, load, reconcile
+from ansible_collections.bookstore.platform.plugins.module_utils.superset.superset_assets import AssetTool, differences, load, reconcile
 
 from .dashboards import URL, Dashboards, administrator, rounded, sign_in, signed_in
 from .goods import Goods, Sql
@@ -154,7 +154,7 @@ def test_neither_metadata_nor_logs_hold_the_password(cluster: Cluster, superset:
     found = superset.client.get(f"/api/v1/database/{connection['id']}/connection").json()["result"]
     assert found["sqlalchemy_uri"] == "postgresql+psycopg2://superset_ro@analytics-db.analytics.svc.cluster.local:5432/analyticsdb"
     _, password = administrator(cluster)
-    pod = Door(cluster, 60).pod()
+    pod = AssetTool(cluster, 60).pod()
     lines = cluster.logs("analytics", pod, "superset", 2000) + cluster.logs("analytics", pod, "prepare", 2000)
     assert lines
     assert not [line for line in lines if password in line or "eyJ" in line]
@@ -162,22 +162,22 @@ def test_neither_metadata_nor_logs_hold_the_password(cluster: Cluster, superset:
 
 def test_a_second_import_changes_nothing(cluster: Cluster, superset: Dashboards) -> None:
     """Twice in earnest: what is there keeps its number, nothing is there twice, and each field stays as it was."""
-    door, declared = Door(cluster, 60), load(ROOT / "superset")
+    tool, declared = AssetTool(cluster, 60), load(ROOT / "superset")
 
     def there() -> tuple[dict[str, list[int]], list[str]]:
         numbers = {kind: sorted(row["id"] for row in superset.every(kind)) for kind in ("chart", "dashboard", "dataset", "database")}
-        return numbers, differences(declared, door.export())
+        return numbers, differences(declared, tool.export())
 
-    door.replace(declared)
+    tool.replace(declared)
     first = there()
     assert first[1] == []
-    door.replace(declared)
+    tool.replace(declared)
     assert there() == first
-    assert reconcile(door, declared, 30, apply=True).differences == []
+    assert reconcile(tool, declared, 30, apply=True).differences == []
 
 
 def test_a_changed_and_a_deleted_chart_are_noticed_and_put_back(cluster: Cluster, superset: Dashboards) -> None:
-    door, declared = Door(cluster, 60), load(ROOT / "superset")
+    tool, declared = AssetTool(cluster, 60), load(ROOT / "superset")
     chart = superset.one("chart", "slice_name", "Revenue by Author")
     params = {**json.loads(chart["params"]), "row_limit": 3}
     number = superset.one("chart", "slice_name", "Revenue by Genre")["id"]
@@ -185,10 +185,10 @@ def test_a_changed_and_a_deleted_chart_are_noticed_and_put_back(cluster: Cluster
     assert changed.status_code == 200, changed.text
     try:
         assert superset.client.delete(f"/api/v1/chart/{number}", headers=superset.headers).status_code == 200
-        told = reconcile(door, declared, 30, apply=False).differences
+        told = reconcile(tool, declared, 30, apply=False).differences
         assert "chart Revenue by Genre: is missing" in told
         assert "chart Revenue by Author: params.row_limit: 3 -> 15" in told
     finally:
-        reconcile(door, declared, 30, apply=True)
-    assert reconcile(door, declared, 30, apply=False).differences == []
+        reconcile(tool, declared, 30, apply=True)
+    assert reconcile(tool, declared, 30, apply=False).differences == []
     assert len({row["slice_name"] for row in superset.every("chart")} & set(CHARTS)) == 16

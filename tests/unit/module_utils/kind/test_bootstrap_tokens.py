@@ -72,7 +72,7 @@ class Engine:
 def joining(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Engine) -> None:
     monkeypatch.setattr(kind_cluster, "docker", engine.docker)
     monkeypatch.setattr(kind_cluster, "run_container", lambda *arguments: engine.docker("run", *arguments))
-    cluster = kind_cluster.Cluster("shop", "kind", "image:1", "config", 2, "172.30.0.0/16", tmp_path / "kubeconfig", tmp_path / "log")
+    cluster = kind_cluster.KindCluster("shop", "kind", "image:1", "config", 2, "172.30.0.0/16", tmp_path / "kubeconfig", tmp_path / "log")
     labels = {"Labels": {kind_cluster.ROLE_LABEL: "worker"}, "Image": "image:1"}
     networks = {"NetworkSettings": {"Networks": {"shop": {"IPAddress": "172.30.0.4"}}}}
     cluster.join_worker("shop-worker2", {"shop-worker": {**SIBLING, "Config": labels, **networks}}, timeout=1)
@@ -109,7 +109,7 @@ def test_a_new_cluster_never_knows_the_token_of_kinds_source(tmp_path: Path, mon
     monkeypatch.setattr(kind_cluster, "docker", engine.docker)
     monkeypatch.setattr(kind_cluster, "ensure_network", lambda *_: False)
     given: list[str] = []
-    cluster = kind_cluster.Cluster("shop", "kind", "i", "kind: Cluster\n", 2, "", tmp_path / "kubeconfig", tmp_path / "log")
+    cluster = kind_cluster.KindCluster("shop", "kind", "i", "kind: Cluster\n", 2, "", tmp_path / "kubeconfig", tmp_path / "log")
     monkeypatch.setattr(cluster, "_kind", lambda command, timeout, config: given.append(config))
     before = cluster.fingerprint()
     cluster.create(1)

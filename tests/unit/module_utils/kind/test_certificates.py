@@ -262,7 +262,7 @@ def test_the_hosts_kubeconfig_is_written_anew_when_it_ends_soon(
     file = tmp_path / "kubeconfig"
     if left is not None:
         file.write_text(kubeconfig(certificate(certificates.now() + left - YEAR, YEAR)), encoding="utf-8")
-    cluster = kind_cluster.Cluster("shop", "kind", "i", "c", 2, "", file, tmp_path / "log")
+    cluster = kind_cluster.KindCluster("shop", "kind", "i", "c", 2, "", file, tmp_path / "log")
     asked: list[list[str]] = []
     monkeypatch.setattr(cluster, "_kind", lambda command, *_: asked.append(command))
     cluster.write_kubeconfig()

@@ -14,7 +14,7 @@ from ansible_collections.bookstore.platform.plugins.module_utils.kind import kin
 NODES = ["shop-control-plane", "shop-worker", "shop-worker2"]
 
 
-class Recorder(kind_cluster.Cluster):
+class Recorder(kind_cluster.KindCluster):
     """A cluster that records instead of acting."""
 
     def __init__(self, tmp_path: Path) -> None:
@@ -330,7 +330,7 @@ def test_each_node_is_told_once_where_the_registry_is(tmp_path: Path, monkeypatc
     """kind's own node image does not know it, and neither does a node that has just joined."""
     nodes = Nodes()
     monkeypatch.setattr(kind_cluster, "docker", nodes.docker)
-    cluster = kind_cluster.Cluster("shop", "kind", "image:1", "config", 2, "", tmp_path, tmp_path, "registry", "shop.local", HOSTS)
+    cluster = kind_cluster.KindCluster("shop", "kind", "image:1", "config", 2, "", tmp_path, tmp_path, "registry", "shop.local", HOSTS)
     nodes.files["shop-worker", "/etc/containerd/certs.d/shop.local/hosts.toml"] = HOSTS
     assert cluster.configure(NODES) == ["shop-control-plane", "shop-worker2"]
     assert set(nodes.files.values()) == {HOSTS}
@@ -367,7 +367,7 @@ def test_creation_remembers_the_source_before_it_counts_as_ended(tmp_path: Path,
     done: list[str] = []
     monkeypatch.setattr(kind_cluster, "docker", lambda *args, **_: done.append(" ".join(args)) or "")
     monkeypatch.setattr(kind_cluster, "ensure_network", lambda *_: False)
-    cluster = kind_cluster.Cluster("shop", "kind", "i", "c", 2, "", tmp_path / "kubeconfig", tmp_path / "log", "registry")
+    cluster = kind_cluster.KindCluster("shop", "kind", "i", "c", 2, "", tmp_path / "kubeconfig", tmp_path / "log", "registry")
     monkeypatch.setattr(cluster, "_kind", lambda *_: None)
     cluster.create(1)
     assert done[-1].endswith(f"echo registry > {kind_cluster.SOURCE} && echo {cluster.fingerprint()} > {kind_cluster.MARKER}")

@@ -53,7 +53,8 @@ def expect_none(text: str) -> None:
 
 
 def test_kind_gets_none_to_hand_on(seen: Path, tmp_path: Path) -> None:
-    cluster = kind_cluster.Cluster("shop", str(tmp_path / "kind"), "i", "c", 2, "172.30.0.0/16", tmp_path / "kubeconfig", tmp_path / "log")
+    kind = str(tmp_path / "kind")
+    cluster = kind_cluster.KindCluster("shop", kind, "i", "c", 2, "172.30.0.0/16", tmp_path / "kubeconfig", tmp_path / "log")
     cluster._kind([str(tmp_path / "kind"), "create", "cluster"], 30, "")
     expect_none(seen.read_text())
     assert "KIND_EXPERIMENTAL_DOCKER_NETWORK=shop" in seen.read_text()
@@ -83,5 +84,5 @@ def test_nodes_of_before_that_have_one_are_told(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variables: list[str], expected: bool
 ) -> None:
     monkeypatch.setattr(kind_cluster, "containers", lambda _: {"shop-worker": {"Config": {"Env": variables}}})
-    cluster = kind_cluster.Cluster("shop", "kind", "i", "c", 2, "172.30.0.0/16", tmp_path / "kubeconfig", tmp_path / "log")
+    cluster = kind_cluster.KindCluster("shop", "kind", "i", "c", 2, "172.30.0.0/16", tmp_path / "kubeconfig", tmp_path / "log")
     assert cluster.proxied_nodes() == (["shop-worker"] if expected else [])

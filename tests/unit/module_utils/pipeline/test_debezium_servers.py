@@ -14,7 +14,7 @@ from ansible_collections.bookstore.platform.plugins.module_utils.base import wai
 from ansible_collections.bookstore.platform.plugins.module_utils.pipeline import debezium_servers as dbz
 
 SERVER = {"source": "ecom", "database": {"name": "ecom-db", "namespace": "ecom", "database": "ecomdb"}}
-WELL = dbz.Seen(
+WELL = dbz.ServerState(
     source="ecom", pod="debezium-ecom-1", ready=True, restarts=0, end=900,
     slot={"active": True, "wal_status": "reserved", "confirmed": 500}, offset={"lsn": 520, "lsn_commit": 500, "lsn_proc": 520}, note=None,
 )  # fmt: skip
@@ -111,24 +111,24 @@ class Busy:
 
 @pytest.mark.parametrize(("offset", "fault"), [(890, ""), (950, ""), (961, "offset_beyond_log")])
 def test_a_database_that_goes_on_while_it_is_looked_at_is_no_fault(offset: int, fault: str) -> None:
-    assert [seen.fault for seen in dbz.Live(Busy(offset), 20).look([SERVER])] == [fault]  # type: ignore[arg-type] # a part of a Cluster
+    assert [seen.fault for seen in dbz.RunningServers(Busy(offset), 20).look([SERVER])] == [fault]  # type: ignore[arg-type] # a part of a Cluster
 
 
 class Scene:
-    """Eyes whose looks are given; a restart moves on to the next ones."""
+    """Servers whose states are given; a restart moves on to the next ones."""
 
-    def __init__(self, *looks: dbz.Seen) -> None:
+    def __init__(self, *looks: dbz.ServerState) -> None:
         self.looks = list(looks)
         self.restarts: list[str | None] = []
 
-    def look(self, servers: list[dict[str, Any]]) -> list[dbz.Seen]:
+    def look(self, servers: list[dict[str, Any]]) -> list[dbz.ServerState]:
         assert servers == [SERVER]
         return [self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]]
 
-    def restart(self, seen: dbz.Seen) -> None:
+    def restart(self, seen: dbz.ServerState) -> None:
         self.restarts.append(seen.pod)
 
-    def log(self, seen: dbz.Seen) -> list[str]:
+    def log(self, seen: dbz.ServerState) -> list[str]:
         return ["the slot", "is gone"]
 
 
@@ -191,7 +191,7 @@ def test_how_far_a_snapshot_is_is_told_with_the_time_that_is_left() -> None:
     replace(IN_SNAPSHOT, progress=progress(1000), note={**NOTE, "done": "2026-11-28T09:02:00Z"}),
     IN_SNAPSHOT,
 ])  # fmt: skip
-def test_the_progress_of_an_earlier_snapshot_is_none(seen: dbz.Seen) -> None:
+def test_the_progress_of_an_earlier_snapshot_is_none(seen: dbz.ServerState) -> None:
     assert (seen.told(), seen.left()) == ("", None)
 
 

@@ -197,37 +197,37 @@ class Server:
         return ""
 
 
-def door(server: Server) -> assets.Door:
-    return assets.Door(server, 9)  # type: ignore[arg-type]
+def tool(server: Server) -> assets.AssetTool:
+    return assets.AssetTool(server, 9)  # type: ignore[arg-type]
 
 
 def test_the_first_run_imports_and_the_second_does_not(declared: list[assets.Asset]) -> None:
     server = Server()
-    assert len(assets.reconcile(door(server), declared, 5, apply=True).differences) == 4
+    assert len(assets.reconcile(tool(server), declared, 5, apply=True).differences) == 4
     assert [command[2] for command in server.commands] == ["export", "import", "export"]
-    again = assets.reconcile(door(server), declared, 5, apply=True)
+    again = assets.reconcile(tool(server), declared, 5, apply=True)
     assert (again.differences, again.unknown, again.hash) == ([], [], assets.digest(declared))
     assert len(server.commands) == 4
 
 
 def test_check_mode_tells_and_changes_nothing(declared: list[assets.Asset]) -> None:
     server = Server()
-    assert assets.reconcile(door(server), declared, 5, apply=False).differences
+    assert assets.reconcile(tool(server), declared, 5, apply=False).differences
     assert server.files == {}
 
 
 def test_what_superset_does_not_take_is_an_error(declared: list[assets.Asset]) -> None:
     with pytest.raises(assets.AssetError, match="BK-249: 1 differences remain after the import: chart Sales: is missing"):
-        assets.reconcile(door(Server(loses="charts/sales.yaml")), declared, 5, apply=True)
+        assets.reconcile(tool(Server(loses="charts/sales.yaml")), declared, 5, apply=True)
 
 
 def test_it_waits_for_a_ready_pod_and_not_for_ever(declared: list[assets.Asset]) -> None:
     server, clock = Server(), FakeClock()
     server.ready_after = 3
-    assets.reconcile(door(server), declared, 5, apply=True, clock=clock)
+    assets.reconcile(tool(server), declared, 5, apply=True, clock=clock)
     assert clock.slept == [1.0, 1.0, 1.0]
     server.ready_after = 99
     with pytest.raises(ClusterError, match="BK-246: no pod of Superset was ready within 5 s"):
-        assets.reconcile(door(server), declared, 5, apply=True, clock=clock)
+        assets.reconcile(tool(server), declared, 5, apply=True, clock=clock)
     with pytest.raises(ClusterError, match="BK-246: no pod of analytics/superset is ready"):
-        door(server).export()
+        tool(server).export()

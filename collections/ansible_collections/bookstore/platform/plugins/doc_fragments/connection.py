@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Documentation of the arguments in module_utils.cluster.CONNECTION_SPEC."""
+    """Documentation of the arguments in module_utils.kubernetes.cluster.CONNECTION_SPEC."""
 
     DOCUMENTATION = r"""
 options:

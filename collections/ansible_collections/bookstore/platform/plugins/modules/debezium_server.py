@@ -83,7 +83,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.bookstore.platform.plugins.module_utils.base import failures
 from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import CONNECTION_SPEC, Cluster, ClusterError
-from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.debezium_servers import Live, ServerError, restore
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.debezium_servers import RunningServers, ServerError, restore
 
 
 def main() -> None:
@@ -112,7 +112,7 @@ def main() -> None:
             module.fail_json(msg=f"BK-176: servers: source={one['source']}: database lacks {', '.join(sorted(lacking))}")
     apply = p["state"] == "streaming" and not module.check_mode
     try:
-        outcome = restore(Live(Cluster.of(p), p["call_timeout"]), p["servers"], p["timeout"], apply=apply)
+        outcome = restore(RunningServers(Cluster.of(p), p["call_timeout"]), p["servers"], p["timeout"], apply=apply)
     except (ClusterError, ServerError) as error:
         module.fail_json(msg=failures.message(error))
     restarted = outcome.restarted if p["state"] == "streaming" else []

@@ -138,7 +138,7 @@ from ansible_collections.bookstore.platform.plugins.module_utils.base import fai
 from ansible_collections.bookstore.platform.plugins.module_utils.engine.docker import DockerError, containers
 from ansible_collections.bookstore.platform.plugins.module_utils.host import run_lock
 from ansible_collections.bookstore.platform.plugins.module_utils.kind.certificates import CertificateError
-from ansible_collections.bookstore.platform.plugins.module_utils.kind.kind_cluster import Cluster, ClusterError
+from ansible_collections.bookstore.platform.plugins.module_utils.kind.kind_cluster import KindCluster, KindClusterError
 from ansible_collections.bookstore.platform.plugins.module_utils.kind.node_certificates import LABEL
 
 
@@ -165,7 +165,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     p = module.params
-    cluster = Cluster(p["name"], p["kind"] or "", p["image"] or "", p["config"] or "", p["workers"], p["subnet"] or "",
+    cluster = KindCluster(p["name"], p["kind"] or "", p["image"] or "", p["config"] or "", p["workers"], p["subnet"] or "",
                       Path(p["kubeconfig"]), Path(p["log"]), p["image_source"], p["registry"], p["registry_hosts"])
     try:
         if p["state"] == "absent":
@@ -177,7 +177,7 @@ def main() -> None:
         # What a killed run started may still be making it.
         with contextlib.nullcontext() if module.check_mode else run_lock.alone(f"cluster {p['name']}", p["timeout"]):
             outcome = cluster.ensure(p["rebuild"], p["timeout"], check=module.check_mode)
-    except (ClusterError, DockerError, CertificateError, run_lock.LockError, OSError) as error:
+    except (KindClusterError, DockerError, CertificateError, run_lock.LockError, OSError) as error:
         module.fail_json(msg=failures.message(error))
     if nodes := [] if module.check_mode else cluster.proxied_nodes():
         module.warn(

@@ -12,7 +12,7 @@ short_description: Run the registry that the nodes pull from
 version_added: 0.1.0
 description:
   - A container that comes back with the engine. On the nodes' network, at a fixed address, it is only read from.
-    On the host's loopback address it takes pushes from whoever M(bookstore.platform.kind_image) gave credentials to.
+    On the host's loopback address it takes pushes from whoever M(bookstore.platform.container_image) gave credentials to.
   - It is replaced only when its image, port, address or folder changes, or its folder was deleted. The folder's content stays.
 options:
   name:

@@ -61,7 +61,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.bookstore.platform.plugins.module_utils.base import failures
 from ansible_collections.bookstore.platform.plugins.module_utils.kubernetes.cluster import CONNECTION_SPEC, Cluster, ClusterError
-from ansible_collections.bookstore.platform.plugins.module_utils.superset.superset_assets import AssetError, Door, load, reconcile
+from ansible_collections.bookstore.platform.plugins.module_utils.superset.superset_assets import AssetError, AssetTool, load, reconcile
 
 
 def main() -> None:
@@ -77,8 +77,8 @@ def main() -> None:
     )
     p = module.params
     try:
-        door = Door(Cluster.of(p), p["call_timeout"])
-        found = reconcile(door, load(Path(p["path"])), p["timeout"], apply=not module.check_mode)
+        tool = AssetTool(Cluster.of(p), p["call_timeout"])
+        found = reconcile(tool, load(Path(p["path"])), p["timeout"], apply=not module.check_mode)
     except (ClusterError, AssetError) as error:
         module.fail_json(msg=failures.message(error))
     module.exit_json(changed=bool(found.differences), differences=found.differences, unknown=found.unknown, hash=found.hash)

@@ -29,7 +29,7 @@ SOURCE = "/kind/bookstore-image-source"
 CERTS = "/etc/containerd/certs.d"
 
 
-class ClusterError(Exception):
+class KindClusterError(Exception):
     """The cluster cannot be brought to the wanted state."""
 
 
@@ -55,7 +55,7 @@ class Outcome:
 
 
 @dataclass
-class Cluster:
+class KindCluster:
     """One kind cluster. ``config`` is kind's configuration as text, ``workers`` how many it must have.
 
     ``registry_hosts`` is containerd's hosts.toml for images of ``registry``; our own node image has it built in, kind's has not.
@@ -249,7 +249,7 @@ class Cluster:
                 code = -1
         if code != 0:
             tail = "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
-            raise ClusterError(f"BK-252: `{' '.join(command[:4])}` ended with exit code {code} (log: {self.log}):\n{tail}")
+            raise KindClusterError(f"BK-252: `{' '.join(command[:4])}` ended with exit code {code} (log: {self.log}):\n{tail}")
 
     def renew_certificates(self, nodes: Iterable[str], check: bool = False) -> list[str]:
         """Renew the certificates of running nodes that end soon, and return which these were."""
@@ -287,7 +287,7 @@ class Cluster:
 
         last = wait_for(state, lambda answer: answer == "ok", timeout=timeout)
         if not last.done:
-            raise ClusterError(
+            raise KindClusterError(
                 f"BK-240: the API server of cluster {self.name} was not ready within {timeout:.0f} s ({last.value}); "
                 "bootstrap.yml -e rebuild=true makes a new cluster and keeps the data"
             )
@@ -305,7 +305,7 @@ class Cluster:
 
         last = wait_for(stale, lambda pods: not pods, timeout=timeout)
         if not last.done:
-            raise ClusterError(
+            raise KindClusterError(
                 f"BK-243: {len(last.value)} pods still have the status of before their node's start after {timeout:.0f} s: "
                 f"{', '.join(last.value[:5])}; see `make status`, then run bootstrap.yml -e rebuild=true, which keeps the data"
             )
@@ -314,7 +314,9 @@ class Cluster:
         """Replace a worker that is lost by a new one made like its sibling, one of ``nodes``."""
         siblings = [node for node in nodes.values() if node["Config"]["Labels"].get(ROLE_LABEL) == "worker"]
         if not siblings:
-            raise ClusterError(f"BK-241: cluster {self.name} has lost all workers; run bootstrap.yml -e rebuild=true, which keeps the data")
+            raise KindClusterError(
+                f"BK-241: cluster {self.name} has lost all workers; run bootstrap.yml -e rebuild=true, which keeps the data"
+            )
         with contextlib.suppress(DockerError):
             docker("container", "rm", "--force", "--volumes", name)
         self.kubectl("delete", "node", name, "--ignore-not-found", "--wait=false")
@@ -346,7 +348,7 @@ class Cluster:
             return False
 
         if not wait_for(started, bool, timeout=timeout).done:
-            raise ClusterError(f"BK-242: node {name} did not start within {timeout:.0f} s; see `docker logs {name}`")
+            raise KindClusterError(f"BK-242: node {name} did not start within {timeout:.0f} s; see `docker logs {name}`")
 
 
 def read_file(container: str, path: str) -> str | None:

@@ -46,7 +46,7 @@ class Stored:
 
 
 @dataclass
-class Seen:
+class ServerState:
     """What one look showed. ``offset``, ``note`` and ``progress`` are as stored, None if not; ``slot`` is None without one."""
 
     source: str
@@ -132,47 +132,47 @@ class Seen:
 class Outcome:
     """What was found, what was restarted, and what was there in the end."""
 
-    before: list[Seen]
-    after: list[Seen]
+    before: list[ServerState]
+    after: list[ServerState]
     restarted: list[str] = field(default_factory=list)
 
 
-class Eyes(Protocol):
-    """Looks at servers and restarts them."""
+class ServerControl(Protocol):
+    """Reads the state of servers and restarts them."""
 
-    def look(self, servers: list[Object]) -> list[Seen]:
+    def look(self, servers: list[Object]) -> list[ServerState]:
         """Return the state of each server: {source, database: {name, namespace, database}}."""
 
-    def restart(self, seen: Seen) -> None:
+    def restart(self, seen: ServerState) -> None:
         """End the server's pod."""
 
-    def log(self, seen: Seen) -> list[str]:
+    def log(self, seen: ServerState) -> list[str]:
         """Return the last lines of its log."""
 
 
-class Live:
-    """Eyes on the running platform; ClusterError when it does not answer."""
+class RunningServers:
+    """The servers of the running platform; ClusterError when it does not answer."""
 
     def __init__(self, cluster: Cluster, call_timeout: float) -> None:
         self._cluster = cluster
         self._timeout = call_timeout
         self._broker = Broker(cluster, call_timeout)
 
-    def look(self, servers: list[Object]) -> list[Seen]:
+    def look(self, servers: list[Object]) -> list[ServerState]:
         """Return the state of each server."""
         # The slot is looked at before the offset, which is stored first.
         slots = [self._slot(server) for server in servers]
         kept = stored_by_source(self._broker, [server["source"] for server in servers])
         return [self._seen(server, found, kept[server["source"]]) for server, found in zip(servers, slots, strict=True)]
 
-    def _seen(self, server: Object, found: Object, kept: Stored) -> Seen:
+    def _seen(self, server: Object, found: Object, kept: Stored) -> ServerState:
         source, offset = server["source"], kept.offset
         # The end of the log is looked at after the offset, or a change in between would put the offset of a server that is
         # well beyond the log.
         end = found["end"] if (_position(offset) or 0) <= found["end"] else self._slot(server)["end"]
         pods = self._cluster.objects("Pod", NAMESPACE, labelSelector=f"app.kubernetes.io/name=debezium-{source}")
         pod, ready, restarts = newest(pods)
-        return Seen(source, pod, ready, restarts, end, found["slot"], offset, kept.note, kept.progress)
+        return ServerState(source, pod, ready, restarts, end, found["slot"], offset, kept.note, kept.progress)
 
     def _slot(self, server: Object) -> Object:
         source, database = server["source"], server["database"]
@@ -183,12 +183,12 @@ class Live:
         )
         return answer
 
-    def restart(self, seen: Seen) -> None:
+    def restart(self, seen: ServerState) -> None:
         """End the server's pod; its Deployment makes another one."""
         if seen.pod:
             self._cluster.delete("Pod", NAMESPACE, seen.pod)
 
-    def log(self, seen: Seen) -> list[str]:
+    def log(self, seen: ServerState) -> list[str]:
         """Return the last lines of its log, of the container before if this one says nothing yet."""
         if not seen.pod:
             return []
@@ -263,7 +263,7 @@ def newest(pods: list[Object]) -> tuple[str | None, bool, int]:
     return None, False, 0
 
 
-def restore(eyes: Eyes, servers: list[Object], timeout: float, *, apply: bool) -> Outcome:
+def restore(control: ServerControl, servers: list[Object], timeout: float, *, apply: bool) -> Outcome:
     """Bring every server to stream; ServerError when one does not within ``timeout`` seconds.
 
     A snapshot of many rows may take longer: while one gets on, the time starts anew.
@@ -271,35 +271,35 @@ def restore(eyes: Eyes, servers: list[Object], timeout: float, *, apply: bool) -
     A server with a fault in its stored state that runs nevertheless is restarted, once; one that is on its way is waited
     for. Without ``apply`` nothing is restarted or waited for, and ``restarted`` tells what would be.
     """
-    before = eyes.look(servers)
-    doomed = [seen for seen in before if seen.repairable and seen.ready]
-    outcome = Outcome(before, before, [seen.source for seen in doomed])
+    before = control.look(servers)
+    to_restart = [seen for seen in before if seen.repairable and seen.ready]
+    outcome = Outcome(before, before, [seen.source for seen in to_restart])
     if not apply:
         return outcome
-    for seen in doomed:
-        eyes.restart(seen)
+    for seen in to_restart:
+        control.restart(seen)
     if any(seen.fault for seen in before):
-        end = wait_for(lambda: eyes.look(servers), _all_well, timeout=timeout, interval=2, left=_left)
+        end = wait_for(lambda: control.look(servers), _all_well, timeout=timeout, interval=2, left=_left)
         outcome.after = end.value
         if not end.done:
-            raise ServerError(_complaint(eyes, end.value, timeout))
+            raise ServerError(_complaint(control, end.value, timeout))
     return outcome
 
 
-def _all_well(seen: list[Seen]) -> bool:
+def _all_well(seen: list[ServerState]) -> bool:
     return not any(one.fault for one in seen)
 
 
-def _left(seen: list[Seen]) -> float | None:
+def _left(seen: list[ServerState]) -> float | None:
     parts = [one.left() for one in seen]
     return None if None in parts else sum(part for part in parts if part is not None)
 
 
-def _complaint(eyes: Eyes, seen: list[Seen], timeout: float) -> str:
+def _complaint(control: ServerControl, seen: list[ServerState], timeout: float) -> str:
     parts = []
     for one in seen:
         if one.fault:
-            lines = " | ".join(line[:400] for line in eyes.log(one)) or "(no log)"
+            lines = " | ".join(line[:400] for line in control.log(one)) or "(no log)"
             told = f" ({one.told()})" if one.told() else ""
             parts.append(f"debezium-{one.source}: {one.fault}{told}, slot={one.slot}, offset={_position(one.offset)}; its log: {lines}")
     return f"BK-177: not streaming after timeout={timeout:.0f} s: " + "; ".join(parts)

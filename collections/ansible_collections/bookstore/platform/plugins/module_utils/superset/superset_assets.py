@@ -214,16 +214,16 @@ class Result:
     hash: str
 
 
-def reconcile(door: Door, declared: list[Asset], timeout: float, *, apply: bool, clock: Clock = time) -> Result:
+def reconcile(tool: AssetTool, declared: list[Asset], timeout: float, *, apply: bool, clock: Clock = time) -> Result:
     """Compare, import when something differs, and compare again; wait for a ready pod for at most ``timeout`` seconds."""
-    ready = wait_for(door.pod, bool, timeout=timeout, interval=1.0, clock=clock)
+    ready = wait_for(tool.pod, bool, timeout=timeout, interval=1.0, clock=clock)
     if not ready.done:
         raise ClusterError(f"BK-246: no pod of Superset was ready within {timeout:.0f} s; see `make status`")
-    found = door.export()
+    found = tool.export()
     result = Result(differences(declared, found), unknown(declared, found), digest(declared))
     if result.differences and apply:
-        door.replace(declared)
-        left = differences(declared, door.export())
+        tool.replace(declared)
+        left = differences(declared, tool.export())
         if left:
             raise AssetError(
                 f"BK-249: {len(left)} differences remain after the import: {'; '.join(left[:5])}; "
@@ -232,7 +232,7 @@ def reconcile(door: Door, declared: list[Asset], timeout: float, *, apply: bool,
     return result
 
 
-class Door:
+class AssetTool:
     """The tool inside of Superset's pod, which speaks to the server as its administrator; ClusterError when it fails."""
 
     COMMAND = ("python3", "/etc/superset/assets_door.py")

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
+from .appearance import SETTLED, settle
 from .conftest import DESKTOP, PHONE, PICTURES
-from .looks import SETTLED, settle
 
 SIZES = {"desktop": DESKTOP, "phone": PHONE}
 SCHEMES = ("light", "dark")
 QUALITY = 75
 
 
-class Album:
+class Pictures:
     """Keeps each page at two sizes and in two colour schemes; nothing where no folder is asked for."""
 
     def __init__(self, folder: Path | None) -> None:
@@ -54,6 +54,6 @@ class Album:
 
 
 @pytest.fixture(scope="session")
-def album() -> Album:
+def pictures() -> Pictures:
     """The folder of E2E_PICTURES, if any."""
-    return Album(Path(PICTURES) if PICTURES else None)
+    return Pictures(Path(PICTURES) if PICTURES else None)

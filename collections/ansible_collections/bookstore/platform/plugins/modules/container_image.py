@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
-module: kind_image
+module: container_image
 short_description: Build container images and offer them to the nodes of a kind cluster
 version_added: 0.1.0
 description:
@@ -108,7 +108,7 @@ author: The Bookstore Platform authors (@bookstore)
 
 EXAMPLES = r"""
 - name: Build what the node containers need
-  bookstore.platform.kind_image:
+  bookstore.platform.container_image:
     recipes: ["roles/kind/images/recipes.yml"]
     wanted: [node]
     cache_dir: /var/cache/bookstore
