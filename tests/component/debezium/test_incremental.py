@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.bookstore.platform.plugins.module_utils.debezium_servers import sentence
+from ansible_collections.bookstore.platform.plugins.module_utils.pipeline.debezium_servers import sentence
 
 from .pipeline import Debezium, Kafka, until, values
 from .test_door import ask

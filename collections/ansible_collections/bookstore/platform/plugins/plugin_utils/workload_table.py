@@ -344,7 +344,7 @@ def edges(matrix: list[Row], table: Table) -> list[Row]:
 
 
 def facts(table: Table) -> dict[str, tuple[Any, ...]]:
-    """Return what policies need beside the edges, as module_utils.matrix.Facts names it."""
+    """Return what policies need beside the edges, as plugin_utils.matrix.Facts names it."""
     return {
         "gateways": tuple(name for name, row in table.items() if row["kind"] == "Gateway"),
         "accounts": tuple(sorted({account for _, account in shared_accounts(table)})),
