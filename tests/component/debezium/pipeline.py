@@ -71,6 +71,11 @@ class Container:
         return docker("inspect", "--format={{.State.Running}}", self.name).strip() == "true"
 
     @property
+    def exit_code(self) -> str:
+        """Of its process, after its end."""
+        return docker("inspect", "--format={{.State.ExitCode}}", self.name).strip()
+
+    @property
     def started_at(self) -> str:
         """When its process began; another one after a restart."""
         return docker("inspect", "--format={{.State.StartedAt}}", self.name).strip()
@@ -295,9 +300,15 @@ class Debezium:
             connection.execute("UPDATE cdc_heartbeat SET ts = now()")
         deadline = time.monotonic() + timeout
         while not self._past(str(target)):
-            assert self.container.running, "the server ended:\n" + self.container.log()[-6000:]
-            assert time.monotonic() < deadline, f"not at {target} after {timeout:.0f} s:\n" + self.container.log()[-6000:]
+            assert self.container.running, f"the server ended with {self.container.exit_code}:\n{self.telling()}"
+            assert time.monotonic() < deadline, f"not at {target} after {timeout:.0f} s:\n{self.telling()}"
             time.sleep(0.2)
+
+    def telling(self) -> str:
+        """What the guard printed, warnings and errors, and the last lines of all."""
+        lines = self.container.log().splitlines()
+        told = [line for line in lines if '"loggerName":"guard"' in line or '"level":"WARN"' in line or '"level":"ERROR"' in line]
+        return "\n".join(line[:1000] for line in [*told[-30:], "...", *lines[-5:]])
 
     def _past(self, position: str) -> bool:
         with self.postgres.connect() as connection:
