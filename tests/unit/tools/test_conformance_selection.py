@@ -67,6 +67,14 @@ def test_specs_of_sctp_are_left_out_where_the_kernel_has_none(tmp_path: Path) ->
     assert chosen == f"--label-filter={GROUPS[0].labels} && !(Feature: containsAny SCTPConnectivity)"
 
 
+def test_what_is_left_out_is_told_of_groups_that_have_it_only() -> None:
+    assert Options(sctp=True).left_out == []
+    assert len(Options(sctp=False).left_out) == 1
+    without = Options(groups=GROUPS[1:], sctp=False)
+    assert without.left_out == []
+    assert [without.labels(group) for group in without.groups] == [group.labels for group in GROUPS[1:]]
+
+
 def test_a_list_runs_nothing(tmp_path: Path) -> None:
     command = suite.command(BUILT, GROUPS[0], Options(list_only=True), tmp_path / "x.json")
     assert "--dry-run" in command

@@ -18,7 +18,7 @@ from typing import Any
 
 from operator_view import settings
 from operator_view.conformance import ConformanceError, deviations, leftovers, outcomes, preflight, suite
-from operator_view.conformance.selection import SCTP_LEFT_OUT, Group, Options, parse
+from operator_view.conformance.selection import Group, Options, parse
 
 REPORTS = settings.ROOT / "reports"
 SCRATCH = "run-"
@@ -139,13 +139,12 @@ def perform(options: Options, known: settings.Settings, interruption: suite.Inte
     reasons = deviations.load()
     preflight.require_alone(known)
     preflight.require_platform(known)
-    if not options.sctp:
-        say(f"   {SCTP_LEFT_OUT}")
+    for reason in options.left_out:
+        say(f"   {reason}")
     run = Run(options, known, build(known.state / "conformance", interruption), interruption)
     if options.list_only:
         return run.listed()
-    report = outcomes.Report(datetime.now().astimezone(), options.processes, deviations=reasons)
-    report.left_out = [] if options.sctp else [SCTP_LEFT_OUT]
+    report = outcomes.Report(datetime.now().astimezone(), options.processes, deviations=reasons, left_out=options.left_out)
     try:
         run.all(report)
     finally:

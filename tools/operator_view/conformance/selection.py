@@ -20,15 +20,12 @@ SCTP_LEFT_OUT = "this host's kernel has no SCTP: the specs with the feature SCTP
 
 @dataclass(frozen=True)
 class Group:
-    """``labels``: ginkgo's label filter."""
+    """``labels``: ginkgo's label filter; ``sctp``: it has specs that need SCTP."""
 
     name: str
     title: str
     labels: str
-
-    def chosen(self, sctp: bool) -> str:
-        """Return ginkgo's label filter on a kernel with or without SCTP."""
-        return self.labels if sctp else f"{self.labels} && !({SCTP})"
+    sctp: bool = False
 
 
 def kernel_has_sctp() -> bool:
@@ -41,7 +38,7 @@ def kernel_has_sctp() -> bool:
 
 
 GROUPS = (
-    Group("network-policy", "NetworkPolicy", "Feature: containsAny NetworkPolicy && !Serial && !Disruptive"),
+    Group("network-policy", "NetworkPolicy", "Feature: containsAny NetworkPolicy && !Serial && !Disruptive", sctp=True),
     Group("network", "conformance, network", f"{PARALLEL} && sig-network"),
     Group("other", "conformance, all others", f"{PARALLEL} && !sig-network"),
 )
@@ -59,6 +56,15 @@ class Options:
     processes: int = 4
     list_only: bool = False
     sctp: bool = True
+
+    def labels(self, group: Group) -> str:
+        """Return ginkgo's label filter of a group on this kernel."""
+        return group.labels if self.sctp or not group.sctp else f"{group.labels} && !({SCTP})"
+
+    @property
+    def left_out(self) -> list[str]:
+        """Return what the groups have and is not run on this host, with the reason."""
+        return [SCTP_LEFT_OUT] if not self.sctp and any(group.sctp for group in self.groups) else []
 
     @property
     def whole(self) -> bool:

@@ -46,7 +46,7 @@ def command(built: Built, group: Group, options: Options, report: Path) -> list[
         # What runs nothing, ginkgo does not do in parallel.
         str(built.suite / "ginkgo"), f"--procs={1 if options.list_only else options.processes}", "--no-color", "--silence-skips",
         f"--timeout={TIMEOUT}",
-        f"--label-filter={group.chosen(options.sctp)}", *(f"--focus={pattern}" for pattern in options.focus),
+        f"--label-filter={options.labels(group)}", *(f"--focus={pattern}" for pattern in options.focus),
         f"--output-dir={report.parent}", f"--json-report={report.name}", *(["--dry-run"] if options.list_only else []),
         str(built.suite / "e2e.test"), "--",
         "--provider=skeleton", f"--kubeconfig={built.kubeconfig}", f"--kubectl-path={built.kubectl}",
